@@ -1,0 +1,15 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## Install what building and testing need
+	@scripts/setup
+
+test: setup ## Every test, against real servers that the run starts itself
+	cargo test --workspace --locked
+
+lint: ## Formatting and clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -1,0 +1,2 @@
+DROP TABLE dgm_archive;
+DROP FUNCTION dgm_touch_archive();

@@ -1,0 +1,42 @@
+-- The primary key holds the partition key (PostgreSQL demands it) and service_name (so that the table
+-- can be distributed by it). No foreign key: samples outlive and precede the entries they speak of.
+CREATE TABLE dgm_performance_metrics (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    service_name varchar(100) NOT NULL,
+    metric_type varchar(100) NOT NULL,
+    metric_value double precision NOT NULL,
+    measurement_timestamp timestamptz NOT NULL,
+    archive_entry_id varchar(255),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (service_name, id, measurement_timestamp)
+) PARTITION BY RANGE (measurement_timestamp);
+COMMENT ON TABLE dgm_performance_metrics IS 'Metric samples, one partition a month (UTC)';
+CREATE INDEX idx_dgm_performance_metrics_series
+ON dgm_performance_metrics (service_name, metric_type, measurement_timestamp DESC);
+
+-- Makes the partition of the month that start_date lies in; true when it was made now. CREATE LIKE + ATTACH
+-- takes SHARE UPDATE EXCLUSIVE on the parent, where CREATE .. PARTITION OF would stop every reader and writer.
+CREATE FUNCTION create_monthly_partition(table_name text, start_date date) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    first_day date := date_trunc('month', start_date)::date;
+    partition_name text := table_name || '_' || to_char(first_day, 'YYYY_MM');
+    lower_bound timestamptz := first_day::timestamp AT TIME ZONE 'UTC';
+    upper_bound timestamptz := (first_day + interval '1 month')::timestamp AT TIME ZONE 'UTC';
+BEGIN
+    -- Two callers that make the same month: the second waits here, then finds it made.
+    PERFORM pg_advisory_xact_lock(hashtextextended('dgm.partition.' || partition_name, 0));
+    IF to_regclass(quote_ident(partition_name)) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)',
+                   partition_name, table_name);
+    EXECUTE format('ALTER TABLE %I ADD CONSTRAINT dgm_partition_bounds '
+                   'CHECK (measurement_timestamp >= %L AND measurement_timestamp < %L)',
+                   partition_name, lower_bound, upper_bound);
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                   table_name, partition_name, lower_bound, upper_bound);
+    EXECUTE format('ALTER TABLE %I DROP CONSTRAINT dgm_partition_bounds', partition_name);
+    RETURN true;
+END;
+$$;

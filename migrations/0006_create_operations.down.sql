@@ -1,0 +1,2 @@
+DROP TABLE dgm_job_runs;
+DROP TABLE dgm_api_tokens;

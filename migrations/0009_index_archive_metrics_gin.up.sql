@@ -1,0 +1,3 @@
+-- no-transaction
+CREATE INDEX CONCURRENTLY idx_dgm_archive_metrics_gin
+ON dgm_archive USING gin (performance_metrics);

@@ -1,0 +1,116 @@
+//! `dgm migrate`: the schema forward, back, and checked.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::store::integrity;
+use crate::store::migrate::{Session, Step};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The database, as postgres://user:password@host:port/name
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true, default_value = "")]
+    database_url: String,
+    /// How many seconds to wait for another migration to end
+    #[arg(long, default_value_t = 60, global = true)]
+    wait: u64,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Apply the migrations that are missing
+    Up {
+        /// Stop after this version (default: the newest)
+        #[arg(long, value_name = "VERSION")]
+        to: Option<i64>,
+    },
+    /// Revert migrations, newest first; says what is lost and does nothing without --yes
+    Down {
+        /// The version to go back to; 0 reverts everything
+        #[arg(long, value_name = "VERSION")]
+        to: i64,
+        /// Really do it
+        #[arg(long)]
+        yes: bool,
+    },
+    /// List the migrations and which are applied
+    Status,
+    /// Check that the schema is complete and the data sound; exits non-zero when not
+    Verify,
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(!arguments.database_url.is_empty(), "no database: set DATABASE_URL or give --database-url");
+    let mut session = Session::open(&arguments.database_url, Duration::from_secs(arguments.wait)).await?;
+    match arguments.command {
+        Command::Up { to } => report(&session.up(to).await?, "nothing to apply: the schema is up to date"),
+        Command::Down { to, yes } => return down(&mut session, to, yes).await,
+        Command::Status => {
+            for state in session.status().await? {
+                let mark = match (state.applied, state.drifted) {
+                    (_, true) => "CHANGED",
+                    (true, false) => "applied",
+                    (false, false) => "pending",
+                };
+                println!("{:04}  {mark:8} {}", state.version, state.description);
+            }
+        }
+        Command::Verify => return verify(&mut session).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn down(session: &mut Session, to: i64, yes: bool) -> anyhow::Result<ExitCode> {
+    if !yes {
+        let going: Vec<_> = session.status().await?.into_iter().filter(|s| s.applied && s.version > to).collect();
+        println!("{} migration(s) would be reverted:", going.len());
+        for state in going.iter().rev() {
+            println!("  {:04} {}", state.version, state.description);
+        }
+        println!("rows now in the database (those of the tables reverted are lost):");
+        for (table, rows) in integrity::row_counts(session.connection()).await? {
+            println!("  {rows:>12} {table}");
+        }
+        println!("nothing was changed; add --yes to go on");
+        return Ok(ExitCode::FAILURE);
+    }
+    report(&session.down(to).await?, "nothing to revert");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn verify(session: &mut Session) -> anyhow::Result<ExitCode> {
+    let mut sound = true;
+    for state in session.status().await? {
+        if !state.applied || state.drifted {
+            sound = false;
+            let what = if state.drifted { "changed since it was applied" } else { "not applied" };
+            println!("FAIL  migration {:04} {}: {what}", state.version, state.description);
+        }
+    }
+    // The checks read tables that only a complete schema has.
+    if sound {
+        for finding in integrity::verify(session.connection()).await? {
+            if finding.offenders.is_empty() {
+                println!("ok    {}", finding.check);
+            } else {
+                sound = false;
+                println!("FAIL  {}: {}", finding.check, finding.offenders.join(", "));
+            }
+        }
+    }
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn report(steps: &[Step], none: &str) {
+    if steps.is_empty() {
+        println!("{none}");
+    }
+    for step in steps {
+        let took = step.took.as_secs_f64() * 1000.0;
+        println!("{:4} {:04} {} ({took:.1} ms)", step.direction.as_str(), step.version, step.description);
+    }
+}

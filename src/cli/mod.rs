@@ -1,0 +1,35 @@
+//! The command line, one file per subcommand.
+
+mod migrate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Archive, improvement queue and performance metrics for self-improving agent loops.
+#[derive(Debug, Parser)]
+#[command(name = "dgm", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Move the database's schema forward or back, and check it
+    Migrate(migrate::Arguments),
+}
+
+/// Runs the command that the process was called with.
+pub async fn run() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Migrate(arguments) => migrate::run(arguments).await,
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("dgm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

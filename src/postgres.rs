@@ -1,0 +1,189 @@
+//! A private PostgreSQL server that belongs to one process: found on the machine, initialised in a directory, stopped
+//! with its owner. `dgm dev` and the tests use it.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why no server runs.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No `initdb` beside a `postgres` was found.
+    #[error("no PostgreSQL server binaries found; install them (Debian: apt-get install postgresql-15)")]
+    NoBinaries,
+    /// Reading, writing or starting something failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// A tool or the server stopped with an error; its own words follow.
+    #[error("{what} failed: {output}")]
+    Failed {
+        /// Which one.
+        what: &'static str,
+        /// What it wrote.
+        output: String,
+    },
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+    let what = what.into();
+    move |source| Error::Io { what, source }
+}
+
+/// A running server; dropping it stops it (fast shutdown: clients are disconnected, data is kept).
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    /// Starts a server on a free loopback port with its data in `directory`, initialising it when it is new.
+    ///
+    /// # Errors
+    /// [`Error::NoBinaries`] without a PostgreSQL on the machine, [`Error::Failed`] with the log's text when the server
+    /// does not come up within 30 s.
+    pub fn start(directory: &Path, settings: &[(&str, &str)]) -> Result<Self, Error> {
+        let binaries = find_binaries().ok_or(Error::NoBinaries)?;
+        let data = directory.join("pgdata");
+        let owner = unprivileged_owner()?;
+        std::fs::create_dir_all(&data).map_err(io_error(format!("creating {}", data.display())))?;
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700))
+            .map_err(io_error("restricting the data directory"))?;
+        if let Some((uid, gid)) = owner {
+            chown(&data, Some(uid), Some(gid)).map_err(io_error("handing over the data directory"))?;
+        }
+        if !data.join("PG_VERSION").exists() {
+            let output = command(&binaries.join("initdb"), owner)
+                .args(["-U", "dgm", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D"])
+                .arg(&data)
+                .output()
+                .map_err(io_error("running initdb"))?;
+            if !output.status.success() {
+                let output = String::from_utf8_lossy(&output.stderr).into_owned();
+                return Err(Error::Failed { what: "initdb", output });
+            }
+        }
+        let port = free_port().map_err(io_error("finding a free port"))?;
+        let log_path = directory.join("postgres.log");
+        let log = std::fs::File::create(&log_path).map_err(io_error("creating the server's log"))?;
+        let mut server = command(&binaries.join("postgres"), owner);
+        server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
+        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+        for (name, value) in settings {
+            server.arg("-c").arg(format!("{name}={value}"));
+        }
+        let child = server
+            // Its own group: Ctrl-C at the terminal reaches the owner, which then stops the server in order.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(io_error("starting postgres"))?;
+        let mut server = Self { child, port };
+        server.wait_until_ready(&data, &log_path)?;
+        Ok(server)
+    }
+
+    /// The URL of one of the server's databases.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://dgm@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn wait_until_ready(&mut self, data: &Path, log: &Path) -> Result<(), Error> {
+        let started = Instant::now();
+        loop {
+            let exited = self.child.try_wait().map_err(io_error("watching postgres"))?.is_some();
+            // The last line of postmaster.pid is the server's own word for its state.
+            let state = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+            if !exited && state.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
+                return Ok(());
+            }
+            if exited || started.elapsed() > START_TIMEOUT {
+                let output = std::fs::read_to_string(log).unwrap_or_default();
+                return Err(Error::Failed { what: "postgres", output });
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGINT is PostgreSQL's fast shutdown. `kill` is a command since the library forbids unsafe code.
+        let asked = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        if asked.is_ok_and(|status| status.success()) {
+            let _ = self.child.wait();
+        } else {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Where the server's binaries are: the newest of Debian's version folders, else those on the PATH.
+fn find_binaries() -> Option<PathBuf> {
+    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin")))
+        })
+        .collect();
+    versions.sort();
+    let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    versions
+        .into_iter()
+        .rev()
+        .map(|(_, path)| path)
+        .chain(on_path.into_iter().flatten())
+        .find(|path| path.join("initdb").exists() && path.join("postgres").exists())
+}
+
+/// PostgreSQL refuses to run as root: then the account `postgres`, else `nobody`, runs it.
+fn unprivileged_owner() -> Result<Option<(u32, u32)>, Error> {
+    use std::os::unix::fs::MetadataExt as _;
+    let me = std::fs::metadata("/proc/self").map_err(io_error("reading /proc/self"))?;
+    if me.uid() != 0 {
+        return Ok(None);
+    }
+    let accounts = std::fs::read_to_string("/etc/passwd").map_err(io_error("reading /etc/passwd"))?;
+    let find = |name: &str| {
+        let line = accounts.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    Ok(find("postgres").or_else(|| find("nobody")))
+}
+
+fn command(program: &Path, owner: Option<(u32, u32)>) -> Command {
+    let mut command = Command::new(program);
+    if let Some((uid, gid)) = owner {
+        command.uid(uid).gid(gid);
+    }
+    command.env_remove("PGDATA").env_remove("PGPORT");
+    command
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

@@ -1,0 +1,239 @@
+//! Reversible migrations with an append-only audit of every step.
+//!
+//! sqlx keeps checksums of what is applied but forgets a migration once it is reverted, and takes its lock by a
+//! blocking statement, which deadlocks with `CREATE INDEX CONCURRENTLY` of another migrator. So the steps are sqlx's,
+//! and the lock (polled) and the history (`dgm_migration_audit`) are ours.
+
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{Connection as _, PgConnection};
+
+/// Every migration, embedded in the binary.
+pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+const HISTORY: &str = "_sqlx_migrations";
+/// Key of the advisory lock that one migrator holds (`dgm_migr` in ASCII).
+const LOCK_KEY: i64 = 0x6467_6d5f_6d69_6772;
+const LOCK_POLL: Duration = Duration::from_millis(200);
+
+/// Why a migration command stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server refused or the connection broke.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// One step failed; the steps before it stay applied.
+    #[error("migration {version} ({description}) failed: {source}")]
+    Step {
+        /// Version of the failing migration.
+        version: i64,
+        /// Its description, from the file name.
+        description: String,
+        /// What the server said.
+        source: MigrateError,
+    },
+    /// sqlx's bookkeeping failed.
+    #[error("migration history: {0}")]
+    History(#[from] MigrateError),
+    /// Another migrator holds the lock.
+    #[error("another migration is running (waited {0:?} for its lock)")]
+    Locked(Duration),
+    /// An applied migration's file was changed since, so neither direction can be trusted.
+    #[error("migration {0} was changed after it was applied; restore its file (see `dgm migrate verify`)")]
+    Drift(i64),
+    /// The target is no known version.
+    #[error("no migration has version {0}; see `dgm migrate status`")]
+    UnknownVersion(i64),
+}
+
+/// A direction of travel, as written to the audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Applying.
+    Up,
+    /// Reverting.
+    Down,
+}
+
+impl Direction {
+    /// The audit's word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// A step that was taken.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Version of the migration.
+    pub version: i64,
+    /// Description from the file name.
+    pub description: String,
+    /// Which way.
+    pub direction: Direction,
+    /// How long the server took.
+    pub took: Duration,
+}
+
+/// One known migration and whether it is applied.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Version of the migration.
+    pub version: i64,
+    /// Description from the file name.
+    pub description: String,
+    /// Whether the database has it.
+    pub applied: bool,
+    /// Whether the applied checksum differs from the file's.
+    pub drifted: bool,
+}
+
+/// A dedicated connection that holds the migration lock; dropping it closes the connection and so frees the lock.
+pub struct Session {
+    connection: PgConnection,
+}
+
+impl Session {
+    /// Connects and waits at most `patience` for the lock.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another migrator keeps the lock, [`Error::Database`] when the server cannot be reached.
+    pub async fn open(database_url: &str, patience: Duration) -> Result<Self, Error> {
+        let mut connection = PgConnection::connect(database_url).await?;
+        sqlx::raw_sql("SET application_name = 'dgm migrate'; SET lock_timeout = '10s'")
+            .execute(&mut connection)
+            .await?;
+        let started = tokio::time::Instant::now();
+        while !sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)")
+            .bind(LOCK_KEY)
+            .fetch_one(&mut connection)
+            .await?
+        {
+            if started.elapsed() >= patience {
+                return Err(Error::Locked(patience));
+            }
+            tokio::time::sleep(LOCK_POLL).await;
+        }
+        connection.ensure_migrations_table(HISTORY).await?;
+        // Not a migration itself: it must outlive `down --to 0`.
+        sqlx::raw_sql(
+            "SET client_min_messages = warning; CREATE TABLE IF NOT EXISTS dgm_migration_audit (
+                id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+                version bigint NOT NULL,
+                direction varchar(4) NOT NULL CHECK (direction IN ('up', 'down')),
+                checksum bytea NOT NULL,
+                duration_ms double precision NOT NULL,
+                success boolean NOT NULL,
+                error_message text,
+                performed_by text NOT NULL DEFAULT session_user,
+                performed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+            )",
+        )
+        .execute(&mut connection)
+        .await?;
+        Ok(Self { connection })
+    }
+
+    /// Every migration the binary knows, in order.
+    ///
+    /// # Errors
+    /// [`Error::History`] when the history cannot be read.
+    pub async fn status(&mut self) -> Result<Vec<Status>, Error> {
+        let applied = self.connection.list_applied_migrations(HISTORY).await?;
+        Ok(known(MigrationType::ReversibleUp)
+            .map(|migration| {
+                let found = applied.iter().find(|a| a.version == migration.version);
+                Status {
+                    version: migration.version,
+                    description: migration.description.to_string(),
+                    applied: found.is_some(),
+                    drifted: found.is_some_and(|a| a.checksum != migration.checksum),
+                }
+            })
+            .collect())
+    }
+
+    /// Applies what is missing, up to `target` (all when `None`).
+    ///
+    /// # Errors
+    /// [`Error::Step`] names the migration that failed; earlier ones stay applied.
+    pub async fn up(&mut self, target: Option<i64>) -> Result<Vec<Step>, Error> {
+        let mut taken = Vec::new();
+        for state in self.checked(target).await? {
+            if !state.applied && target.is_none_or(|t| state.version <= t) {
+                taken.push(self.step(state.version, Direction::Up).await?);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Reverts everything above `target`, newest first; 0 reverts all.
+    ///
+    /// # Errors
+    /// [`Error::Step`] names the migration that failed; those reverted before it stay reverted.
+    pub async fn down(&mut self, target: i64) -> Result<Vec<Step>, Error> {
+        let mut taken = Vec::new();
+        for state in self.checked(Some(target)).await?.into_iter().rev() {
+            if state.applied && state.version > target {
+                taken.push(self.step(state.version, Direction::Down).await?);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The session's connection, for checks that run under the same lock.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    async fn checked(&mut self, target: Option<i64>) -> Result<Vec<Status>, Error> {
+        let status = self.status().await?;
+        if let Some(version) = target.filter(|t| *t != 0 && !status.iter().any(|s| s.version == *t)) {
+            return Err(Error::UnknownVersion(version));
+        }
+        match status.iter().find(|s| s.drifted) {
+            Some(drifted) => Err(Error::Drift(drifted.version)),
+            None => Ok(status),
+        }
+    }
+
+    async fn step(&mut self, version: i64, direction: Direction) -> Result<Step, Error> {
+        let kind = match direction {
+            Direction::Up => MigrationType::ReversibleUp,
+            Direction::Down => MigrationType::ReversibleDown,
+        };
+        let migration = known(kind).find(|m| m.version == version).ok_or(Error::UnknownVersion(version))?;
+        let started = std::time::Instant::now();
+        let outcome = match direction {
+            Direction::Up => self.connection.apply(HISTORY, migration).await,
+            Direction::Down => self.connection.revert(HISTORY, migration).await,
+        };
+        let took = started.elapsed();
+        sqlx::query(
+            "INSERT INTO dgm_migration_audit (version, direction, checksum, duration_ms, success, error_message)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(version)
+        .bind(direction.as_str())
+        .bind(migration.checksum.as_ref())
+        .bind(took.as_secs_f64() * 1000.0)
+        .bind(outcome.is_ok())
+        .bind(outcome.as_ref().err().map(ToString::to_string))
+        .execute(&mut self.connection)
+        .await?;
+        let description = migration.description.to_string();
+        match outcome {
+            Ok(_) => Ok(Step { version, description, direction, took }),
+            Err(source) => Err(Error::Step { version, description, source }),
+        }
+    }
+}
+
+fn known(kind: MigrationType) -> impl Iterator<Item = &'static Migration> {
+    MIGRATOR.iter().filter(move |m| m.migration_type == kind)
+}

@@ -1,0 +1,4 @@
+//! The only home of SQL against the service's own database.
+
+pub mod integrity;
+pub mod migrate;

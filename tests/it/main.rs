@@ -1,0 +1,6 @@
+//! The one integration binary: real servers, started by the run and ended with it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod architecture;
+mod migrations;
+mod support;

@@ -1,0 +1,183 @@
+//! Every migration forward, back and forward again; the audit; and what an operator sees.
+
+use std::time::Duration;
+
+use dgm_service::store::migrate::{Error, Session};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::support::{Database, stdout};
+
+async fn open(database: &Database) -> Session {
+    Session::open(&database.url(), Duration::from_secs(5)).await.unwrap()
+}
+
+#[tokio::test]
+async fn every_step_up_down_up_gives_the_same_schema() {
+    let database = Database::start();
+    let mut session = open(&database).await;
+    let empty = database.schema();
+    let versions: Vec<i64> = session.status().await.unwrap().iter().map(|s| s.version).collect();
+    assert!(versions.len() >= 9);
+    let mut before = empty.clone();
+    for (index, version) in versions.iter().enumerate() {
+        session.up(Some(*version)).await.unwrap();
+        let after = database.schema();
+        assert_ne!(before, after, "migration {version} changes nothing");
+        let below = if index == 0 { 0 } else { versions[index - 1] };
+        session.down(below).await.unwrap();
+        assert_eq!(before, database.schema(), "down of {version} leaves something");
+        session.up(Some(*version)).await.unwrap();
+        assert_eq!(after, database.schema(), "second up of {version} differs");
+        before = after;
+    }
+    session.down(0).await.unwrap();
+    assert_eq!(empty, database.schema());
+    drop(session);
+
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    let audited: (i64, i64) = sqlx::query_as(
+        "SELECT count(*) FILTER (WHERE direction = 'up'), count(*) FILTER (WHERE direction = 'down')
+         FROM dgm_migration_audit WHERE success AND performed_by = 'dgm' AND octet_length(checksum) > 0",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    let steps = i64::try_from(versions.len()).unwrap();
+    assert_eq!(audited, (2 * steps, 2 * steps));
+}
+
+#[tokio::test]
+async fn only_one_migrator_at_a_time() {
+    let database = Database::start();
+    let holder = open(&database).await;
+    let Err(refused) = Session::open(&database.url(), Duration::from_millis(300)).await else {
+        panic!("two migrators at once");
+    };
+    assert!(matches!(refused, Error::Locked(_)), "{refused}");
+    drop(holder);
+    let mut next = open(&database).await;
+    assert!(!next.up(None).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_changed_migration_is_refused_and_named() {
+    let database = Database::start();
+    let mut session = open(&database).await;
+    session.up(None).await.unwrap();
+    sqlx::query("UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 4")
+        .execute(session.connection())
+        .await
+        .unwrap();
+    assert!(matches!(session.down(3).await, Err(Error::Drift(4))));
+    drop(session);
+    let verify = database.dgm(&["migrate", "verify"]);
+    assert!(!verify.status.success());
+    assert!(stdout(&verify).contains("0004 create improvements: changed since it was applied"), "{}", stdout(&verify));
+}
+
+#[tokio::test]
+async fn the_command_line_says_what_is_lost_before_it_is_lost() {
+    let database = Database::start();
+    assert!(database.dgm(&["migrate", "up"]).status.success());
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO dgm_archive (archive_entry_id, service_name, problem_statement, performance_metrics,
+                                  accuracy_score, constitutional_compliance_score)
+         VALUES ('a', 's', 'p', '{}', 0.5, 1), ('b', 's', 'p', '{}', 0.5, 1), ('c', 's', 'p', '{}', 0.5, 1)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let refused = database.dgm(&["migrate", "down", "--to", "0"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stdout(&refused);
+    assert!(said.lines().any(|line| line.split_whitespace().eq(["3", "dgm_archive"])), "{said}");
+    assert!(said.contains("0002 create archive") && said.contains("add --yes"), "{said}");
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM dgm_archive").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(kept, 3);
+
+    assert!(database.dgm(&["migrate", "down", "--to", "0", "--yes"]).status.success());
+    assert!(database.dgm(&["migrate", "up"]).status.success());
+    let verified = database.dgm(&["migrate", "verify"]);
+    assert!(verified.status.success(), "{}", stdout(&verified));
+    assert!(stdout(&verified).contains("ok    lineage cycles"));
+    assert_eq!(database.dgm(&["migrate", "up", "--to", "4711"]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn verify_names_a_cycle() {
+    let database = Database::start();
+    let mut session = open(&database).await;
+    session.up(None).await.unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO dgm_archive (archive_entry_id, parent_entry_id, service_name, problem_statement,
+                                  performance_metrics, accuracy_score, constitutional_compliance_score)
+         VALUES ('a', NULL, 's', 'p', '{}', 0.5, 1), ('b', 'a', 's', 'p', '{}', 0.5, 1), ('c', 'b', 's', 'p', '{}', 0.5, 1);
+         UPDATE dgm_archive SET parent_entry_id = 'c' WHERE archive_entry_id = 'b'",
+    )
+    .execute(session.connection())
+    .await
+    .unwrap();
+    drop(session);
+    let verify = database.dgm(&["migrate", "verify"]);
+    assert!(!verify.status.success());
+    assert!(stdout(&verify).contains("FAIL  lineage cycles: b, c"), "{}", stdout(&verify));
+}
+
+#[tokio::test]
+async fn scores_keep_their_history_and_versions_rise() {
+    let database = Database::start();
+    let mut session = open(&database).await;
+    session.up(None).await.unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO dgm_archive (archive_entry_id, service_name, problem_statement, performance_metrics,
+                                  accuracy_score, constitutional_compliance_score)
+         VALUES ('a', 's', 'p', '{}', 0.5, 1);
+         UPDATE dgm_archive SET accuracy_score = 0.75;
+         UPDATE dgm_archive SET status = 'archived'",
+    )
+    .execute(session.connection())
+    .await
+    .unwrap();
+    let version: i64 =
+        sqlx::query_scalar("SELECT version FROM dgm_archive").fetch_one(session.connection()).await.unwrap();
+    assert_eq!(version, 3);
+    let history: Vec<(i64, f64)> =
+        sqlx::query_as("SELECT version, accuracy_score::float8 FROM dgm_archive_score_history")
+            .fetch_all(session.connection())
+            .await
+            .unwrap();
+    assert_eq!(history, [(1, 0.5)]);
+}
+
+#[tokio::test]
+async fn partitions_have_utc_bounds_whatever_the_session_says() {
+    let database = Database::start();
+    let mut session = open(&database).await;
+    session.up(None).await.unwrap();
+    // In Auckland the last UTC hours of February are already March.
+    sqlx::raw_sql("SET timezone = 'Pacific/Auckland'").execute(session.connection()).await.unwrap();
+    let ensure = "SELECT create_monthly_partition('dgm_performance_metrics', '2028-02-17')";
+    let made: bool = sqlx::query_scalar(ensure).fetch_one(session.connection()).await.unwrap();
+    let again: bool = sqlx::query_scalar(ensure).fetch_one(session.connection()).await.unwrap();
+    assert_eq!((made, again), (true, false));
+    let insert = "INSERT INTO dgm_performance_metrics (service_name, metric_type, metric_value, measurement_timestamp)
+                  VALUES ('s', 'm', 1, $1::timestamptz) RETURNING tableoid::regclass::text";
+    let mut landed = Vec::new();
+    for at in ["2028-02-01T00:00:00Z", "2028-02-29T23:59:59.999999Z"] {
+        let bound = sqlx::query_scalar::<_, String>(insert).bind(at.parse::<chrono::DateTime<chrono::Utc>>().unwrap());
+        landed.push(bound.fetch_one(session.connection()).await.unwrap());
+    }
+    assert_eq!(landed, ["dgm_performance_metrics_2028_02", "dgm_performance_metrics_2028_02"]);
+    let outside = sqlx::query_scalar::<_, String>(insert)
+        .bind("2028-03-01T00:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap())
+        .fetch_one(session.connection())
+        .await;
+    assert_eq!(outside.unwrap_err().as_database_error().unwrap().code().unwrap(), "23514");
+    let indexes: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_indexes WHERE tablename = 'dgm_performance_metrics_2028_02'")
+            .fetch_one(session.connection())
+            .await
+            .unwrap();
+    assert_eq!(indexes, 2, "the partition's primary key and series index come with the attach");
+}

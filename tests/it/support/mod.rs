@@ -1,0 +1,71 @@
+//! A private PostgreSQL for one test, with helpers to look at it from outside.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use dgm_service::postgres::Server;
+use tempfile::TempDir;
+
+/// A server with its data in a temporary directory; both go with the value.
+pub(crate) struct Database {
+    // Order matters: the server stops before its directory is removed.
+    server: Server,
+    _directory: TempDir,
+}
+
+impl Database {
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // The server may run under another account, which must be able to reach its folder.
+        make_traversable(directory.path());
+        let settings = [("fsync", "off"), ("shared_buffers", "32MB"), ("max_connections", "40")];
+        let server = Server::start(directory.path(), &settings).unwrap();
+        Self { server, _directory: directory }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.server.url("postgres")
+    }
+
+    /// The schema as `pg_dump` writes it, without the migrator's own two tables and the comment lines with tokens.
+    pub(crate) fn schema(&self) -> String {
+        let dump = Command::new("pg_dump")
+            .args([
+                "--schema-only",
+                "-T",
+                "_sqlx_migrations",
+                "-T",
+                "dgm_migration_audit",
+                "-T",
+                "dgm_migration_audit_*",
+            ])
+            .arg(self.url())
+            .output()
+            .unwrap();
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        let text = String::from_utf8(dump.stdout).unwrap();
+        // Newer pg_dump guards its output by a random token, which differs from dump to dump.
+        text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict")).fold(
+            String::new(),
+            |mut kept, line| {
+                kept.push_str(line);
+                kept.push('\n');
+                kept
+            },
+        )
+    }
+
+    /// Runs the real binary against this server.
+    pub(crate) fn dgm(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_dgm")).args(arguments).env("DATABASE_URL", self.url()).output().unwrap()
+    }
+}
+
+fn make_traversable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

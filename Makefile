@@ -1,11 +1,14 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint
+.PHONY: help setup up test lint
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: ## Install what building and testing need
 	@scripts/setup
+
+up: setup ## Install what is missing, build, run `dgm dev`
+	cargo run --release --locked -- dev
 
 test: setup ## Every test, against real servers that the run starts itself
 	cargo test --workspace --locked

@@ -25,6 +25,9 @@ pub enum Error {
         /// The operating system's answer.
         source: io::Error,
     },
+    /// Another process runs the server of this directory.
+    #[error("{0} is in use by another dgm process; stop it first, or choose another --data-dir")]
+    InUse(PathBuf),
     /// A tool or the server stopped with an error; its own words follow.
     #[error("{what} failed: {output}")]
     Failed {
@@ -45,17 +48,24 @@ fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
 pub struct Server {
     child: Child,
     port: u16,
+    /// Held for the server's life; the kernel frees it however the process ends.
+    _lock: std::fs::File,
 }
 
 impl Server {
     /// Starts a server on a free loopback port with its data in `directory`, initialising it when it is new.
     ///
     /// # Errors
-    /// [`Error::NoBinaries`] without a PostgreSQL on the machine, [`Error::Failed`] with the log's text when the server
+    /// [`Error::InUse`] when another process owns the directory, [`Error::NoBinaries`] without a PostgreSQL on the machine, [`Error::Failed`] with the log's text when the server
     /// does not come up within 30 s.
     pub fn start(directory: &Path, settings: &[(&str, &str)]) -> Result<Self, Error> {
         let binaries = find_binaries().ok_or(Error::NoBinaries)?;
         let data = directory.join("pgdata");
+        std::fs::create_dir_all(directory).map_err(io_error(format!("creating {}", directory.display())))?;
+        let lock = std::fs::File::create(directory.join("lock")).map_err(io_error("creating the lock file"))?;
+        if lock.try_lock().is_err() {
+            return Err(Error::InUse(directory.to_owned()));
+        }
         let owner = unprivileged_owner()?;
         std::fs::create_dir_all(&data).map_err(io_error(format!("creating {}", data.display())))?;
         std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700))
@@ -74,6 +84,11 @@ impl Server {
                 return Err(Error::Failed { what: "initdb", output });
             }
         }
+        if data.join("postmaster.pid").exists() {
+            // We hold the lock, so this is the server of an owner that was killed, or its mere traces. When nothing
+            // runs, pg_ctl says so and fails, and postgres itself clears the traces.
+            let _ = command(&binaries.join("pg_ctl"), owner).args(["stop", "-m", "fast", "-D"]).arg(&data).output();
+        }
         let port = free_port().map_err(io_error("finding a free port"))?;
         let log_path = directory.join("postgres.log");
         let log = std::fs::File::create(&log_path).map_err(io_error("creating the server's log"))?;
@@ -91,7 +106,7 @@ impl Server {
             .stderr(log)
             .spawn()
             .map_err(io_error("starting postgres"))?;
-        let mut server = Self { child, port };
+        let mut server = Self { child, port, _lock: lock };
         server.wait_until_ready(&data, &log_path)?;
         Ok(server)
     }

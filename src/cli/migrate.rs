@@ -56,7 +56,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                     (true, false) => "applied",
                     (false, false) => "pending",
                 };
-                println!("{:04}  {mark:8} {}", state.version, state.description);
+                say!("{:04}  {mark:8} {}", state.version, state.description);
             }
         }
         Command::Verify => return verify(&mut session).await,
@@ -67,15 +67,15 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 async fn down(session: &mut Session, to: i64, yes: bool) -> anyhow::Result<ExitCode> {
     if !yes {
         let going: Vec<_> = session.status().await?.into_iter().filter(|s| s.applied && s.version > to).collect();
-        println!("{} migration(s) would be reverted:", going.len());
+        say!("{} migration(s) would be reverted:", going.len());
         for state in going.iter().rev() {
-            println!("  {:04} {}", state.version, state.description);
+            say!("  {:04} {}", state.version, state.description);
         }
-        println!("rows now in the database (those of the tables reverted are lost):");
+        say!("rows now in the database (those of the tables reverted are lost):");
         for (table, rows) in integrity::row_counts(session.connection()).await? {
-            println!("  {rows:>12} {table}");
+            say!("  {rows:>12} {table}");
         }
-        println!("nothing was changed; add --yes to go on");
+        say!("nothing was changed; add --yes to go on");
         return Ok(ExitCode::FAILURE);
     }
     report(&session.down(to).await?, "nothing to revert");
@@ -88,17 +88,17 @@ async fn verify(session: &mut Session) -> anyhow::Result<ExitCode> {
         if !state.applied || state.drifted {
             sound = false;
             let what = if state.drifted { "changed since it was applied" } else { "not applied" };
-            println!("FAIL  migration {:04} {}: {what}", state.version, state.description);
+            say!("FAIL  migration {:04} {}: {what}", state.version, state.description);
         }
     }
     // The checks read tables that only a complete schema has.
     if sound {
         for finding in integrity::verify(session.connection()).await? {
             if finding.offenders.is_empty() {
-                println!("ok    {}", finding.check);
+                say!("ok    {}", finding.check);
             } else {
                 sound = false;
-                println!("FAIL  {}: {}", finding.check, finding.offenders.join(", "));
+                say!("FAIL  {}: {}", finding.check, finding.offenders.join(", "));
             }
         }
     }
@@ -107,10 +107,10 @@ async fn verify(session: &mut Session) -> anyhow::Result<ExitCode> {
 
 fn report(steps: &[Step], none: &str) {
     if steps.is_empty() {
-        println!("{none}");
+        say!("{none}");
     }
     for step in steps {
         let took = step.took.as_secs_f64() * 1000.0;
-        println!("{:4} {:04} {} ({took:.1} ms)", step.direction.as_str(), step.version, step.description);
+        say!("{:4} {:04} {} ({took:.1} ms)", step.direction.as_str(), step.version, step.description);
     }
 }

@@ -1,5 +1,14 @@
 //! The command line, one file per subcommand.
 
+/// `println!` that does not panic when the reader of a pipe is gone (`dgm ... | head`, a closed terminal).
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+mod dev;
 mod migrate;
 
 use std::process::ExitCode;
@@ -16,6 +25,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run everything on a private PostgreSQL that is started and stopped with the command
+    Dev(dev::Arguments),
     /// Move the database's schema forward or back, and check it
     Migrate(migrate::Arguments),
 }
@@ -23,6 +34,7 @@ enum Command {
 /// Runs the command that the process was called with.
 pub async fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Dev(arguments) => dev::run(arguments).await,
         Command::Migrate(arguments) => migrate::run(arguments).await,
     };
     match outcome {

@@ -2,3 +2,5 @@
 
 pub mod integrity;
 pub mod migrate;
+pub mod partitions;
+pub mod pool;

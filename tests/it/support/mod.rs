@@ -61,7 +61,7 @@ impl Database {
     }
 }
 
-fn make_traversable(path: &Path) {
+pub(crate) fn make_traversable(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }

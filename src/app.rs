@@ -2,65 +2,160 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
-use crate::http::{self, State};
-use crate::store::pool::Store;
+use crate::cache::{self, Cache};
+use crate::config::Config;
+use crate::domain::clock::SystemClock;
+use crate::http;
+use crate::jobs::Runner;
+use crate::service::{Service, Settings};
+use crate::store::pool::{self, Store};
+use crate::telemetry::catalogue;
 
-/// How long requests in flight may take once the process was told to stop.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How often gauges that cost a query are refreshed.
+const OBSERVE: Duration = Duration::from_secs(15);
+
+/// Puts the use cases together; for commands that serve nobody, too.
+///
+/// # Errors
+/// When a URL of the configuration is none.
+pub fn service(config: &Config) -> anyhow::Result<Service> {
+    let pool = pool::Settings {
+        max_connections: config.database.max_connections,
+        acquire_timeout: Duration::from_secs(config.database.acquire_timeout_seconds),
+        statement_timeout: Duration::from_secs(config.database.statement_timeout_seconds),
+    };
+    let store = Store::new(config.database_url()?, &pool).context("database.url")?;
+    let redis = config.cache.redis_url.expose();
+    let cache = Cache::new(&cache::Settings {
+        max_bytes: config.cache.max_bytes,
+        redis_url: (!redis.is_empty()).then(|| redis.to_owned()),
+    })
+    .context("cache.redis_url")?;
+    let settings = Settings {
+        retention_months: config.samples.retention_months,
+        max_future: TimeDelta::seconds(i64::from(config.samples.max_future_seconds)),
+        session_ttl: Duration::from_secs(config.auth.session_ttl_seconds),
+    };
+    Ok(Service::new(store, cache, Arc::new(SystemClock), settings))
+}
+
+/// Who is served.
+#[derive(Debug, Clone, Copy)]
+pub struct Exposure {
+    /// Whether callers must show a token.
+    pub authenticate: bool,
+    /// Whether only names of the loopback interface are answered for.
+    pub loopback_hosts_only: bool,
+}
 
 /// A service whose listeners are bound and not yet served.
 #[derive(Debug)]
 pub struct App {
-    state: State,
-    listeners: Vec<TcpListener>,
+    config: Config,
+    state: http::State,
+    api: TcpListener,
+    operations: TcpListener,
 }
 
 impl App {
-    /// Binds every address.
+    /// Binds both listeners.
     ///
     /// # Errors
     /// Names the address that cannot be bound.
-    pub async fn bind(store: Store, addresses: &[SocketAddr]) -> anyhow::Result<Self> {
-        let mut listeners = Vec::with_capacity(addresses.len());
-        for address in addresses {
-            listeners.push(TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?);
-        }
-        Ok(Self { state: State { store, stopping: Arc::new(AtomicBool::new(false)) }, listeners })
+    pub async fn bind(config: Config, exposure: Exposure) -> anyhow::Result<Self> {
+        let service = service(&config)?;
+        let options = http::Options {
+            authenticate: exposure.authenticate,
+            loopback_hosts_only: exposure.loopback_hosts_only,
+            max_body_bytes: config.http.max_body_bytes,
+        };
+        let state =
+            http::State { service, options, unready: CancellationToken::new(), stopping: CancellationToken::new() };
+        let (api, operations) = (listen(config.http.bind).await?, listen(config.http.ops_bind).await?);
+        Ok(Self { config, state, api, operations })
     }
 
-    /// Serves until SIGINT or SIGTERM, then drains: readiness false, requests in flight answered, connections closed.
+    /// The use cases that are served.
+    #[must_use]
+    pub const fn service(&self) -> &Service {
+        &self.state.service
+    }
+
+    /// Where the API and the operations listener are.
     ///
     /// # Errors
-    /// When a listener fails.
+    /// The operating system's.
+    pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.api.local_addr()?, self.operations.local_addr()?))
+    }
+
+    /// Serves until SIGINT or SIGTERM. Then, in this order: readiness is false, the listeners close, requests in flight
+    /// finish (at most `http.drain_seconds`), jobs are cancelled, connections are closed.
+    ///
+    /// # Errors
+    /// When a listener fails or a job's schedule is wrong.
     pub async fn run(self) -> anyhow::Result<()> {
-        let (stop, stopped) = watch::channel(false);
-        let mut servers = tokio::task::JoinSet::new();
-        for listener in self.listeners {
-            let mut stopped = stopped.clone();
-            servers.spawn(http::serve(listener, self.state.clone(), async move {
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            }));
-        }
+        let Self { config, state, api, operations } = self;
+        let header_timeout = Duration::from_secs(config.http.header_timeout_seconds);
+        let (api_router, ops_router) = (http::api(state.clone()), http::operations(state.clone()));
+        catalogue::initialise();
+        let runner = Runner::new(state.service.clone(), config.samples.premake_months, state.stopping.clone());
+        let observer = tokio::spawn(observe(state.service.clone()));
+        let mut scheduler = if config.jobs.enabled { Some(runner.schedule().await?) } else { None };
+        // The operations listener outlives the API's drain, so that the last of it can still be seen.
+        let ops_stop = CancellationToken::new();
+        let ops = http::serve(operations, ops_router, header_timeout, ops_stop.clone());
+        let ops = tokio::spawn(ops);
+        let mut served = tokio::spawn(http::serve(api, api_router, header_timeout, state.stopping.clone()));
         tokio::select! {
             signal = asked_to_stop() => signal?,
-            Some(ended) = servers.join_next() => ended??,
+            ended = &mut served => ended??,
         }
-        self.state.stopping.store(true, Ordering::Relaxed);
-        let _ = stop.send(true);
-        let drained = async { while servers.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN_DEADLINE, drained).await.is_err() {
-            eprintln!("dgm: requests still ran after {DRAIN_DEADLINE:?}; their connections are closed");
+        state.unready.cancel();
+        tracing::info!("stopping: readiness is false");
+        tokio::time::sleep(Duration::from_secs(config.http.unready_seconds)).await;
+        state.stopping.cancel();
+        if let Some(scheduler) = &mut scheduler {
+            scheduler.shutdown().await?;
         }
-        self.state.store.close().await;
+        let drain = Duration::from_secs(config.http.drain_seconds);
+        if tokio::time::timeout(drain, &mut served).await.is_err() {
+            tracing::warn!("requests still ran after {drain:?}; their connections are closed");
+            served.abort();
+        }
+        if tokio::time::timeout(drain, runner.drained()).await.is_err() {
+            tracing::warn!("a job still ran after {drain:?}");
+        }
+        observer.abort();
+        ops_stop.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(1), ops).await;
+        state.service.close().await;
         Ok(())
     }
+}
+
+/// Keeps the gauges that cost a query fresh.
+async fn observe(service: Service) {
+    let mut ticks = tokio::time::interval(OBSERVE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = service.observe_database().await {
+            tracing::debug!(%error, "the database's gauges are not fresh");
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 async fn asked_to_stop() -> anyhow::Result<()> {

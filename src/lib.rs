@@ -3,7 +3,14 @@
 //! The layers and who may use whom stand in docs/ARCHITECTURE.md; `tests/it/architecture.rs` enforces them.
 
 pub mod app;
+pub mod cache;
 pub mod cli;
+pub mod config;
+pub mod domain;
 pub mod http;
+pub mod interchange;
+pub mod jobs;
 pub mod postgres;
+pub mod service;
 pub mod store;
+pub mod telemetry;

@@ -52,6 +52,20 @@ pub struct Server {
     _lock: std::fs::File,
 }
 
+/// The URL of the server that runs on a data directory now, started by whatever process.
+#[must_use]
+pub fn running(directory: &Path) -> Option<String> {
+    // The fourth line is the port, the eighth the server's word for its state (PostgreSQL, pidfile.h).
+    let file = std::fs::read_to_string(directory.join("pgdata").join("postmaster.pid")).ok()?;
+    let lines: Vec<&str> = file.lines().map(str::trim).collect();
+    let port: u16 = lines.get(3)?.parse().ok()?;
+    (*lines.get(7)? == "ready").then(|| url(port, "postgres"))
+}
+
+fn url(port: u16, database: &str) -> String {
+    format!("postgres://dgm@127.0.0.1:{port}/{database}")
+}
+
 impl Server {
     /// Starts a server on a free loopback port with its data in `directory`, initialising it when it is new.
     ///
@@ -114,7 +128,7 @@ impl Server {
     /// The URL of one of the server's databases.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://dgm@127.0.0.1:{}/{database}", self.port)
+        url(self.port, database)
     }
 
     /// The port on 127.0.0.1.

@@ -1,45 +1,65 @@
 //! `dgm dev`: everything on a private PostgreSQL.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::app::App;
+use super::settings::{Common, start_telemetry};
+use crate::app::{App, Exposure};
 use crate::postgres::Server;
 use crate::store::migrate::Session;
-use crate::store::partitions;
-use crate::store::pool::Store;
 
-/// Months of partitions made ahead of the current one.
-const PREMAKE_MONTHS: u32 = 3;
+/// Where the data is kept unless the user says otherwise.
+pub(super) const DATA_DIR: &str = ".dgm";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Where the database keeps its data; it is kept when the command stops
-    #[arg(long, default_value = ".dgm", value_name = "DIR")]
+    #[arg(long, default_value = DATA_DIR, value_name = "DIR")]
     data_dir: PathBuf,
     /// Port of the API, on 127.0.0.1
     #[arg(long, default_value_t = 8007)]
     port: u16,
-    /// Port of the operations listener, on 127.0.0.1
+    /// Port of the operations listener (/metrics), on 127.0.0.1
     #[arg(long, default_value_t = 9007)]
     ops_port: u16,
+    /// Ask callers for an API token (`dgm token create`), as `dgm serve` always does
+    #[arg(long)]
+    auth: bool,
 }
 
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let data_dir = std::path::absolute(&arguments.data_dir)?;
     let server = tokio::task::spawn_blocking(move || Server::start(&data_dir, &[])).await??;
     let url = server.url("postgres");
     Session::open(&url, Duration::from_mins(1)).await?.up(None).await?;
-    let store = Store::new(&url)?;
-    partitions::ensure(&store, chrono::Utc::now(), PREMAKE_MONTHS).await?;
-    let addresses = [arguments.port, arguments.ops_port].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let app = App::bind(store, &addresses).await?;
-    say!("dgm dev: api http://{} · operations http://{} · database {url}", addresses[0], addresses[1]);
-    app.run().await?;
+    let mut overrides = vec![
+        ("database.url", url.clone().into()),
+        ("http.bind", format!("127.0.0.1:{}", arguments.port).into()),
+        ("http.ops_bind", format!("127.0.0.1:{}", arguments.ops_port).into()),
+        ("telemetry.log_format", "human".into()),
+    ];
+    if std::env::var_os("RUST_LOG").is_none_or(|filter| filter.is_empty()) {
+        overrides.push(("telemetry.log_filter", "warn".into()));
+    }
+    let config = common.load(&overrides)?;
+    let telemetry = start_telemetry(&config)?;
+    let premake = config.samples.premake_months;
+    let app = App::bind(config, Exposure { authenticate: arguments.auth, loopback_hosts_only: true }).await?;
+    app.service().ensure_partitions(premake).await?;
+    let (api, operations) = app.addresses()?;
+    say!(
+        "dgm dev: api http://{api}/api/v1 · docs http://{api}/docs · metrics http://{operations}/metrics · database {url}"
+    );
+    if !arguments.auth {
+        say!("dgm dev: callers are not asked who they are (--auth changes that); only this machine can reach it");
+    }
+    let outcome = app.run().await;
+    tokio::task::spawn_blocking(move || telemetry.shutdown()).await?;
+    outcome?;
+    drop(server);
     say!("dgm dev: stopped; data kept in {}", arguments.data_dir.display());
     Ok(ExitCode::SUCCESS)
 }

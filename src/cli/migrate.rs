@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::settings::Common;
 use crate::store::integrity;
 use crate::store::migrate::{Session, Step};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The database, as postgres://user:password@host:port/name
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true, default_value = "")]
-    database_url: String,
+    /// The database, as postgres://user:password@host:port/name; DATABASE_URL when absent
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
     /// How many seconds to wait for another migration to end
     #[arg(long, default_value_t = 60, global = true)]
     wait: u64,
@@ -43,9 +44,12 @@ enum Command {
     Verify,
 }
 
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(!arguments.database_url.is_empty(), "no database: set DATABASE_URL or give --database-url");
-    let mut session = Session::open(&arguments.database_url, Duration::from_secs(arguments.wait)).await?;
+pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let url = match arguments.database_url {
+        Some(url) => url,
+        None => common.load_with_database()?.database_url()?.to_owned(),
+    };
+    let mut session = Session::open(&url, Duration::from_secs(arguments.wait)).await?;
     match arguments.command {
         Command::Up { to } => report(&session.up(to).await?, "nothing to apply: the schema is up to date"),
         Command::Down { to, yes } => return down(&mut session, to, yes).await,

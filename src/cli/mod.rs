@@ -8,8 +8,16 @@ macro_rules! say {
     }};
 }
 
+mod check;
+mod describe;
 mod dev;
+mod export;
+mod import;
 mod migrate;
+mod operate;
+mod serve;
+mod settings;
+mod token;
 
 use std::process::ExitCode;
 
@@ -19,6 +27,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "dgm", version, arg_required_else_help = true)]
 struct Arguments {
+    #[command(flatten)]
+    common: settings::Common,
     #[command(subcommand)]
     command: Command,
 }
@@ -27,15 +37,55 @@ struct Arguments {
 enum Command {
     /// Run everything on a private PostgreSQL that is started and stopped with the command
     Dev(dev::Arguments),
+    /// Run the service against DATABASE_URL and REDIS_URL; callers must show an API token
+    Serve(serve::Arguments),
     /// Move the database's schema forward or back, and check it
     Migrate(migrate::Arguments),
+    /// List the scheduled jobs, or run one now
+    #[command(subcommand)]
+    Job(operate::JobCommand),
+    /// Look at the monthly partitions of the samples, or make those to come
+    #[command(subcommand)]
+    Partition(operate::PartitionCommand),
+    /// Import a run of OpenEvolve, ShinkaEvolve or the Darwin Gödel Machine into the archive
+    Import(import::Arguments),
+    /// Write a service's archive as JSON lines
+    Export(export::Arguments),
+    /// Make, list and revoke API tokens
+    Token(token::Arguments),
+    /// Print the OpenAPI document of the API
+    Openapi,
+    /// Print the catalogue of metrics
+    Metrics,
+    /// Print the effective configuration, secrets redacted
+    Config {
+        /// Print the commented defaults instead, as a start for a file
+        #[arg(long)]
+        defaults: bool,
+    },
+    /// Check database, migrations, partitions, clock, cache and tracing; one line each
+    Doctor,
+    /// Ask the service on this machine whether it lives; for a container's HEALTHCHECK
+    Healthcheck,
 }
 
 /// Runs the command that the process was called with.
 pub async fn run() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Dev(arguments) => dev::run(arguments).await,
-        Command::Migrate(arguments) => migrate::run(arguments).await,
+    let Arguments { common, command } = Arguments::parse();
+    let outcome = match command {
+        Command::Dev(arguments) => dev::run(&common, arguments).await,
+        Command::Serve(arguments) => serve::run(&common, arguments).await,
+        Command::Migrate(arguments) => migrate::run(&common, arguments).await,
+        Command::Job(command) => operate::job(&common, command).await,
+        Command::Partition(command) => operate::partition(&common, command).await,
+        Command::Import(arguments) => import::run(&common, arguments).await,
+        Command::Export(arguments) => export::run(&common, arguments).await,
+        Command::Token(arguments) => token::run(&common, arguments).await,
+        Command::Openapi => describe::openapi(),
+        Command::Metrics => Ok(describe::metrics()),
+        Command::Config { defaults } => describe::config(&common, defaults),
+        Command::Doctor => check::doctor(&common).await,
+        Command::Healthcheck => check::healthcheck(&common),
     };
     match outcome {
         Ok(code) => code,

@@ -1,45 +1,43 @@
 //! The HTTP surface; the only home of axum.
 
+pub mod access;
+mod extract;
+mod observe;
+mod openapi;
 mod ops;
-mod problem;
+pub mod problem;
+mod router;
+mod server;
+mod v1;
 
-use std::future::Future;
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use tokio_util::sync::CancellationToken;
 
-use axum::Router;
-use axum::routing::get;
-use tokio::net::TcpListener;
+pub use openapi::document;
+pub use router::{api, operations};
+pub use server::serve;
 
-use crate::store::pool::Store;
+use crate::service::Service;
+
+/// How the surface behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether callers must show a token.
+    pub authenticate: bool,
+    /// Whether only names of the loopback interface are answered for.
+    pub loopback_hosts_only: bool,
+    /// Largest body, in bytes.
+    pub max_body_bytes: usize,
+}
 
 /// What handlers share.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// The database.
-    pub store: Store,
-    /// Set when the process is about to stop: readiness turns false first, so that balancers look elsewhere.
-    pub stopping: Arc<AtomicBool>,
-}
-
-fn router(state: State) -> Router {
-    Router::new()
-        .route("/health", get(ops::health))
-        .route("/ready", get(ops::ready))
-        .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed)
-        .with_state(state)
-}
-
-/// Serves one listener until `stop` resolves and the requests in flight are answered.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    state: State,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    axum::serve(listener, router(state)).with_graceful_shutdown(stop).await
+    /// The use cases.
+    pub service: Service,
+    /// How the surface behaves.
+    pub options: Options,
+    /// Cancelled when the process is about to stop: readiness turns false first, so that balancers look elsewhere.
+    pub unready: CancellationToken,
+    /// Cancelled when the listeners close: streams end, so that the drain does not wait for them.
+    pub stopping: CancellationToken,
 }

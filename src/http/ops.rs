@@ -1,36 +1,67 @@
-//! Liveness and readiness.
-
-use std::sync::atomic::Ordering;
+//! Liveness, readiness, metrics.
 
 use axum::Json;
 use axum::extract::State as Extract;
-use axum::http::StatusCode;
-use serde_json::{Value, json};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::State;
-use super::problem::Problem;
+use super::problem::{Document, Kind, Problem};
+use crate::service::health::RedisStatus;
+use crate::telemetry::recorder;
 
-/// The process answers; whether it can serve is [`ready`]'s matter.
-pub(super) async fn health() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+/// The process answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// Always `ok`.
+    status: &'static str,
 }
 
-/// 200 when the database answers with the schema that this binary needs, and the process is not stopping.
-pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Value>, Problem> {
-    let unready = |detail: String| Problem {
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        kind: "not-ready",
-        title: "Not ready",
-        detail,
-    };
-    if state.stopping.load(Ordering::Relaxed) {
+/// The process can serve.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Ready {
+    /// `ready`, or `degraded` when Redis is configured and cannot be reached: slower, and correct.
+    status: &'static str,
+    /// The newest migration of the database.
+    schema_version: i64,
+    /// `disabled`, `up` or `down`.
+    redis: &'static str,
+}
+
+/// Whether the process answers; whether it can serve is `/ready`'s matter.
+#[utoipa::path(get, path = "/health", tag = "health", security(()), responses((status = 200, body = Health)))]
+pub(super) async fn health() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Whether the process can serve: the database answers with the schema that this binary needs, and it is not stopping.
+#[utoipa::path(get, path = "/ready", tag = "health", security(()), responses(
+    (status = 200, body = Ready),
+    (status = 503, body = Document, content_type = "application/problem+json", description = "Not ready; `detail` says why"),
+))]
+pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Ready>, Problem> {
+    let unready = |detail: String| Problem::new(Kind::NotReady, detail);
+    if state.unready.is_cancelled() {
         return Err(unready("the process is stopping".to_owned()));
     }
     // The server's own words may name hosts and users: they are for the log, not for whoever asks.
-    let (applied, known) =
-        state.store.schema_version().await.map_err(|_| unready("the database cannot be asked".to_owned()))?;
+    let version = state.service.schema_version().await;
+    let (applied, known) = version.map_err(|_| unready("the database cannot be asked".to_owned()))?;
     if applied < known {
         return Err(unready(format!("the schema is at {applied} and must be at {known}: run `dgm migrate up`")));
     }
-    Ok(Json(json!({ "status": "ready", "schema_version": applied })))
+    let (status, redis) = match state.service.redis_status() {
+        RedisStatus::Disabled => ("ready", "disabled"),
+        RedisStatus::Up => ("ready", "up"),
+        RedisStatus::Down => ("degraded", "down"),
+    };
+    Ok(Json(Ready { status, schema_version: applied, redis }))
+}
+
+/// The Prometheus text exposition.
+pub(super) async fn metrics(Extract(state): Extract<State>) -> Response {
+    state.service.observe();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder::render()).into_response()
 }

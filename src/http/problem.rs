@@ -1,47 +1,191 @@
-//! Errors as `application/problem+json` (RFC 9457). The `type` is stable; the `detail` is for people.
+//! Errors as `application/problem+json` (RFC 9457): the one mapping. `type` and `status` are stable; `detail` is for
+//! people.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
 
-/// A problem document with its status.
-#[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) status: StatusCode,
-    pub(super) kind: &'static str,
-    pub(super) title: &'static str,
+use crate::domain::validation::{Fault, Invalid};
+use crate::service::Error;
+
+/// Every kind of problem: its `type` (after `urn:dgm:problem:`), status and title.
+macro_rules! kinds {
+    ($($name:ident $kind:literal $status:ident $title:literal;)*) => {
+        /// A kind of problem.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "kind and title say it")]
+        pub enum Kind { $($name,)* }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The stable last part of `type`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$name => $kind,)* } }
+            /// The HTTP status.
+            #[must_use]
+            pub const fn status(self) -> StatusCode { match self { $(Self::$name => StatusCode::$status,)* } }
+            /// The short summary.
+            #[must_use]
+            pub const fn title(self) -> &'static str { match self { $(Self::$name => $title,)* } }
+        }
+    };
+}
+
+kinds! {
+    MalformedBody "malformed-body" BAD_REQUEST "The body is not JSON";
+    InvalidParameter "invalid-parameter" BAD_REQUEST "A parameter of the URL is wrong";
+    Unauthenticated "unauthenticated" UNAUTHORIZED "Who calls is not known";
+    Forbidden "forbidden" FORBIDDEN "The caller may not do this";
+    NotFound "not-found" NOT_FOUND "No such resource";
+    MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "Method not allowed";
+    AlreadyExists "already-exists" CONFLICT "Another resource has this id";
+    IllegalState "illegal-state" CONFLICT "The state does not admit this";
+    LeaseLost "lease-lost" CONFLICT "The lease was lost";
+    VersionDiffers "version-differs" PRECONDITION_FAILED "The resource has another version";
+    BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE "The body is too large";
+    UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body must be application/json";
+    MisdirectedHost "misdirected-host" MISDIRECTED_REQUEST "This server does not answer for that host";
+    InvalidBody "invalid-body" UNPROCESSABLE_ENTITY "The body has faults";
+    UnknownReference "unknown-reference" UNPROCESSABLE_ENTITY "The request names something that does not exist";
+    NoCandidates "no-candidates" UNPROCESSABLE_ENTITY "Nothing to select from";
+    NotReady "not-ready" SERVICE_UNAVAILABLE "Not ready";
+    Unavailable "unavailable" SERVICE_UNAVAILABLE "Not available now; try again";
+    Internal "internal" INTERNAL_SERVER_ERROR "Internal error";
+}
+
+/// A problem document.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Document {
+    /// Stable: `urn:dgm:problem:<kind>`; docs/API.md lists them.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:dgm:problem:not-found")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened here, for people.
+    pub detail: String,
+    /// The faults of an input, each with its place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Fault>,
+}
+
+/// A problem on its way out.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    pub(super) kind: Kind,
     pub(super) detail: String,
+    pub(super) errors: Vec<Fault>,
+}
+
+impl Problem {
+    /// A problem with one sentence.
+    #[must_use]
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new() }
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
-            "type": format!("urn:dgm:problem:{}", self.kind),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        let mut response = (self.status, Json(body)).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let status = self.kind.status();
+        let document = Document {
+            kind: format!("urn:dgm:problem:{}", self.kind.as_str()),
+            title: self.kind.title(),
+            status: status.as_u16(),
+            detail: self.detail,
+            errors: self.errors,
+        };
+        let mut response = (status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self.kind {
+            Kind::Unauthenticated => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"dgm\""));
+            }
+            // The rest of the body is not read, so the connection cannot be used again.
+            Kind::BodyTooLarge => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Kind::Unavailable => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
         response
     }
 }
 
-pub(super) async fn not_found(uri: Uri) -> Problem {
-    Problem {
-        status: StatusCode::NOT_FOUND,
-        kind: "not-found",
-        title: "No such resource",
-        detail: format!("nothing is served at {}", uri.path()),
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Invalid(Invalid(faults)) => {
+                let detail = match faults.as_slice() {
+                    [one] => format!("{} {}", one.pointer, one.detail).trim().to_owned(),
+                    many => format!("{} faults; see `errors`", many.len()),
+                };
+                return Self { kind: Kind::InvalidBody, detail, errors: faults.clone() };
+            }
+            Error::NotFound { .. } => Kind::NotFound,
+            Error::UnknownReference(_) => Kind::UnknownReference,
+            Error::AlreadyExists { .. } => Kind::AlreadyExists,
+            Error::IllegalState(_) => Kind::IllegalState,
+            Error::LeaseLost(_) => Kind::LeaseLost,
+            Error::VersionDiffers { .. } => Kind::VersionDiffers,
+            Error::Unauthenticated(_) => Kind::Unauthenticated,
+            Error::Forbidden { .. } => Kind::Forbidden,
+            Error::NoCandidates(_) => Kind::NoCandidates,
+            Error::Unavailable => Kind::Unavailable,
+            Error::Internal => Kind::Internal,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 
-pub(super) async fn method_not_allowed() -> Problem {
-    Problem {
-        status: StatusCode::METHOD_NOT_ALLOWED,
-        kind: "method-not-allowed",
-        title: "Method not allowed",
-        detail: "the Allow header names the methods of this resource".to_owned(),
-    }
+pub(super) async fn not_found(uri: Uri) -> Problem {
+    Problem::new(Kind::NotFound, format!("nothing is served at {}", uri.path()))
 }
+
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(Kind::MethodNotAllowed, "the Allow header names the methods of this resource")
+}
+
+macro_rules! responses {
+    ($(#[$doc:meta])* $set:ident { $($status:literal $name:ident $description:literal,)* }) => {
+        $(#[$doc])* #[derive(IntoResponses)]
+        #[allow(dead_code, reason = "read by utoipa only")]
+        pub(super) enum $set {
+            $(#[response(status = $status, description = $description, content_type = "application/problem+json")]
+            $name(Document),)*
+        }
+    };
+}
+
+responses!(
+    /// What any request may meet.
+    Reads {
+        400 Malformed "A parameter is wrong",
+        401 Unauthenticated "Who calls is not known",
+        403 Forbidden "The caller may not do this",
+        404 NotFound "No such resource",
+        421 Misdirected "The Host header is not one of this server's",
+        422 Invalid "The input has faults",
+        500 Internal "A fault of the service",
+        503 Unavailable "The database is not available; see Retry-After",
+    }
+);
+responses!(
+    /// What a request with a body may meet beside.
+    Writes {
+        409 Conflict "Another resource has this id, or the state does not admit this",
+        412 Version "The resource has another version",
+        413 TooLarge "The body is too large",
+        415 MediaType "The body is not application/json",
+    }
+);

@@ -1,6 +1,12 @@
 //! The only home of SQL against the service's own database.
 
+pub mod archive;
+pub mod error;
+pub mod improvements;
 pub mod integrity;
+pub mod jobs;
 pub mod migrate;
 pub mod partitions;
 pub mod pool;
+pub mod samples;
+pub mod tokens;

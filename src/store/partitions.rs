@@ -1,27 +1,98 @@
 //! Monthly partitions of `dgm_performance_metrics`.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, Utc};
 
-use super::pool::Store;
+use super::error::Error;
+use super::pool::{Store, timed};
+use crate::telemetry::catalogue::statements::Statement;
 
-/// Makes the partitions of the month of `now` and of the `ahead` months after it; answers how many were new.
-///
-/// # Errors
-/// The server's; the months made before the failing one stay.
-pub async fn ensure(store: &Store, now: DateTime<Utc>, ahead: u32) -> Result<usize, sqlx::Error> {
-    let mut made = 0;
-    for month in (0..=ahead).filter_map(|offset| month_after(now, offset)) {
-        let new: bool = sqlx::query_scalar("SELECT create_monthly_partition('dgm_performance_metrics', $1)")
-            .bind(month)
-            .fetch_one(store.pool())
-            .await?;
-        made += usize::from(new);
+const ENSURE: &str = "SELECT create_monthly_partition('dgm_performance_metrics', $1)";
+
+/// A partition as the catalogue of the database has it.
+#[derive(Debug, Clone)]
+pub struct Partition {
+    /// The table's name.
+    pub name: String,
+    /// The month that it holds, by its name; `None` for one that was made by hand under another.
+    pub month: Option<NaiveDate>,
+    /// Its bounds, in PostgreSQL's words.
+    pub bounds: String,
+    /// Rows, by the planner's estimate (-1: never analysed).
+    pub rows: i64,
+    /// Size with indexes and TOAST, in bytes.
+    pub bytes: i64,
+}
+
+impl Store {
+    /// Makes the partitions of the month of `now` and of the `ahead` months after it; answers how many were new.
+    ///
+    /// # Errors
+    /// The server's; the months made before the failing one stay.
+    pub async fn ensure_partitions(&self, now: DateTime<Utc>, ahead: u32) -> Result<usize, Error> {
+        self.ensure_months((0..=ahead).filter_map(|offset| month_after(now, offset))).await
     }
-    Ok(made)
+
+    /// Makes the partitions of months that are not known to exist.
+    pub(super) async fn ensure_months(&self, months: impl IntoIterator<Item = NaiveDate>) -> Result<usize, Error> {
+        let known = |month: &NaiveDate| self.months.lock().is_ok_and(|known| known.contains(month));
+        let missing: BTreeSet<NaiveDate> = months.into_iter().filter(|month| !known(month)).collect();
+        let mut made = 0;
+        for month in missing {
+            let mut connection = self.acquire().await?;
+            let query = sqlx::query_scalar(ENSURE).bind(month).fetch_one(&mut *connection);
+            let new: bool = timed(Statement::PartitionEnsure, query).await?;
+            made += usize::from(new);
+            if let Ok(mut known) = self.months.lock() {
+                known.insert(month);
+            }
+        }
+        Ok(made)
+    }
+
+    /// Forgets which months have a partition, after one was found gone.
+    pub(super) fn forget_months(&self) {
+        if let Ok(mut known) = self.months.lock() {
+            known.clear();
+        }
+    }
+
+    /// Every partition, oldest first.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn partitions(&self) -> Result<Vec<Partition>, Error> {
+        let mut connection = self.acquire().await?;
+        let rows: Vec<(String, String, i64, i64)> = timed(
+            Statement::PartitionStatus,
+            sqlx::query_as(
+                "SELECT c.relname::text, pg_get_expr(c.relpartbound, c.oid), c.reltuples::bigint,
+                        pg_total_relation_size(c.oid)
+                 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                 WHERE i.inhparent = 'dgm_performance_metrics'::regclass ORDER BY c.relname",
+            )
+            .fetch_all(&mut *connection),
+        )
+        .await?;
+        let partition = |(name, bounds, rows, bytes): (String, _, _, _)| {
+            let month = name.strip_prefix("dgm_performance_metrics_").and_then(|month| {
+                let (year, month) = month.split_once('_')?;
+                NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1)
+            });
+            Partition { name, month, bounds, rows, bytes }
+        };
+        Ok(rows.into_iter().map(partition).collect())
+    }
+}
+
+/// The first day of the month that a time lies in, by UTC.
+pub(super) fn month_of(at: DateTime<Utc>) -> Option<NaiveDate> {
+    NaiveDate::from_ymd_opt(at.year(), at.month(), 1)
 }
 
 fn month_after(now: DateTime<Utc>, offset: u32) -> Option<NaiveDate> {
-    NaiveDate::from_ymd_opt(now.year(), now.month(), 1)?.checked_add_months(Months::new(offset))
+    month_of(now)?.checked_add_months(Months::new(offset))
 }
 
 #[cfg(test)]

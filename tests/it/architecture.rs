@@ -3,15 +3,43 @@
 use std::path::{Path, PathBuf};
 
 /// Library, the folders of `src/` that may name it.
-const HOMES: &[(&str, &[&str])] =
-    &[("sqlx", &["store"]), ("rusqlite", &["interchange"]), ("clap", &["cli"]), ("axum", &["http"])];
+const HOMES: &[(&str, &[&str])] = &[
+    ("sqlx", &["store"]),
+    ("redis", &["cache"]),
+    ("moka", &["cache"]),
+    ("rusqlite", &["interchange"]),
+    ("clap", &["cli"]),
+    ("axum", &["http"]),
+    ("hyper", &["http"]),
+    ("metrics_exporter_prometheus", &["telemetry"]),
+    ("opentelemetry", &["telemetry"]),
+    ("tokio_cron_scheduler", &["jobs"]),
+    ("figment", &["config", "cli"]),
+];
 /// Layer, the layers of this crate that it must not name.
 const FORBIDDEN: &[(&str, &[&str])] = &[
-    ("domain", &["app", "cli", "http", "store", "interchange", "postgres"]),
-    ("interchange", &["app", "cli", "http", "store", "postgres"]),
-    ("http", &["app", "cli", "postgres"]),
-    ("store", &["app", "cli", "http", "interchange", "postgres"]),
-    ("postgres", &["app", "cli", "http", "store", "interchange", "domain"]),
+    (
+        "domain",
+        &["app", "cache", "cli", "config", "http", "interchange", "jobs", "postgres", "service", "store", "telemetry"],
+    ),
+    (
+        "telemetry",
+        &["app", "cache", "cli", "config", "domain", "http", "interchange", "jobs", "postgres", "service", "store"],
+    ),
+    (
+        "config",
+        &["app", "cache", "cli", "domain", "http", "interchange", "jobs", "postgres", "service", "store", "telemetry"],
+    ),
+    (
+        "postgres",
+        &["app", "cache", "cli", "config", "domain", "http", "interchange", "jobs", "service", "store", "telemetry"],
+    ),
+    ("interchange", &["app", "cache", "cli", "config", "http", "jobs", "postgres", "service", "store", "telemetry"]),
+    ("cache", &["app", "cli", "config", "domain", "http", "interchange", "jobs", "postgres", "service", "store"]),
+    ("store", &["app", "cache", "cli", "config", "http", "interchange", "jobs", "postgres", "service"]),
+    ("service", &["app", "cli", "config", "http", "jobs", "postgres"]),
+    ("http", &["app", "cache", "cli", "config", "interchange", "jobs", "postgres", "store"]),
+    ("jobs", &["app", "cache", "cli", "config", "http", "interchange", "postgres", "store"]),
 ];
 const MAX_LINES: usize = 300;
 /// Files over the limit. Shrink only.
@@ -28,6 +56,11 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Comments, and names of a span's target, use no library.
+fn is_code(line: &str) -> bool {
+    !line.trim_start().starts_with("//") && !line.contains("target: \"")
+}
+
 #[test]
 fn every_import_and_every_file_length_keeps_the_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -38,7 +71,7 @@ fn every_import_and_every_file_length_keeps_the_rules() {
         let name = file.strip_prefix(&root).unwrap().to_str().unwrap();
         let layer = name.split('/').next().unwrap().trim_end_matches(".rs");
         let text = std::fs::read_to_string(file).unwrap();
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| is_code(line)) {
             let place = format!("src/{name}:{}", number + 1);
             for (library, homes) in HOMES {
                 let names_it = line.contains(&format!("{library}::")) || line.contains(&format!("use {library};"));

@@ -3,5 +3,6 @@
 
 mod architecture;
 mod dev;
+mod http;
 mod migrations;
 mod support;

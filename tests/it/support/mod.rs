@@ -1,5 +1,7 @@
 //! A private PostgreSQL for one test, with helpers to look at it from outside.
 
+pub(crate) mod dev;
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,0 +1,129 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::*;
+
+#[derive(Debug)]
+struct Broken;
+
+impl From<LoadLost> for Broken {
+    fn from(_: LoadLost) -> Self {
+        Self
+    }
+}
+
+fn cache(max_bytes: u64) -> Cache {
+    Cache::new(&Settings { max_bytes, redis_url: None }).unwrap()
+}
+
+fn key(id: &str) -> Key {
+    Key::Entry { id: id.to_owned() }
+}
+
+fn found(body: &str) -> Loaded {
+    Loaded::Found { cached: Cached::new(Bytes::from(body.to_owned()), None, 1), ttl: Duration::from_mins(1) }
+}
+
+async fn read(cache: &Cache, id: &str, body: &'static str) -> Option<Bytes> {
+    let loaded = cache.get_or_load(&key(id), move || async move { Ok::<_, Broken>(found(body)) }).await;
+    loaded.unwrap().map(|cached| cached.body)
+}
+
+#[tokio::test]
+async fn a_hundred_callers_make_one_load() {
+    let (cache, loads) = (cache(1 << 20), Arc::new(AtomicU32::new(0)));
+    let gate = Arc::new(Notify::new());
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let (cache, loads, gate) = (cache.clone(), loads.clone(), gate.clone());
+        callers.spawn(async move {
+            let load = move || async move {
+                loads.fetch_add(1, Ordering::SeqCst);
+                gate.notified().await;
+                Ok::<_, Broken>(found("x"))
+            };
+            cache.get_or_load(&key("a"), load).await.unwrap().unwrap().body
+        });
+    }
+    while loads.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    gate.notify_waiters();
+    while let Some(body) = callers.join_next().await {
+        assert_eq!(body.unwrap(), "x");
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_load_goes_on_when_its_caller_goes_away() {
+    let cache = cache(1 << 20);
+    let (started, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let leader = {
+        let (cache, started, gate) = (cache.clone(), started.clone(), gate.clone());
+        tokio::spawn(async move {
+            let load = move || async move {
+                started.notify_one();
+                gate.notified().await;
+                Ok::<_, Broken>(found("first"))
+            };
+            cache.get_or_load(&key("a"), load).await
+        })
+    };
+    started.notified().await;
+    leader.abort();
+    let follower = tokio::spawn({
+        let cache = cache.clone();
+        async move { read(&cache, "a", "second").await }
+    });
+    tokio::task::yield_now().await;
+    gate.notify_one();
+    assert_eq!(follower.await.unwrap().unwrap(), "first");
+}
+
+#[tokio::test]
+async fn a_load_from_before_an_invalidation_is_neither_kept_nor_joined() {
+    let cache = cache(1 << 20);
+    let (started, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let early = {
+        let (cache, started, gate) = (cache.clone(), started.clone(), gate.clone());
+        tokio::spawn(async move {
+            let load = move || async move {
+                started.notify_one();
+                gate.notified().await;
+                Ok::<_, Broken>(found("old"))
+            };
+            cache.get_or_load(&key("a"), load).await.unwrap().unwrap().body
+        })
+    };
+    started.notified().await;
+    cache.invalidate(&[key("a")]).await;
+    assert_eq!(read(&cache, "a", "new").await.unwrap(), "new");
+    gate.notify_one();
+    assert_eq!(early.await.unwrap(), "old", "who asked before the write may get what was there before it");
+    assert_eq!(read(&cache, "a", "newest").await.unwrap(), "new", "and it is not kept");
+}
+
+#[tokio::test]
+async fn errors_are_told_and_not_kept_and_absence_is_kept() {
+    let cache = cache(1 << 20);
+    assert!(cache.get_or_load(&key("a"), || async { Err::<Loaded, _>(Broken) }).await.is_err());
+    assert_eq!(read(&cache, "a", "x").await.unwrap(), "x");
+    let absent = cache.get_or_load(&key("b"), || async { Ok::<_, Broken>(Loaded::Absent) }).await.unwrap();
+    assert!(absent.is_none());
+    assert!(read(&cache, "b", "x").await.is_none());
+    cache.invalidate(&[key("b")]).await;
+    assert_eq!(read(&cache, "b", "x").await.unwrap(), "x");
+}
+
+#[tokio::test]
+async fn the_tier_is_bounded_in_bytes() {
+    let cache = cache(100_000);
+    let body: &'static str = "x".repeat(1000).leak();
+    for n in 0..1000 {
+        read(&cache, &n.to_string(), body).await;
+    }
+    assert!(cache.l1.weight() <= 100_000, "{}", cache.l1.weight());
+}

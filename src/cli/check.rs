@@ -1,0 +1,90 @@
+//! `dgm doctor`, `dgm healthcheck`: is it well?
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::settings::Common;
+use crate::service::health::RedisStatus;
+
+/// One line for each part; exit code 1 when one is not well.
+pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
+    let (config, service) = common.service()?;
+    let mut well = true;
+    let mut tell = |part: &str, verdict: Result<String, String>| {
+        well &= verdict.is_ok();
+        let (word, text) = match verdict {
+            Ok(text) => ("ok", text),
+            Err(text) => ("FAIL", text),
+        };
+        say!("{part:<12} {word:<5} {text}");
+    };
+    let schema = service.schema_version().await;
+    tell("database", schema.as_ref().map(|_| config.database.url.redacted()).map_err(ToString::to_string));
+    if let Ok((applied, known)) = schema {
+        let verdict = if applied == known {
+            Ok(format!("at {applied}"))
+        } else {
+            Err(format!("at {applied}, this binary knows {known}: run `dgm migrate up`"))
+        };
+        tell("migrations", verdict);
+        let ahead = service.partitions().await;
+        let ahead = ahead.map_err(|e| e.to_string()).and_then(|partitions| {
+            let newest =
+                partitions.last().map(|p| p.name.clone()).ok_or("there are none: run `dgm partition ensure`")?;
+            Ok(format!("{} of them, up to {newest}", partitions.len()))
+        });
+        tell("partitions", ahead);
+        let skew = service.clock_skew().await;
+        tell(
+            "clock",
+            skew.map_err(|e| e.to_string()).and_then(|skew| {
+                let text = format!("{} ms apart from the database's", skew.num_milliseconds());
+                if skew.abs().num_seconds() < 2 { Ok(text) } else { Err(text) }
+            }),
+        );
+    }
+    tell(
+        "cache",
+        match service.probe_redis().await {
+            RedisStatus::Disabled => Ok("in-process only; REDIS_URL is not set".to_owned()),
+            RedisStatus::Up => Ok(config.cache.redis_url.redacted()),
+            RedisStatus::Down => Err(format!("{} cannot be reached", config.cache.redis_url.redacted())),
+        },
+    );
+    if config.telemetry.otlp_endpoint.is_empty() {
+        tell("tracing", Ok("off; OTEL_EXPORTER_OTLP_ENDPOINT is not set".to_owned()));
+    } else {
+        tell("tracing", reachable(&config.telemetry.otlp_endpoint).await);
+    }
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn reachable(endpoint: &str) -> Result<String, String> {
+    let url = url::Url::parse(endpoint).map_err(|error| format!("{endpoint}: {error}"))?;
+    let host = url.host_str().ok_or_else(|| format!("{endpoint}: no host"))?.to_owned();
+    let port = url.port_or_known_default().unwrap_or(4318);
+    let connect = tokio::net::TcpStream::connect((host, port));
+    match tokio::time::timeout(Duration::from_secs(2), connect).await {
+        Ok(Ok(_)) => Ok(format!("{endpoint} takes connections")),
+        Ok(Err(error)) => Err(format!("{endpoint}: {error}")),
+        Err(_) => Err(format!("{endpoint}: no answer within 2 s")),
+    }
+}
+
+/// Asks `/health` of the API on this machine; for a container's HEALTHCHECK, where there is no curl.
+pub(super) fn healthcheck(common: &Common) -> anyhow::Result<ExitCode> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let bind = common.load(&[])?.http.bind;
+    let target = if bind.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], bind.port())) } else { bind };
+    let mut stream = TcpStream::connect_timeout(&target, PATIENCE).with_context(|| target.to_string())?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).with_context(|| target.to_string())?;
+    anyhow::ensure!(head.ends_with(b"200"), "{target} answered {:?}", String::from_utf8_lossy(&head));
+    Ok(ExitCode::SUCCESS)
+}

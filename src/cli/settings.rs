@@ -1,0 +1,62 @@
+//! What most subcommands need: the configuration, the database, logs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use figment::value::Value;
+
+use crate::config::{Config, LogFormat};
+use crate::postgres;
+use crate::service::Service;
+use crate::telemetry::{self, Guard};
+
+/// Flags that every subcommand with a configuration has.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Common {
+    /// Configuration file (TOML); `dgm config` prints every setting
+    #[arg(long, env = "DGM_CONFIG", value_name = "FILE", global = true)]
+    pub(super) config: Option<PathBuf>,
+}
+
+impl Common {
+    /// The configuration.
+    pub(super) fn load(&self, overrides: &[(&str, Value)]) -> anyhow::Result<Config> {
+        Ok(Config::load(self.config.as_deref(), overrides)?)
+    }
+
+    /// The configuration with a database: DATABASE_URL, else the one of a `dgm dev` that runs on `./.dgm`.
+    pub(super) fn load_with_database(&self) -> anyhow::Result<Config> {
+        let config = self.load(&[])?;
+        if config.database_url().is_ok() {
+            return Ok(config);
+        }
+        match postgres::running(&std::path::absolute(super::dev::DATA_DIR)?) {
+            Some(url) => self.load(&[("database.url", url.into())]),
+            None => Err(anyhow::anyhow!("no database: set DATABASE_URL, or start `dgm dev` in this directory")),
+        }
+    }
+
+    /// The use cases, for a subcommand that serves nobody.
+    pub(super) fn service(&self) -> anyhow::Result<(Config, Service)> {
+        let config = self.load_with_database()?;
+        let service = crate::app::service(&config)?;
+        Ok((config, service))
+    }
+}
+
+/// Starts logs, traces and metrics of a serving process.
+pub(super) fn start_telemetry(config: &Config) -> anyhow::Result<Guard> {
+    telemetry::recorder::install()?;
+    telemetry::recorder::spawn_upkeep()?;
+    let settings = telemetry::Settings {
+        format: match config.telemetry.log_format {
+            LogFormat::Human => telemetry::LogFormat::Human,
+            LogFormat::Json => telemetry::LogFormat::Json,
+        },
+        filter: config.telemetry.log_filter.clone(),
+        otlp_endpoint: Some(config.telemetry.otlp_endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),
+        service_name: config.service.name.clone(),
+        sample_ratio: config.telemetry.trace_sample_ratio,
+    };
+    Ok(telemetry::init(&settings)?)
+}

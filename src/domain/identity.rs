@@ -1,0 +1,88 @@
+//! Who calls, and what they may do.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// What a caller may do; each role may do all that the roles before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Looks.
+    Reader,
+    /// Runs the loop: writes entries, improvements and samples.
+    Worker,
+    /// Runs the service: cancels, retries, runs jobs.
+    Operator,
+    /// Manages identities.
+    Admin,
+}
+
+impl Role {
+    /// Every role, least first.
+    pub const ALL: [Self; 4] = [Self::Reader, Self::Worker, Self::Operator, Self::Admin];
+
+    /// The column's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Worker => "worker",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| format!("no role {text:?}: reader, worker, operator or admin"))
+    }
+}
+
+/// An authenticated caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Principal {
+    /// The token's name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The identity behind it, when the token was made for one.
+    pub user_id: Option<Uuid>,
+    /// When it ends; `null` for never.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Principal {
+    /// The caller when authentication is off (`dgm dev` without `--auth`).
+    #[must_use]
+    pub fn unauthenticated() -> Self {
+        Self { name: "unauthenticated".to_owned(), role: Role::Admin, user_id: None, expires_at: None }
+    }
+}
+
+/// What stands at the start of an API token, so that secret scanners know one.
+pub const TOKEN_PREFIX: &str = "dgm_";
+/// What stands at the start of a session.
+pub const SESSION_PREFIX: &str = "dgms_";
+
+/// A fresh secret with 256 random bits.
+#[must_use]
+pub fn secret(prefix: &str) -> String {
+    use base64::Engine as _;
+    let random: [u8; 32] = rand::random();
+    format!("{prefix}{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random))
+}
+
+/// What is kept of a secret. A plain hash is enough: the secret has 256 random bits, so there is nothing to guess.
+#[must_use]
+pub fn secret_hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}

@@ -1,0 +1,11 @@
+//! Types, invariants and parent selection; no I/O and no web framework. The types are the wire's too: their serde names
+//! are the column names of the specification, and utoipa's derives put their docstrings into the OpenAPI document.
+
+pub mod archive;
+pub mod clock;
+pub mod identity;
+pub mod improvement;
+pub mod page;
+pub mod sample;
+pub mod selection;
+pub mod validation;

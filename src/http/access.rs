@@ -1,0 +1,124 @@
+//! Who may call what: one table in which every route stands. A route that does not is refused.
+
+use axum::extract::{MatchedPath, Request, State as Extract};
+use axum::http::{Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::State;
+use super::extract::{Bearer, Caller};
+use super::problem::{Kind, Problem};
+use crate::domain::identity::{Principal, Role};
+use crate::service::Error;
+use crate::telemetry::catalogue::auth::AUTH_FAILURES;
+use crate::telemetry::catalogue::labels::AuthFailure;
+
+/// What a route asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    Public,
+    /// At least this role.
+    Least(Role),
+}
+
+use Access::{Least, Public};
+use Role::{Admin, Operator, Reader, Worker};
+
+/// Method, route, access.
+pub const TABLE: &[(&str, &str, Access)] = &[
+    ("GET", "/health", Public),
+    ("GET", "/ready", Public),
+    ("GET", "/metrics", Public),
+    ("GET", "/api/openapi.json", Public),
+    ("GET", "/docs", Public),
+    ("GET", "/docs/", Public),
+    ("GET", "/docs/{*rest}", Public),
+    ("POST", "/api/v1/archive", Least(Worker)),
+    ("POST", "/api/v1/archive:batch", Least(Worker)),
+    ("POST", "/api/v1/archive:select-parents", Least(Reader)),
+    ("GET", "/api/v1/archive", Least(Reader)),
+    ("GET", "/api/v1/archive/stats", Least(Reader)),
+    ("GET", "/api/v1/archive/{archive_entry_id}", Least(Reader)),
+    ("PATCH", "/api/v1/archive/{archive_entry_id}", Least(Worker)),
+    ("GET", "/api/v1/archive/{archive_entry_id}/lineage", Least(Reader)),
+    ("GET", "/api/v1/archive/{archive_entry_id}/descendants", Least(Reader)),
+    ("GET", "/api/v1/archive/{archive_entry_id}/children", Least(Reader)),
+    ("POST", "/api/v1/improvements", Least(Worker)),
+    ("GET", "/api/v1/improvements", Least(Reader)),
+    ("POST", "/api/v1/improvements:claim", Least(Worker)),
+    ("GET", "/api/v1/improvements/{improvement_id}", Least(Reader)),
+    ("POST", "/api/v1/improvements/{improvement_id}/heartbeat", Least(Worker)),
+    ("POST", "/api/v1/improvements/{improvement_id}/progress", Least(Worker)),
+    ("POST", "/api/v1/improvements/{improvement_id}/complete", Least(Worker)),
+    ("POST", "/api/v1/improvements/{improvement_id}/fail", Least(Worker)),
+    ("POST", "/api/v1/improvements/{improvement_id}/cancel", Least(Operator)),
+    ("POST", "/api/v1/improvements/{improvement_id}/retry", Least(Operator)),
+    ("GET", "/api/v1/improvements/{improvement_id}/events", Least(Reader)),
+    ("POST", "/api/v1/metrics", Least(Worker)),
+    ("GET", "/api/v1/metrics/{service}/current", Least(Reader)),
+    ("GET", "/api/v1/metrics/{service}/trend", Least(Reader)),
+    ("GET", "/api/v1/metrics/{service}/{metric_type}", Least(Reader)),
+    ("POST", "/api/v1/sessions", Least(Reader)),
+    ("GET", "/api/v1/sessions/current", Least(Reader)),
+    ("DELETE", "/api/v1/sessions/current", Least(Reader)),
+    ("GET", "/api/v1/admin/tokens", Least(Admin)),
+    ("POST", "/api/v1/admin/tokens", Least(Admin)),
+    ("DELETE", "/api/v1/admin/tokens/{name}", Least(Admin)),
+];
+
+/// The access of a route; HEAD is GET without a body.
+fn access(method: &Method, route: &str) -> Option<Access> {
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    TABLE.iter().find(|(m, r, _)| *m == method && *r == route).map(|(_, _, access)| *access)
+}
+
+/// The check in front of every handler.
+pub(super) async fn check(
+    Extract(state): Extract<State>,
+    bearer: Bearer,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Some(problem) = misdirected(&state, &request) {
+        return problem.into_response();
+    }
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    // No route: the fallback answers 404 or 405, which need no caller.
+    let asked = route.as_deref().and_then(|route| access(request.method(), route));
+    if let Some(Least(needed)) = asked {
+        match caller(&state, bearer).await {
+            Ok(principal) if principal.role >= needed => {
+                request.extensions_mut().insert(Caller(principal));
+            }
+            Ok(principal) => {
+                AUTH_FAILURES.increment((AuthFailure::Forbidden,));
+                return Problem::from(Error::Forbidden { needed, has: principal.role }).into_response();
+            }
+            Err(problem) => return problem.into_response(),
+        }
+    }
+    next.run(request).await
+}
+
+async fn caller(state: &State, Bearer(secret): Bearer) -> Result<Principal, Problem> {
+    if !state.options.authenticate {
+        return Ok(Principal::unauthenticated());
+    }
+    let Some(secret) = secret else {
+        AUTH_FAILURES.increment((AuthFailure::Missing,));
+        return Err(Error::Unauthenticated("send `Authorization: Bearer <token>`").into());
+    };
+    Ok(state.service.authenticate(&secret).await?)
+}
+
+/// A page in a browser can make requests to 127.0.0.1 under its own name (DNS rebinding); the Host header tells.
+fn misdirected(state: &State, request: &Request) -> Option<Problem> {
+    if !state.options.loopback_hosts_only {
+        return None;
+    }
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |h| h.0);
+    let ours = ["localhost", "127.0.0.1", "[::1]"].contains(&name);
+    (!ours).then(|| Problem::new(Kind::MisdirectedHost, format!("{host:?} is not a name of the loopback interface")))
+}

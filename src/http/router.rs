@@ -1,0 +1,72 @@
+//! Every route, once.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::v1::{admin, archive, improvements, metrics, sessions};
+use super::{State, access, observe, openapi, ops, problem};
+use crate::telemetry::catalogue::labels::Route;
+
+/// The routes of the API with their documentation.
+pub(super) fn documented() -> OpenApiRouter<State> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(ops::health))
+        .routes(routes!(ops::ready))
+        .routes(routes!(archive::create, archive::list))
+        .routes(routes!(archive::create_batch))
+        .routes(routes!(archive::select_parents))
+        .routes(routes!(archive::stats))
+        .routes(routes!(archive::get, archive::patch))
+        .routes(routes!(archive::lineage))
+        .routes(routes!(archive::descendants))
+        .routes(routes!(archive::children))
+        .routes(routes!(improvements::create, improvements::list))
+        .routes(routes!(improvements::claim))
+        .routes(routes!(improvements::get))
+        .routes(routes!(improvements::heartbeat))
+        .routes(routes!(improvements::progress))
+        .routes(routes!(improvements::complete))
+        .routes(routes!(improvements::fail))
+        .routes(routes!(improvements::cancel))
+        .routes(routes!(improvements::retry))
+        .routes(routes!(improvements::events))
+        .routes(routes!(metrics::ingest))
+        .routes(routes!(metrics::current))
+        .routes(routes!(metrics::trend))
+        .routes(routes!(metrics::range))
+        .routes(routes!(sessions::open))
+        .routes(routes!(sessions::current, sessions::close))
+        .routes(routes!(admin::tokens, admin::create_token))
+        .routes(routes!(admin::revoke_token))
+}
+
+/// The API listener.
+pub fn api(state: State) -> Router {
+    Route::define(&access::TABLE.iter().map(|(method, route, _)| (*method, *route)).collect::<Vec<_>>());
+    let (routes, document) = documented().split_for_parts();
+    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/api/openapi.json", document);
+    finish(routes.merge(docs), state)
+}
+
+/// The operations listener.
+pub fn operations(state: State) -> Router {
+    let routes = Router::new()
+        .route("/health", get(ops::health))
+        .route("/ready", get(ops::ready))
+        .route("/metrics", get(ops::metrics));
+    finish(routes, state)
+}
+
+fn finish(routes: Router<State>, state: State) -> Router {
+    routes
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
+        .layer(from_fn_with_state(state.clone(), access::check))
+        .layer(from_fn(observe::request))
+        .with_state(state)
+}

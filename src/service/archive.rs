@@ -1,0 +1,246 @@
+//! The archive: entries, lists, lineage, figures.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{Error, Service, new_id};
+pub use crate::cache::Cached;
+use crate::cache::{Key, Loaded, ttl};
+use crate::domain::archive::{Entry, EntryPatch, MAX_BATCH, NewEntry, Summary, etag};
+use crate::domain::page::{self, Page, Position};
+use crate::domain::validation::{Check, Invalid};
+use crate::store::archive::{Created, Patched};
+pub use crate::store::archive::{Filter, Relative, Sort, Stats};
+
+/// Deepest walk up or down a lineage.
+pub const MAX_DEPTH: u32 = 100_000;
+/// Most descendants of one answer.
+pub const MAX_RELATIVES: u32 = 10_000;
+
+/// What became of a create.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CreatedEntry {
+    /// The entry's id.
+    pub archive_entry_id: String,
+    /// `false`: the same request had created it before.
+    pub created: bool,
+}
+
+/// Entries to be created together, all or none.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// Parents may stand in the same batch, before their children.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub entries: Vec<NewEntry>,
+}
+
+impl Service {
+    /// Creates one entry.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::UnknownReference`], [`Error::AlreadyExists`].
+    pub async fn create_entry(&self, entry: NewEntry, by: Option<Uuid>) -> Result<CreatedEntry, Error> {
+        entry.validate("", self.now())?;
+        let created = self.create(vec![entry], by).await?;
+        created.into_iter().next().ok_or(Error::Internal)
+    }
+
+    /// Creates entries, all or none.
+    ///
+    /// # Errors
+    /// As [`Service::create_entry`].
+    pub async fn create_entries(&self, batch: Batch, by: Option<Uuid>) -> Result<Vec<CreatedEntry>, Error> {
+        let mut check = Check::default();
+        check.that((1..=MAX_BATCH).contains(&batch.entries.len()), "entries", "must have 1 to 1000 items");
+        let all: HashSet<&str> = batch.entries.iter().filter_map(|e| e.archive_entry_id.as_deref()).collect();
+        let mut seen = HashSet::new();
+        for (index, entry) in batch.entries.iter().enumerate() {
+            check.absorb(entry.validate(&format!("/entries/{index}"), self.now()));
+            let mut at = Check::within(format!("/entries/{index}"));
+            // A parent further down would leave this entry's generation unknown, and a cycle possible.
+            let parent = entry.parent_entry_id.as_deref().unwrap_or_default();
+            at.that(
+                !all.contains(parent) || seen.contains(parent),
+                "parent_entry_id",
+                "must stand before its children",
+            );
+            let new = entry.archive_entry_id.as_deref().is_none_or(|id| seen.insert(id));
+            at.that(new, "archive_entry_id", "stands twice in the batch");
+            check.absorb(at.done());
+        }
+        check.done()?;
+        self.create(batch.entries, by).await
+    }
+
+    async fn create(&self, mut entries: Vec<NewEntry>, by: Option<Uuid>) -> Result<Vec<CreatedEntry>, Error> {
+        for entry in &mut entries {
+            entry.archive_entry_id.get_or_insert_with(new_id);
+        }
+        let outcome = self.store.create_entries(&entries, by).await?;
+        let ids = entries.into_iter().filter_map(|entry| entry.archive_entry_id);
+        let mut created = Vec::with_capacity(outcome.len());
+        for (id, outcome) in ids.zip(outcome) {
+            if outcome == Created::Conflict {
+                return Err(Error::AlreadyExists { what: "archive entry", id });
+            }
+            created.push(CreatedEntry { archive_entry_id: id, created: outcome == Created::New });
+        }
+        self.forget_entries(created.iter().filter(|c| c.created).map(|c| c.archive_entry_id.as_str())).await;
+        Ok(created)
+    }
+
+    /// Drops what the cache holds (or knows to be absent) of entries that were just written.
+    pub(super) async fn forget_entries(&self, ids: impl Iterator<Item = &str>) {
+        let keys: Vec<Key> = ids.map(|id| Key::Entry { id: id.to_owned() }).collect();
+        self.cache.invalidate(&keys).await;
+    }
+
+    /// One entry as finished JSON.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn entry(&self, id: &str) -> Result<Cached, Error> {
+        let missing = || Error::NotFound { what: "archive entry", id: id.to_owned() };
+        valid_id(id)?;
+        let (store, owned) = (self.store.clone(), id.to_owned());
+        let load = move || async move {
+            let Some(entry) = store.entry(&owned).await? else { return Ok(Loaded::Absent) };
+            let ttl = ttl::by_quality(entry.summary.accuracy_score, entry.summary.constitutional_compliance_score);
+            Ok::<_, Error>(Loaded::Found { cached: finished(&entry)?, ttl })
+        };
+        let found = self.cache.get_or_load(&Key::Entry { id: id.to_owned() }, load).await;
+        found.map_err(|error| (*error).clone())?.ok_or_else(missing)
+    }
+
+    /// Changes an entry; `version` is the one that the caller knows, if it cares.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::VersionDiffers`].
+    pub async fn patch_entry(&self, id: &str, version: Option<i64>, patch: &EntryPatch) -> Result<Cached, Error> {
+        valid_id(id)?;
+        patch.validate()?;
+        match self.store.patch_entry(id, version, patch).await? {
+            Patched::Missing => Err(Error::NotFound { what: "archive entry", id: id.to_owned() }),
+            Patched::VersionDiffers(current) => Err(Error::VersionDiffers { current }),
+            Patched::Done { .. } => {
+                self.forget_entries(std::iter::once(id)).await;
+                self.entry(id).await
+            }
+        }
+    }
+
+    /// A page of entries.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bad limit or cursor.
+    pub async fn list_entries(
+        &self,
+        filter: &Filter,
+        sort: Sort,
+        cursor: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<Page<Summary>, Error> {
+        let limit = page::limit(limit)?;
+        let after = cursor.map(|cursor| Position::decode(cursor, sort.as_str())).transpose()?;
+        let items = self.store.list_entries(filter, sort, after.as_ref(), limit).await?;
+        Ok(Page::cut(items, limit, |item| sort.position(item)))
+    }
+
+    /// The entry and its ancestors, nearest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn lineage(&self, id: &str, max_depth: Option<u32>) -> Result<Vec<Relative>, Error> {
+        valid_id(id)?;
+        known(id, self.store.lineage(id, depth(max_depth)?).await?)
+    }
+
+    /// The entry and its descendants, nearest first, and whether there are more than `limit` of them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn descendants(
+        &self,
+        id: &str,
+        max_depth: Option<u32>,
+        limit: Option<u32>,
+    ) -> Result<(Vec<Relative>, bool), Error> {
+        valid_id(id)?;
+        let limit = limit.unwrap_or(page::MAX_LIMIT);
+        if !(1..=MAX_RELATIVES).contains(&limit) {
+            return Err(Invalid::one("limit", format!("must lie in 1..{MAX_RELATIVES}")).into());
+        }
+        // The entry itself, and one to see whether there are more.
+        let asked = limit + 2;
+        let mut found = known(id, self.store.descendants(id, depth(max_depth)?, asked.into()).await?)?;
+        let truncated = found.len() == asked as usize;
+        found.truncate(limit as usize + 1);
+        Ok((found, truncated))
+    }
+
+    /// A page of an entry's children, newest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn children(&self, id: &str, cursor: Option<&str>, limit: Option<u32>) -> Result<Page<Summary>, Error> {
+        self.entry(id).await?;
+        let filter = Filter { parent: Some(id.to_owned()), ..Filter::default() };
+        self.list_entries(&filter, Sort::Created, cursor, limit).await
+    }
+
+    /// The archive in figures, as finished JSON; up to ten seconds old.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn stats(&self, service: Option<&str>) -> Result<Cached, Error> {
+        if let Some(service) = service {
+            let mut check = Check::default();
+            check.name("service", service);
+            check.done()?;
+        }
+        let (store, owned) = (self.store.clone(), service.map(str::to_owned));
+        let load = move || async move {
+            let stats = store.stats(owned.as_deref()).await?;
+            Ok::<_, Error>(Loaded::Found { cached: Cached::new(json(&stats)?, None, 0), ttl: ttl::STATS })
+        };
+        let key = Key::Stats { service: service.map(str::to_owned) };
+        self.cache.get_or_load(&key, load).await.map_err(|error| (*error).clone())?.ok_or(Error::Internal)
+    }
+}
+
+fn valid_id(id: &str) -> Result<(), Invalid> {
+    let mut check = Check::default();
+    check.id("archive_entry_id", id);
+    check.done()
+}
+
+fn depth(asked: Option<u32>) -> Result<i32, Invalid> {
+    match asked.unwrap_or(MAX_DEPTH) {
+        depth if depth <= MAX_DEPTH => Ok(depth.cast_signed()),
+        _ => Err(Invalid::one("max_depth", format!("must lie in 0..{MAX_DEPTH}"))),
+    }
+}
+
+fn known(id: &str, relatives: Vec<Relative>) -> Result<Vec<Relative>, Error> {
+    if relatives.is_empty() {
+        return Err(Error::NotFound { what: "archive entry", id: id.to_owned() });
+    }
+    Ok(relatives)
+}
+
+fn finished(entry: &Entry) -> Result<Cached, Error> {
+    Ok(Cached::new(json(entry)?, Some(etag(entry.summary.version)), entry.summary.version))
+}
+
+/// Finished bytes.
+pub(super) fn json(value: &impl Serialize) -> Result<Bytes, Error> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        Error::Internal
+    })
+}

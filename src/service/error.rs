@@ -1,0 +1,117 @@
+//! Why a use case gave no answer, in the terms of the caller.
+
+use crate::cache::LoadLost;
+use crate::domain::validation::Invalid;
+use crate::domain::{identity::Role, selection};
+use crate::store;
+
+/// Why a use case gave no answer. Cheap to clone: several callers may wait for one load.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The input is wrong.
+    #[error("{0}")]
+    Invalid(#[from] Invalid),
+    /// There is no such thing.
+    #[error("there is no {what} {id:?}")]
+    NotFound {
+        /// Which kind.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The input names something that does not exist.
+    #[error("{0}")]
+    UnknownReference(String),
+    /// Another thing has the same id.
+    #[error("another {what} has the id {id:?}")]
+    AlreadyExists {
+        /// Which kind.
+        what: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// The state does not admit the change.
+    #[error("{0}")]
+    IllegalState(String),
+    /// The lease has passed to another worker or was ended.
+    #[error("the lease of {0:?} was lost: another worker may hold it now")]
+    LeaseLost(String),
+    /// The thing has another version than the caller thinks.
+    #[error("the entry has version {current} now")]
+    VersionDiffers {
+        /// Its version.
+        current: i64,
+    },
+    /// No caller is known.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// The caller may not.
+    #[error("this needs the role {needed}, the caller is {has}", needed = .needed.as_str(), has = .has.as_str())]
+    Forbidden {
+        /// The least role that may.
+        needed: Role,
+        /// The caller's.
+        has: Role,
+    },
+    /// Nothing to choose from.
+    #[error("{0}")]
+    NoCandidates(String),
+    /// The database cannot answer now; the same request may succeed later.
+    #[error("the database is not available")]
+    Unavailable,
+    /// A fault of ours; the log has the rest.
+    #[error("internal error")]
+    Internal,
+}
+
+impl From<store::error::Error> for Error {
+    fn from(error: store::error::Error) -> Self {
+        use store::error::Error as Store;
+        match error {
+            Store::MissingReference(constraint) => Self::UnknownReference(reference(&constraint).to_owned()),
+            Store::Refused(reason) => Invalid::one("", format!("the database refuses a value: {reason}")).into(),
+            // A column is unique; which one the use case knows and says before this is reached.
+            Store::Duplicate(constraint) => {
+                Self::IllegalState(format!("a row with the same key exists ({constraint})"))
+            }
+            Store::Unavailable(source) => {
+                tracing::warn!(error = %source, "the database is not available");
+                Self::Unavailable
+            }
+            Store::NoPartition => {
+                tracing::error!("a sample found no partition although its month was just made");
+                Self::Unavailable
+            }
+            Store::Other(source) => {
+                tracing::error!(error = %source, "the database failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+fn reference(constraint: &str) -> &'static str {
+    match constraint {
+        "dgm_archive_parent_entry_id_fkey" | "dgm_improvements_parent_entry_id_fkey" => {
+            "parent_entry_id names an entry that does not exist"
+        }
+        "dgm_archive_inspirations_inspiration_entry_id_fkey" => "inspirations names an entry that does not exist",
+        _ => "the request names something that does not exist",
+    }
+}
+
+impl From<selection::Error> for Error {
+    fn from(error: selection::Error) -> Self {
+        match error {
+            selection::Error::NoCandidates => Self::NoCandidates(error.to_string()),
+            selection::Error::Parameter(reason) => Invalid::one("/", reason).into(),
+            selection::Error::NotFinite(_) => Self::Internal,
+        }
+    }
+}
+
+impl From<LoadLost> for Error {
+    fn from(_: LoadLost) -> Self {
+        Self::Unavailable
+    }
+}

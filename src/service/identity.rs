@@ -1,0 +1,179 @@
+//! Who calls: tokens and sessions.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::archive::json;
+use super::{Error, Service};
+use crate::cache::{Cached, Key, Loaded, ttl};
+use crate::domain::identity::{Principal, Role, SESSION_PREFIX, TOKEN_PREFIX, secret, secret_hash};
+use crate::domain::validation::Check;
+use crate::store;
+pub use crate::store::tokens::TokenInfo;
+use crate::telemetry::catalogue::auth::AUTH_FAILURES;
+use crate::telemetry::catalogue::labels::AuthFailure;
+
+/// The longest time that another replica still takes a token that was revoked.
+pub const REVOCATION: std::time::Duration = ttl::TOKEN;
+
+/// A session, given out once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NewSession {
+    /// Use it as the bearer token; it is not shown again.
+    pub session_token: String,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+    /// Whose it is.
+    pub principal: Principal,
+}
+
+/// A session as the cache keeps it. It names its API token by hash, so that revoking the token ends the session too.
+#[derive(Debug, Serialize, Deserialize)]
+struct Session {
+    token_hash: [u8; 32],
+    expires_at: DateTime<Utc>,
+}
+
+/// A token to be made.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// Its name, unique.
+    #[schema(min_length = 1, max_length = 100)]
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it ends; never when absent.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A new token, shown once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreatedToken {
+    /// The token; only its hash is kept.
+    pub token: String,
+    /// The rest.
+    #[serde(flatten)]
+    pub info: TokenInfo,
+}
+
+impl Service {
+    /// The caller behind a bearer secret: an API token or a session.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when it is unknown, revoked or expired.
+    pub async fn authenticate(&self, bearer: &str) -> Result<Principal, Error> {
+        let unknown = || {
+            AUTH_FAILURES.increment((AuthFailure::Unknown,));
+            Error::Unauthenticated("the token is unknown or was revoked")
+        };
+        let expired = || {
+            AUTH_FAILURES.increment((AuthFailure::Expired,));
+            Error::Unauthenticated("the token has expired")
+        };
+        let hash = secret_hash(bearer);
+        if !bearer.starts_with(SESSION_PREFIX) {
+            let principal = self.principal(hash).await?.ok_or_else(unknown)?;
+            return if over(principal.expires_at, self.now()) { Err(expired()) } else { Ok(principal) };
+        }
+        let kept = self.cache.get(&Key::Session { digest: hash }).await.ok_or_else(unknown)?;
+        let session: Session = serde_json::from_slice(&kept.body).map_err(|_| unknown())?;
+        let principal = self.principal(session.token_hash).await?.ok_or_else(unknown)?;
+        if over(Some(session.expires_at), self.now()) || over(principal.expires_at, self.now()) {
+            return Err(expired());
+        }
+        Ok(Principal { expires_at: Some(session.expires_at), ..principal })
+    }
+
+    /// A revoked token is refused at once by the replica that revoked it, and by others after this cache's TTL.
+    async fn principal(&self, hash: [u8; 32]) -> Result<Option<Principal>, Error> {
+        let store = self.store.clone();
+        let load = move || async move {
+            let Some(principal) = store.principal(&hash).await? else { return Ok(Loaded::Absent) };
+            Ok::<_, Error>(Loaded::Found { cached: Cached::new(json(&principal)?, None, 0), ttl: ttl::TOKEN })
+        };
+        let found = self.cache.get_or_load(&Key::Token { digest: hash }, load).await;
+        let found = found.map_err(|error| (*error).clone())?;
+        found.map(|kept| serde_json::from_slice(&kept.body).map_err(|_| Error::Internal)).transpose()
+    }
+
+    /// Opens a session for the caller behind an API token.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`]; a session opens no session.
+    pub async fn open_session(&self, bearer: &str) -> Result<NewSession, Error> {
+        if bearer.starts_with(SESSION_PREFIX) {
+            return Err(Error::Unauthenticated("a session opens no session: show an API token"));
+        }
+        let principal = self.authenticate(bearer).await?;
+        let life = self.settings.session_ttl;
+        let until = self.now() + TimeDelta::from_std(life).unwrap_or(TimeDelta::MAX);
+        let expires_at = principal.expires_at.map_or(until, |ends| ends.min(until));
+        let session_token = secret(SESSION_PREFIX);
+        let body = json(&Session { token_hash: secret_hash(bearer), expires_at })?;
+        let key = Key::Session { digest: secret_hash(&session_token) };
+        self.cache.put(&key, Cached::new(body, None, 0), life).await;
+        Ok(NewSession { session_token, expires_at, principal: Principal { expires_at: Some(expires_at), ..principal } })
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the bearer is no session.
+    pub async fn close_session(&self, bearer: &str) -> Result<(), Error> {
+        if !bearer.starts_with(SESSION_PREFIX) {
+            return Err(Error::NotFound { what: "session", id: "current".to_owned() });
+        }
+        self.cache.invalidate(&[Key::Session { digest: secret_hash(bearer) }]).await;
+        Ok(())
+    }
+
+    /// Makes an API token.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] when the name is taken.
+    pub async fn create_token(&self, new: &NewToken) -> Result<CreatedToken, Error> {
+        let mut check = Check::default();
+        check.name("name", &new.name);
+        check.that(new.expires_at.is_none_or(|at| at > self.now()), "expires_at", "must lie in the future");
+        let storable = new.expires_at.is_none_or(crate::domain::archive::storable);
+        check.that(storable, "expires_at", "must have a year of four digits");
+        check.done()?;
+        let token = secret(TOKEN_PREFIX);
+        let kept = self.store.create_token(&new.name, new.role, &secret_hash(&token), new.expires_at).await;
+        let info = kept.map_err(|error| match error {
+            store::error::Error::Duplicate(_) => Error::AlreadyExists { what: "token", id: new.name.clone() },
+            other => other.into(),
+        })?;
+        Ok(CreatedToken { token, info })
+    }
+
+    /// Every token.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn tokens(&self) -> Result<Vec<TokenInfo>, Error> {
+        Ok(self.store.tokens().await?)
+    }
+
+    /// Revokes a token.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such token, or it was revoked before.
+    pub async fn revoke_token(&self, name: &str) -> Result<(), Error> {
+        let mut check = Check::default();
+        check.name("name", name);
+        check.done()?;
+        let hash = self.store.revoke_token(name).await?;
+        let hash = hash.ok_or_else(|| Error::NotFound { what: "token that is not revoked", id: name.to_owned() })?;
+        if let Ok(digest) = <[u8; 32]>::try_from(hash) {
+            self.cache.invalidate(&[Key::Token { digest }]).await;
+        }
+        Ok(())
+    }
+}
+
+fn over(ends: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    ends.is_some_and(|ends| ends <= now)
+}

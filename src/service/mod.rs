@@ -1,0 +1,62 @@
+//! Use cases. This layer owns validation, transactions' meaning and cache policy; it knows neither SQL nor HTTP.
+
+pub mod archive;
+pub mod error;
+pub mod health;
+pub mod identity;
+pub mod improvements;
+pub mod parents;
+pub mod partitions;
+pub mod runs;
+pub mod samples;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use uuid::Uuid;
+
+pub use error::Error;
+
+use crate::cache::Cache;
+use crate::domain::clock::Clock;
+use crate::store::pool::Store;
+
+/// What the use cases need to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Months that samples are kept.
+    pub retention_months: u32,
+    /// How far in the future a sample may lie.
+    pub max_future: TimeDelta,
+    /// Life of a session.
+    pub session_ttl: Duration,
+}
+
+/// The use cases; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Service {
+    store: Store,
+    cache: Cache,
+    clock: Arc<dyn Clock>,
+    settings: Arc<Settings>,
+}
+
+impl Service {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(store: Store, cache: Cache, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        Self { store, cache, clock, settings: Arc::new(settings) }
+    }
+
+    /// Now, as exact as the database keeps it.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now().trunc_subsecs(6)
+    }
+}
+
+/// An id for a thing that its caller left unnamed; version 7, so that new rows lie together in the index (RFC 9562).
+fn new_id() -> String {
+    Uuid::now_v7().to_string()
+}

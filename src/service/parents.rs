@@ -1,0 +1,154 @@
+//! Which entries are improved next.
+
+use rand::random;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Error, Service};
+use crate::domain::selection::{self, Rule};
+use crate::domain::validation::{Check, Invalid};
+
+/// Most parents of one selection.
+pub const MAX_PARENTS: u32 = 10_000;
+/// Above this, drawing leaves the async threads.
+const FEW: usize = 10_000;
+
+/// How parents are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The Darwin Gödel Machine's: sigmoid of the score, times 1/(1+children).
+    #[default]
+    ScoreChildProp,
+    /// The sigmoid alone.
+    ScoreProp,
+    /// `ShinkaEvolve`'s: like the first, around the median in units of the median absolute deviation.
+    Weighted,
+    /// `ShinkaEvolve`'s: by rank; see `alpha`.
+    PowerLaw,
+    /// The best of `size` drawn uniformly.
+    Tournament,
+    /// MAP-Elites: uniform over the occupied cells of the named `features`, the best of the cell.
+    MapElites,
+    /// Every entry alike.
+    Uniform,
+    /// The `n` best, without chance.
+    Best,
+}
+
+/// A wish for parents.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SelectParents {
+    /// Among the active entries of this service.
+    #[schema(min_length = 1, max_length = 100)]
+    pub service_name: String,
+    /// `score_child_prop` when absent.
+    #[serde(default)]
+    pub method: Method,
+    /// How many; drawn with replacement (`best`: without).
+    #[schema(minimum = 1, maximum = 10_000, default = 1)]
+    pub n: Option<u32>,
+    /// The same seed over the same archive gives the same parents; random when absent, and told in the answer.
+    pub seed: Option<u64>,
+    /// Steepness of `power_law`.
+    #[schema(minimum = 0, maximum = 100, default = 1.0)]
+    pub alpha: Option<f64>,
+    /// Entries of a `tournament`.
+    #[schema(minimum = 1, maximum = 1000, default = 3)]
+    pub size: Option<u32>,
+    /// Names of `performance_metrics` that span the cells of `map_elites`; entries that lack one do not take part.
+    #[schema(max_items = 8)]
+    pub features: Option<Vec<String>>,
+    /// Cells along each feature of `map_elites`.
+    #[schema(minimum = 1, maximum = 1000, default = 10)]
+    pub bins: Option<u32>,
+}
+
+impl SelectParents {
+    fn rule(&self) -> Rule {
+        match self.method {
+            Method::ScoreChildProp => Rule::ScoreChildProp,
+            Method::ScoreProp => Rule::ScoreProp,
+            Method::Weighted => Rule::Weighted,
+            Method::PowerLaw => Rule::PowerLaw { alpha: self.alpha.unwrap_or(1.0) },
+            Method::Tournament => Rule::Tournament { size: self.size.unwrap_or(3) },
+            Method::MapElites => Rule::MapElites { bins: self.bins.unwrap_or(10) },
+            Method::Uniform => Rule::Uniform,
+            Method::Best => Rule::Best,
+        }
+    }
+
+    fn validate(&self) -> Result<(), Invalid> {
+        let mut check = Check::default();
+        check.name("service_name", &self.service_name);
+        check.that((1..=MAX_PARENTS).contains(&self.n.unwrap_or(1)), "n", "must lie in 1..10000");
+        check.that(self.alpha.is_none_or(|a| (0.0..=100.0).contains(&a)), "alpha", "must lie in 0..100");
+        check.that(self.size.is_none_or(|s| (1..=1000).contains(&s)), "size", "must lie in 1..1000");
+        check.that(self.bins.is_none_or(|b| (1..=1000).contains(&b)), "bins", "must lie in 1..1000");
+        let features = self.features.as_deref().unwrap_or_default();
+        for feature in features {
+            check.id("features", feature);
+        }
+        check.that(features.len() <= 8, "features", "must have at most 8 items");
+        let named = self.method != Method::MapElites || !features.is_empty();
+        check.that(named, "features", "must name at least one figure for map_elites");
+        check.done()
+    }
+}
+
+/// The parents drawn, in the order of the draw.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Parents {
+    /// The rule that was used.
+    pub method: Method,
+    /// The seed that was used.
+    pub seed: u64,
+    /// How many entries took part.
+    pub candidates: usize,
+    /// The draws.
+    pub parents: Vec<Parent>,
+}
+
+/// A drawn parent.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Parent {
+    /// The entry.
+    pub archive_entry_id: String,
+    /// Its accuracy.
+    pub accuracy_score: f64,
+    /// Its active children.
+    pub children: u32,
+}
+
+impl Service {
+    /// Draws parents to improve next.
+    ///
+    /// # Errors
+    /// [`Error::NoCandidates`] when the service has no active entry.
+    pub async fn select_parents(&self, wish: &SelectParents) -> Result<Parents, Error> {
+        wish.validate()?;
+        let features = wish.features.as_deref().unwrap_or_default();
+        let candidates = self.store.candidates(&wish.service_name, features).await?;
+        let seed = wish.seed.unwrap_or_else(random);
+        let (rule, n) = (wish.rule(), wish.n.unwrap_or(1) as usize);
+        let count = candidates.len();
+        let method = wish.method;
+        let draw = move || {
+            let drawn = selection::select(&candidates, rule, n, seed)?.into_iter();
+            Ok::<_, selection::Error>(
+                drawn
+                    .map(|c| Parent {
+                        archive_entry_id: c.archive_entry_id.clone(),
+                        accuracy_score: c.score,
+                        children: c.children,
+                    })
+                    .collect(),
+            )
+        };
+        // Ranking a million candidates takes long enough to hold up other requests of the thread.
+        let parents =
+            if count > FEW { tokio::task::spawn_blocking(draw).await.map_err(|_| Error::Internal)?? } else { draw()? };
+        Ok(Parents { method, seed, candidates: count, parents })
+    }
+}

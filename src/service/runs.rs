@@ -1,0 +1,113 @@
+//! Whole runs: in from the programs of the field, out as JSON lines.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Error, Service};
+use crate::domain::archive::{Entry as ArchiveEntry, Inspiration, InspirationKind, NewEntry, Status};
+use crate::interchange::{self, Entry, Format, Mapped};
+
+/// Entries of one page of an export.
+const PAGE: i64 = 500;
+
+/// What came of an import.
+#[derive(Debug, Clone, Serialize)]
+pub struct Imported {
+    /// Entries of the run.
+    pub entries: usize,
+    /// New to the archive.
+    pub new: usize,
+    /// Entries whose parent the run no longer has; they became roots, unless an earlier import brought the parent.
+    pub evicted_parents: usize,
+    /// Of these, how many parents an earlier import had brought.
+    pub relinked: usize,
+    /// Longest path from a root to an entry.
+    pub depth: u32,
+    /// Number of entries and best accuracy, by generation.
+    pub generations: BTreeMap<i32, (usize, f64)>,
+}
+
+impl Service {
+    /// Imports a mapped run, all or nothing; entries that are there already are left as they are. `progress` is told how
+    /// many entries were handled.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; then nothing stays.
+    pub async fn import(
+        &self,
+        format: Format,
+        service: &str,
+        run: Mapped,
+        progress: impl FnMut(usize),
+    ) -> Result<Imported, Error> {
+        let lost: Vec<String> = run.entries.iter().filter_map(|entry| evicted_parent(service, format, entry)).collect();
+        let found: HashSet<String> = self.store.existing_entries(&lost).await?.into_iter().collect();
+        let mut relinked = 0;
+        let mut generations: BTreeMap<i32, (usize, f64)> = BTreeMap::new();
+        let mut entries = Vec::with_capacity(run.entries.len());
+        for entry in run.entries {
+            let (count, best) = generations.entry(entry.generation_number).or_default();
+            (*count, *best) = (*count + 1, best.max(entry.accuracy_score));
+            let parent = evicted_parent(service, format, &entry).filter(|parent| found.contains(parent));
+            relinked += usize::from(parent.is_some());
+            let mut new = new_entry(entry);
+            new.parent_entry_id = new.parent_entry_id.or(parent);
+            entries.push(new);
+        }
+        let new = self.store.import_entries(&entries, progress).await?;
+        self.forget_entries(entries.iter().filter_map(|entry| entry.archive_entry_id.as_deref())).await;
+        Ok(Imported {
+            entries: entries.len(),
+            new,
+            evicted_parents: run.evicted_parents,
+            relinked,
+            depth: run.deepest,
+            generations,
+        })
+    }
+
+    /// A page of a service's entries, parents before children; `after` is the last of the page before.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn export(&self, service: &str, after: Option<&ArchiveEntry>) -> Result<Vec<ArchiveEntry>, Error> {
+        Ok(self.store.export(service, after, PAGE).await?)
+    }
+}
+
+/// The id that an evicted parent has in the archive, if an earlier import brought it.
+fn evicted_parent(service: &str, format: Format, entry: &Entry) -> Option<String> {
+    let source = entry.evaluation_results.get("source")?;
+    let evicted = source.get("parent_evicted").and_then(Value::as_bool)?;
+    let parent = source.get("parent_id").and_then(Value::as_str)?;
+    evicted.then(|| interchange::archive_entry_id(service, format, parent))
+}
+
+fn new_entry(entry: Entry) -> NewEntry {
+    let kind = |kind| match kind {
+        interchange::InspirationKind::Archive => InspirationKind::Archive,
+        interchange::InspirationKind::TopK => InspirationKind::TopK,
+        interchange::InspirationKind::Inspiration => InspirationKind::Inspiration,
+    };
+    NewEntry {
+        archive_entry_id: Some(entry.archive_entry_id),
+        parent_entry_id: entry.parent_entry_id,
+        inspirations: entry
+            .inspirations
+            .into_iter()
+            .map(|(archive_entry_id, of)| Inspiration { archive_entry_id, kind: kind(of) })
+            .collect(),
+        generation_number: Some(entry.generation_number),
+        service_name: entry.service_name,
+        problem_statement: entry.problem_statement,
+        solution_patch: entry.solution_patch,
+        performance_metrics: entry.performance_metrics,
+        accuracy_score: entry.accuracy_score,
+        constitutional_compliance_score: entry.constitutional_compliance_score,
+        evaluation_results: Some(entry.evaluation_results),
+        status: if entry.status == "failed" { Status::Failed } else { Status::Active },
+        created_at: entry.created_at,
+    }
+}

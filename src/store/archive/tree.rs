@@ -1,0 +1,79 @@
+//! Ancestors and descendants.
+
+use serde::Serialize;
+use sqlx::Row as _;
+use utoipa::ToSchema;
+
+use super::{summary, summary_columns};
+use crate::domain::archive::Summary;
+use crate::store::error::Error;
+use crate::store::pool::{Store, timed};
+use crate::telemetry::catalogue::statements::Statement;
+
+/// The walk carries ids only; the rows are joined at the end, once each. `depth` bounds it even if hand-made SQL had
+/// made a cycle (the API cannot: a parent exists before its child and never changes).
+const LINEAGE: &str = concat!(
+    "WITH RECURSIVE walk (archive_entry_id, parent_entry_id, depth) AS (
+        SELECT archive_entry_id, parent_entry_id, 0 FROM dgm_archive WHERE archive_entry_id = $1
+        UNION ALL
+        SELECT p.archive_entry_id, p.parent_entry_id, w.depth + 1
+        FROM walk w JOIN dgm_archive p ON p.archive_entry_id = w.parent_entry_id WHERE w.depth < $2
+    ) SELECT w.depth, ",
+    summary_columns!(),
+    " FROM walk w JOIN dgm_archive a USING (archive_entry_id) ORDER BY w.depth"
+);
+
+/// Breadth first; LIMIT on the walk itself keeps a wide tree from being walked whole.
+const DESCENDANTS: &str = concat!(
+    "WITH RECURSIVE walk (archive_entry_id, depth) AS (
+        SELECT archive_entry_id, 0 FROM dgm_archive WHERE archive_entry_id = $1
+        UNION ALL
+        SELECT c.archive_entry_id, w.depth + 1
+        FROM walk w JOIN dgm_archive c ON c.parent_entry_id = w.archive_entry_id WHERE w.depth < $2
+    ), nearest AS (SELECT * FROM walk LIMIT $3)
+    SELECT w.depth, ",
+    summary_columns!(),
+    " FROM nearest w JOIN dgm_archive a USING (archive_entry_id) ORDER BY w.depth, a.archive_entry_id"
+);
+
+/// An ancestor or a descendant.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Relative {
+    /// Steps from the entry that was asked for (which is there itself, at 0).
+    pub depth: i32,
+    /// The entry.
+    #[serde(flatten)]
+    pub entry: Summary,
+}
+
+impl Store {
+    /// The entry and its ancestors, nearest first; empty when there is no such entry.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn lineage(&self, id: &str, max_depth: i32) -> Result<Vec<Relative>, Error> {
+        let mut connection = self.acquire().await?;
+        let query =
+            sqlx::query(LINEAGE).bind(id).bind(max_depth).try_map(|row| relative(&row)).fetch_all(&mut *connection);
+        timed(Statement::ArchiveLineage, query).await
+    }
+
+    /// The entry and at most `limit` of its descendants, nearest first; empty when there is no such entry.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn descendants(&self, id: &str, max_depth: i32, limit: i64) -> Result<Vec<Relative>, Error> {
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query(DESCENDANTS)
+            .bind(id)
+            .bind(max_depth)
+            .bind(limit)
+            .try_map(|row| relative(&row))
+            .fetch_all(&mut *connection);
+        timed(Statement::ArchiveDescendants, query).await
+    }
+}
+
+fn relative(row: &sqlx::postgres::PgRow) -> Result<Relative, sqlx::Error> {
+    Ok(Relative { depth: row.try_get("depth")?, entry: summary(row)? })
+}

@@ -1,0 +1,245 @@
+//! Creating and changing entries.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+use sqlx::{Acquire as _, PgConnection};
+use uuid::Uuid;
+
+use crate::domain::archive::{EntryPatch, NewEntry, Status};
+use crate::store::error::Error;
+use crate::store::pool::{Store, timed};
+use crate::telemetry::catalogue::statements::Statement;
+
+/// Rows a statement: enough to amortise the round trip, few enough for progress to be seen.
+const BATCH: usize = 500;
+
+const INSERT: &str = "
+    INSERT INTO dgm_archive (archive_entry_id, parent_entry_id, generation_number, service_name, problem_statement,
+        solution_patch, performance_metrics, accuracy_score, constitutional_compliance_score, evaluation_results,
+        status, created_at, create_digest, created_by)
+    SELECT e.id, e.parent, e.generation, e.service, e.problem, e.patch, e.metrics, e.accuracy, e.compliance,
+        e.evaluation, e.status, coalesce(e.created_at, now()), e.digest, $14
+    FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::float8[],
+        $9::float8[], $10::jsonb[], $11::text[], $12::timestamptz[], $13::bytea[])
+        AS e (id, parent, generation, service, problem, patch, metrics, accuracy, compliance, evaluation, status,
+              created_at, digest)
+    ON CONFLICT (archive_entry_id) DO NOTHING
+    RETURNING archive_entry_id";
+
+const INSERT_INSPIRATIONS: &str = "
+    INSERT INTO dgm_archive_inspirations (archive_entry_id, inspiration_entry_id, kind)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING";
+
+const DIGESTS: &str = "SELECT archive_entry_id, create_digest FROM dgm_archive WHERE archive_entry_id = ANY($1)";
+
+const GENERATIONS: &str =
+    "SELECT archive_entry_id, generation_number FROM dgm_archive WHERE archive_entry_id = ANY($1)";
+
+const PATCH: &str = "
+    UPDATE dgm_archive SET
+        status = coalesce($3, status),
+        evaluation_results = coalesce($4, evaluation_results),
+        performance_metrics = coalesce($5, performance_metrics),
+        accuracy_score = coalesce($6, accuracy_score),
+        constitutional_compliance_score = coalesce($7, constitutional_compliance_score)
+    WHERE archive_entry_id = $1 AND ($2::bigint IS NULL OR version = $2)
+    RETURNING version, parent_entry_id, service_name";
+
+/// What became of one entry of a create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It is new.
+    New,
+    /// It was there already, from the same request.
+    Same,
+    /// Another entry has its id.
+    Conflict,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Patched {
+    /// Done.
+    Done {
+        /// The version now.
+        version: i64,
+        /// Its parent, whose cached children are old now.
+        parent_entry_id: Option<String>,
+        /// Its service, whose cached statistics are old now.
+        service_name: String,
+    },
+    /// The entry has another version than the caller thinks.
+    VersionDiffers(i64),
+    /// There is no such entry.
+    Missing,
+}
+
+impl Store {
+    /// Creates entries, all or (on a conflict or an error) none; parents may stand in the same call, before their
+    /// children. Every entry has its id set.
+    ///
+    /// # Errors
+    /// [`Error::MissingReference`] for an unknown parent or inspiration.
+    pub async fn create_entries(&self, entries: &[NewEntry], by: Option<Uuid>) -> Result<Vec<Created>, Error> {
+        let mut connection = self.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let created = insert_entries(&mut transaction, entries, by).await?;
+        if created.contains(&Created::Conflict) {
+            transaction.rollback().await?;
+        } else {
+            transaction.commit().await?;
+        }
+        Ok(created)
+    }
+
+    /// Inserts the entries of an import in one transaction, all or none; answers how many were new. `progress` is told
+    /// how many were handled so far.
+    ///
+    /// # Errors
+    /// The server's; then nothing stays.
+    pub async fn import_entries(&self, entries: &[NewEntry], mut progress: impl FnMut(usize)) -> Result<usize, Error> {
+        let mut connection = self.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let (mut new, mut handled) = (0, 0);
+        for batch in rows(&mut transaction, entries).await?.chunks(BATCH) {
+            new += insert_rows(&mut transaction, batch, None).await?.len();
+            handled += batch.len();
+            progress(handled);
+        }
+        // After all entries, since an inspiration may be younger than the entry that it inspired by another path.
+        for batch in entries.chunks(BATCH) {
+            insert_inspirations(&mut transaction, batch.iter()).await?;
+        }
+        transaction.commit().await?;
+        Ok(new)
+    }
+
+    /// Changes an entry, when `version` (if given) is still its version.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn patch_entry(&self, id: &str, version: Option<i64>, patch: &EntryPatch) -> Result<Patched, Error> {
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query_as(PATCH)
+            .bind(id)
+            .bind(version)
+            .bind(patch.status.map(Status::as_str))
+            .bind(patch.evaluation_results.clone().map(Value::Object))
+            .bind(patch.performance_metrics.clone().map(Value::Object))
+            .bind(patch.accuracy_score)
+            .bind(patch.constitutional_compliance_score)
+            .fetch_optional(&mut *connection);
+        let changed: Option<(i64, Option<String>, String)> = timed(Statement::ArchivePatch, query).await?;
+        if let Some((version, parent_entry_id, service_name)) = changed {
+            return Ok(Patched::Done { version, parent_entry_id, service_name });
+        }
+        let query = sqlx::query_scalar("SELECT version FROM dgm_archive WHERE archive_entry_id = $1")
+            .bind(id)
+            .fetch_optional(&mut *connection);
+        Ok(timed(Statement::ArchivePatch, query).await?.map_or(Patched::Missing, Patched::VersionDiffers))
+    }
+}
+
+/// Creates entries within a caller's transaction, telling for each what became of it.
+pub(in crate::store) async fn insert_entries(
+    connection: &mut PgConnection,
+    entries: &[NewEntry],
+    by: Option<Uuid>,
+) -> Result<Vec<Created>, Error> {
+    let rows = rows(connection, entries).await?;
+    let mut new = HashSet::new();
+    for batch in rows.chunks(BATCH) {
+        new.extend(insert_rows(connection, batch, by).await?);
+    }
+    let old: Vec<&str> = entries.iter().map(id_of).filter(|id| !new.contains(*id)).collect();
+    let mut digests: HashMap<String, Option<Vec<u8>>> = HashMap::new();
+    if !old.is_empty() {
+        let query = sqlx::query_as::<_, (String, Option<Vec<u8>>)>(DIGESTS).bind(old).fetch_all(&mut *connection);
+        digests.extend(timed(Statement::ArchiveInsert, query).await?);
+    }
+    insert_inspirations(connection, entries.iter().filter(|entry| new.contains(id_of(entry)))).await?;
+    let fate = |row: &Row<'_>| match digests.get(id_of(row.entry)) {
+        None => Created::New,
+        Some(Some(digest)) if *digest == row.digest => Created::Same,
+        Some(_) => Created::Conflict,
+    };
+    Ok(rows.iter().map(fate).collect())
+}
+
+/// An entry with what is worked out for it.
+struct Row<'a> {
+    entry: &'a NewEntry,
+    generation: i32,
+    digest: Vec<u8>,
+}
+
+fn id_of(entry: &NewEntry) -> &str {
+    entry.archive_entry_id.as_deref().unwrap_or_default()
+}
+
+/// Fills in absent generations: the parent's plus one, whether it stands earlier in the call or in the database. An
+/// unknown parent is left to the foreign key.
+async fn rows<'a>(connection: &mut PgConnection, entries: &'a [NewEntry]) -> Result<Vec<Row<'a>>, Error> {
+    let asked: Vec<&str> = entries
+        .iter()
+        .filter(|entry| entry.generation_number.is_none())
+        .filter_map(|entry| entry.parent_entry_id.as_deref())
+        .collect();
+    let mut known: HashMap<String, i32> = HashMap::new();
+    if !asked.is_empty() {
+        let query = sqlx::query_as::<_, (String, i32)>(GENERATIONS).bind(asked).fetch_all(&mut *connection);
+        known.extend(timed(Statement::ArchiveInsert, query).await?);
+    }
+    let mut rows = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let of_parent = || Some(known.get(entry.parent_entry_id.as_deref()?)?.saturating_add(1));
+        let generation = entry.generation_number.or_else(of_parent).unwrap_or(0);
+        known.insert(id_of(entry).to_owned(), generation);
+        rows.push(Row { entry, generation, digest: entry.digest() });
+    }
+    Ok(rows)
+}
+
+async fn insert_rows(connection: &mut PgConnection, batch: &[Row<'_>], by: Option<Uuid>) -> Result<Vec<String>, Error> {
+    fn column<'a, T>(batch: &'a [Row<'a>], of: impl Fn(&'a NewEntry) -> T) -> Vec<T> {
+        batch.iter().map(|row| of(row.entry)).collect()
+    }
+    let statement = if batch.len() == 1 { Statement::ArchiveInsert } else { Statement::ArchiveInsertBatch };
+    let query = sqlx::query_scalar(INSERT)
+        .bind(column(batch, id_of))
+        .bind(column(batch, |e| e.parent_entry_id.as_deref()))
+        .bind(batch.iter().map(|row| row.generation).collect::<Vec<_>>())
+        .bind(column(batch, |e| e.service_name.as_str()))
+        .bind(column(batch, |e| e.problem_statement.as_str()))
+        .bind(column(batch, |e| e.solution_patch.as_deref()))
+        .bind(column(batch, |e| Value::Object(e.performance_metrics.clone())))
+        .bind(column(batch, |e| e.accuracy_score))
+        .bind(column(batch, |e| e.constitutional_compliance_score))
+        .bind(column(batch, |e| e.evaluation_results.clone().map(Value::Object)))
+        .bind(column(batch, |e| e.status.as_str()))
+        .bind(column(batch, |e| e.created_at))
+        .bind(batch.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>())
+        .bind(by)
+        .fetch_all(connection);
+    timed(statement, query).await
+}
+
+async fn insert_inspirations(
+    connection: &mut PgConnection,
+    entries: impl Iterator<Item = &NewEntry>,
+) -> Result<(), Error> {
+    let (mut of, mut other, mut kind) = (Vec::new(), Vec::new(), Vec::new());
+    for entry in entries {
+        for inspiration in &entry.inspirations {
+            of.push(id_of(entry));
+            other.push(inspiration.archive_entry_id.as_str());
+            kind.push(inspiration.kind.as_str());
+        }
+    }
+    if of.is_empty() {
+        return Ok(());
+    }
+    let query = sqlx::query(INSERT_INSPIRATIONS).bind(of).bind(other).bind(kind).execute(connection);
+    timed(Statement::ArchiveInsertBatch, query).await.map(drop)
+}

@@ -1,0 +1,60 @@
+//! What the database said, in words that the layers above can act on.
+
+use sqlx::error::ErrorKind;
+
+/// Why a statement gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A row that is referred to does not exist; the constraint's name says which.
+    #[error("a referenced row does not exist ({0})")]
+    MissingReference(String),
+    /// Another row has the same key; the constraint's name says which.
+    #[error("a row with the same key exists ({0})")]
+    Duplicate(String),
+    /// A value that the schema or the encoding refuses.
+    #[error("the database refuses a value: {0}")]
+    Refused(String),
+    /// No partition takes the sample's time.
+    #[error("no partition for the sample's time")]
+    NoPartition,
+    /// The database cannot be reached, has no free connection, or took too long.
+    #[error("the database is not available: {0}")]
+    Unavailable(sqlx::Error),
+    /// Anything else; a fault of ours.
+    #[error("the database failed: {0}")]
+    Other(sqlx::Error),
+}
+
+/// `query_canceled` (`statement_timeout`), `lock_not_available`, and the classes of insufficient resources, operator
+/// intervention and connection exceptions (PostgreSQL, appendix A).
+fn passing(code: &str) -> bool {
+    code == "55P03" || ["53", "57", "08"].iter().any(|class| code.starts_with(class))
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(database) = &error else {
+            return match error {
+                sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+                _ => Self::Other(error),
+            };
+        };
+        let code = database.code().unwrap_or_default().into_owned();
+        let constraint = || database.constraint().unwrap_or_default().to_owned();
+        match (database.kind(), code.as_str()) {
+            (ErrorKind::ForeignKeyViolation, _) => Self::MissingReference(constraint()),
+            (ErrorKind::UniqueViolation, _) => Self::Duplicate(constraint()),
+            // A row outside every partition is reported as a check violation without a constraint.
+            (ErrorKind::CheckViolation, _) if database.constraint().is_none() => Self::NoPartition,
+            (ErrorKind::CheckViolation | ErrorKind::NotNullViolation, _) => Self::Refused(constraint()),
+            // Data exceptions: a NUL character, a string too long, a number out of range.
+            (_, code) if code.starts_with("22") => Self::Refused(database.message().to_owned()),
+            (_, code) if passing(code) => Self::Unavailable(error),
+            _ => Self::Other(error),
+        }
+    }
+}

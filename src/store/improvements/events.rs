@@ -1,0 +1,37 @@
+//! The event log of improvements.
+
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+use crate::domain::improvement::Event;
+use crate::store::error::Error;
+use crate::store::pool::{Store, timed};
+use crate::telemetry::catalogue::statements::Statement;
+
+const EVENTS: &str = "
+    SELECT event_id, event, data, occurred_at FROM dgm_improvement_events
+    WHERE improvement_id = $1 AND event_id > $2 ORDER BY event_id LIMIT 100";
+
+impl Store {
+    /// At most 100 events of an improvement after `after`, oldest first. Within one improvement ids rise in the order of
+    /// commit, since every event is written under the row's lock.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn improvement_events(&self, id: &str, after: i64) -> Result<Vec<Event>, Error> {
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query(EVENTS)
+            .bind(id)
+            .bind(after)
+            .try_map(|row: PgRow| {
+                Ok(Event {
+                    event_id: row.try_get("event_id")?,
+                    event: row.try_get("event")?,
+                    data: row.try_get("data")?,
+                    occurred_at: row.try_get("occurred_at")?,
+                })
+            })
+            .fetch_all(&mut *connection);
+        timed(Statement::ImprovementEvents, query).await
+    }
+}

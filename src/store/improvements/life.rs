@@ -1,0 +1,229 @@
+//! What a holder does with its improvement, and what operators do to it.
+
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::{Acquire as _, PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::{improvement, improvement_columns};
+use crate::domain::archive::NewEntry;
+use crate::domain::improvement::Improvement;
+use crate::store::archive::{Created, insert_entries};
+use crate::store::error::Error;
+use crate::store::pool::{Store, timed};
+use crate::telemetry::catalogue::statements::Statement;
+
+/// `$2` is the lease token; nobody but the holder may write, and only while the improvement runs.
+macro_rules! held {
+    ($set:literal) => {
+        concat!(
+            "UPDATE dgm_improvements i SET ",
+            $set,
+            " WHERE i.improvement_id = $1 AND i.status = 'running' AND i.lease_token = $2 RETURNING ",
+            improvement_columns!()
+        )
+    };
+}
+
+/// A lease never outlives `max_improvement_time`.
+const HEARTBEAT: &str = held!(
+    "heartbeat_at = now(), lease_expires_at = least(now() + make_interval(secs => $3::float8),
+        i.started_at + make_interval(secs => i.max_improvement_time))"
+);
+const PROGRESS: &str =
+    held!("heartbeat_at = now(), progress = $3, progress_message = coalesce($4, i.progress_message)");
+const COMPLETE: &str = held!(
+    "status = 'completed', progress = 100, results = $3, archive_entry_id = $4, completed_at = now(),
+     error_message = NULL, lease_expires_at = NULL"
+);
+/// Backoff: 10 s, doubled at each attempt, at most an hour.
+const FAIL: &str = held!(
+    "error_message = $3,
+     status = CASE WHEN $4 AND i.attempts < i.max_attempts THEN 'queued' ELSE 'failed' END,
+     available_at = now() + make_interval(secs => least(10 * 2 ^ (i.attempts - 1), 3600)),
+     completed_at = CASE WHEN $4 AND i.attempts < i.max_attempts THEN NULL ELSE now() END,
+     lease_expires_at = NULL"
+);
+const CANCEL: &str = concat!(
+    "UPDATE dgm_improvements i SET status = 'cancelled', completed_at = now(), lease_token = NULL, lease_expires_at = NULL
+     WHERE i.improvement_id = $1 AND i.status IN ('queued', 'running') RETURNING ",
+    improvement_columns!()
+);
+const RETRY: &str = concat!(
+    "UPDATE dgm_improvements i SET status = 'queued', attempts = 0, available_at = now(), completed_at = NULL,
+        progress = 0, progress_message = NULL, lease_token = NULL, lease_expires_at = NULL
+     WHERE i.improvement_id = $1 AND i.status IN ('failed', 'cancelled') RETURNING ",
+    improvement_columns!()
+);
+const STATE: &str = concat!("SELECT ", improvement_columns!(), " FROM dgm_improvements i WHERE i.improvement_id = $1");
+const STATE_LOCKED: &str =
+    concat!("SELECT ", improvement_columns!(), " FROM dgm_improvements i WHERE i.improvement_id = $1 FOR UPDATE");
+
+/// Why nothing was changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// There is no such improvement.
+    Missing,
+    /// It runs, but under another lease.
+    LeaseLost,
+    /// Its state does not admit the change.
+    State(Box<Improvement>),
+    /// Another entry has the id of the result's.
+    EntryConflict(String),
+}
+
+/// A change, or why there was none.
+pub type Outcome = Result<Improvement, Refusal>;
+
+impl Store {
+    /// Starts the lease anew.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn heartbeat(&self, id: &str, token: Uuid, lease_seconds: u32) -> Result<Outcome, Error> {
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query(HEARTBEAT)
+            .bind(id)
+            .bind(token)
+            .bind(f64::from(lease_seconds))
+            .try_map(|row| improvement(&row))
+            .fetch_optional(&mut *connection);
+        let changed = timed(Statement::ImprovementHeartbeat, query).await?;
+        or_refusal(&mut connection, id, Some(token), changed).await
+    }
+
+    /// Notes how far the work is.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn progress(&self, id: &str, token: Uuid, percent: i32, message: Option<&str>) -> Result<Outcome, Error> {
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query(PROGRESS)
+            .bind(id)
+            .bind(token)
+            .bind(percent)
+            .bind(message)
+            .try_map(|row| improvement(&row))
+            .fetch_optional(&mut *connection);
+        let changed = timed(Statement::ImprovementProgress, query).await?;
+        or_refusal(&mut connection, id, Some(token), changed).await
+    }
+
+    /// Completes an improvement and writes the entry that `entry` makes of it, in one transaction. A repeated call with
+    /// the same lease answers what the first one did.
+    ///
+    /// # Errors
+    /// [`Error::MissingReference`] for an unknown parent or inspiration.
+    pub async fn complete(
+        &self,
+        id: &str,
+        token: Uuid,
+        results: Option<Value>,
+        entry: impl FnOnce(&Improvement) -> Option<NewEntry> + Send,
+        by: Option<Uuid>,
+    ) -> Result<Outcome, Error> {
+        let mut connection = self.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let query = sqlx::query(STATE_LOCKED)
+            .bind(id)
+            .try_map(|row: PgRow| Ok((improvement(&row)?, row.try_get::<Option<Uuid>, _>("lease_token")?)))
+            .fetch_optional(&mut *transaction);
+        let Some((state, holder)) = timed(Statement::ImprovementComplete, query).await? else {
+            return Ok(Err(Refusal::Missing));
+        };
+        match state.status.as_str() {
+            "completed" if holder == Some(token) => return Ok(Ok(state)),
+            "running" if holder == Some(token) => {}
+            "running" => return Ok(Err(Refusal::LeaseLost)),
+            _ => return Ok(Err(Refusal::State(Box::new(state)))),
+        }
+        let entry = entry(&state);
+        if let Some(entry) = &entry {
+            let created = insert_entries(&mut transaction, std::slice::from_ref(entry), by).await?;
+            if created.contains(&Created::Conflict) {
+                transaction.rollback().await?;
+                return Ok(Err(Refusal::EntryConflict(entry.archive_entry_id.clone().unwrap_or_default())));
+            }
+        }
+        let query = sqlx::query(COMPLETE)
+            .bind(id)
+            .bind(token)
+            .bind(results)
+            .bind(entry.and_then(|entry| entry.archive_entry_id))
+            .try_map(|row| improvement(&row))
+            .fetch_one(&mut *transaction);
+        let completed = timed(Statement::ImprovementComplete, query).await?;
+        transaction.commit().await?;
+        Ok(Ok(completed))
+    }
+
+    /// Notes that the attempt failed: back to the queue after a pause while attempts are left and `retryable`.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn fail(&self, id: &str, token: Uuid, message: &str, retryable: bool) -> Result<Outcome, Error> {
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query(FAIL)
+            .bind(id)
+            .bind(token)
+            .bind(message)
+            .bind(retryable)
+            .try_map(|row| improvement(&row))
+            .fetch_optional(&mut *connection);
+        let changed = timed(Statement::ImprovementFail, query).await?;
+        match or_refusal(&mut connection, id, Some(token), changed).await? {
+            // A repeated call whose first answer was lost; the token stays with the row until the next claim.
+            Err(Refusal::State(state)) if matches!(state.status.as_str(), "failed" | "queued") => {
+                let query = sqlx::query_scalar("SELECT lease_token FROM dgm_improvements WHERE improvement_id = $1")
+                    .bind(id)
+                    .fetch_one(&mut *connection);
+                let last: Option<Uuid> = timed(Statement::ImprovementFail, query).await?;
+                Ok(if last == Some(token) { Ok(*state) } else { Err(Refusal::State(state)) })
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Calls an improvement off; one that was called off already stays so.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn cancel(&self, id: &str) -> Result<Outcome, Error> {
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query(CANCEL).bind(id).try_map(|row| improvement(&row)).fetch_optional(&mut *connection);
+        let changed = timed(Statement::ImprovementCancel, query).await?;
+        match or_refusal(&mut connection, id, None, changed).await? {
+            Err(Refusal::State(state)) if state.status == "cancelled" => Ok(Ok(*state)),
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Queues a failed or cancelled improvement again, with all its attempts.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn retry(&self, id: &str) -> Result<Outcome, Error> {
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query(RETRY).bind(id).try_map(|row| improvement(&row)).fetch_optional(&mut *connection);
+        let changed = timed(Statement::ImprovementRetry, query).await?;
+        or_refusal(&mut connection, id, None, changed).await
+    }
+}
+
+/// Finds out why an update met no row.
+async fn or_refusal(
+    connection: &mut PgConnection,
+    id: &str,
+    token: Option<Uuid>,
+    changed: Option<Improvement>,
+) -> Result<Outcome, Error> {
+    if let Some(changed) = changed {
+        return Ok(Ok(changed));
+    }
+    let query = sqlx::query(STATE).bind(id).try_map(|row| improvement(&row)).fetch_optional(connection);
+    Ok(Err(match timed(Statement::ImprovementGet, query).await? {
+        None => Refusal::Missing,
+        Some(state) if state.status == "running" && token.is_some() => Refusal::LeaseLost,
+        Some(state) => Refusal::State(Box::new(state)),
+    }))
+}

@@ -1,0 +1,24 @@
+//! PostgreSQL, as this process sees it.
+
+use super::LATENCY;
+use super::labels::{PoolState, Table};
+use super::statements::Statement;
+
+super::metrics! {
+    /// Time of a statement, by its name in the catalogue of statements.
+    Histogram DB_STATEMENT_DURATION<(Statement,)> = "dgm_db_statement_duration_seconds", "seconds", LATENCY;
+    /// Statements that failed, by name.
+    Counter DB_STATEMENT_ERRORS<(Statement,)> = "dgm_db_statement_errors_total", "statements";
+    /// Time to get a connection from the pool; it holds the wait for a free one and, for a new one, connecting.
+    Histogram DB_POOL_ACQUIRE_DURATION<()> = "dgm_db_pool_acquire_duration_seconds", "seconds", LATENCY;
+    /// Connections of the pool, by state.
+    Gauge POOL_CONNECTIONS<(PoolState,)> = "dgm_db_pool_connections", "connections";
+    /// Partitions of a table.
+    Gauge PARTITIONS<(Table,)> = "dgm_partitions", "partitions";
+    /// Unix time up to which a table has partitions.
+    Gauge PARTITION_HORIZON<(Table,)> = "dgm_partition_horizon_timestamp_seconds", "seconds";
+    /// Unix time from which on a table has partitions.
+    Gauge PARTITION_OLDEST<(Table,)> = "dgm_partition_oldest_timestamp_seconds", "seconds";
+    /// Most connections that the pool opens.
+    Gauge POOL_CONNECTIONS_MAX<()> = "dgm_db_pool_connections_max", "connections";
+}

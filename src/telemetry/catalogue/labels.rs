@@ -1,0 +1,220 @@
+//! Labels: closed sets of values, so that no id, path or error text ever becomes a series.
+
+use std::sync::OnceLock;
+
+use super::metric::Label;
+
+/// Declares a label and its values.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident $label:literal { $($variant:ident $value:literal,)* }) => {
+        $(#[$doc])* #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the values say it")]
+        pub enum $name { $($variant,)* }
+
+        impl $name {
+            /// The value on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $value,)* } }
+        }
+
+        impl $crate::telemetry::catalogue::Label for $name {
+            const NAME: &'static str = $label;
+            fn values() -> Vec<&'static str> { vec![$($value,)*] }
+            fn count() -> usize { [$($value,)*].len() }
+            fn index(self) -> usize { self as usize }
+        }
+    };
+}
+pub(super) use label;
+
+label! {
+    /// A class of cache keys.
+    Class "class" { Entry "entry", Lineage "lineage", Children "children", Descendants "descendants", Stats "stats", MetricsCurrent "metrics_current", MetricsTrend "metrics_trend", Session "session", Token "token", }
+}
+label! {
+    /// A tier of the cache.
+    Tier "tier" { L1 "l1", L2 "l2", }
+}
+label! {
+    /// What a lookup found.
+    Lookup "result" { Hit "hit", Miss "miss", Error "error", }
+}
+label! {
+    /// Why an entry left the cache.
+    Cause "cause" { Size "size", Expired "expired", Invalidated "invalidated", }
+}
+label! {
+    /// The state of a connection.
+    PoolState "state" { Idle "idle", Used "used", }
+}
+label! {
+    /// How urgent.
+    Priority "priority" { Low "low", Medium "medium", High "high", Critical "critical", }
+}
+label! {
+    /// How an improvement ended.
+    FinishOutcome "outcome" { Completed "completed", Failed "failed", Cancelled "cancelled", }
+}
+label! {
+    /// What became of a rescued improvement.
+    RescueOutcome "outcome" { Requeued "requeued", Failed "failed", }
+}
+label! {
+    /// A state in which an improvement waits.
+    ImprovementState "state" { Queued "queued", Running "running", }
+}
+label! {
+    /// Why a sample was refused.
+    RejectReason "reason" { NoPartition "no_partition", Invalid "invalid", }
+}
+label! {
+    /// How a run ended.
+    JobOutcome "outcome" { Success "success", Failure "failure", Timeout "timeout", Cancelled "cancelled", Skipped "skipped", }
+}
+label! {
+    /// Why a caller was refused.
+    AuthFailure "reason" { Missing "missing", Unknown "unknown", Expired "expired", Forbidden "forbidden", }
+}
+label! {
+    /// A partitioned table.
+    Table "table" { PerformanceMetrics "dgm_performance_metrics", }
+}
+label! {
+    /// A scheduled job.
+    Job "job" { RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", }
+}
+label! {
+    /// An HTTP method.
+    Method "method" { Get "GET", Head "HEAD", Post "POST", Patch "PATCH", Delete "DELETE", Other "other", }
+}
+label! {
+    /// A class of HTTP status.
+    StatusClass "status" { Informational "1xx", Success "2xx", Redirection "3xx", ClientError "4xx", ServerError "5xx", }
+}
+
+impl Method {
+    /// The label of a method.
+    #[must_use]
+    pub fn of(method: &str) -> Self {
+        [Self::Get, Self::Head, Self::Post, Self::Patch, Self::Delete]
+            .into_iter()
+            .find(|known| known.as_str() == method)
+            .unwrap_or(Self::Other)
+    }
+}
+
+impl StatusClass {
+    /// The label of a status.
+    #[must_use]
+    pub const fn of(status: u16) -> Self {
+        match status {
+            0..200 => Self::Informational,
+            200..300 => Self::Success,
+            300..400 => Self::Redirection,
+            400..500 => Self::ClientError,
+            500.. => Self::ServerError,
+        }
+    }
+}
+
+/// What the router serves: method and route template.
+static SERVED: OnceLock<Vec<(&'static str, &'static str)>> = OnceLock::new();
+/// The templates, each once.
+static ROUTES: OnceLock<Vec<&'static str>> = OnceLock::new();
+const UNMATCHED: &str = "unmatched";
+
+/// A route template; index 0 is for requests that match none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route(usize);
+
+impl Route {
+    /// Tells what the router serves; the first call counts.
+    pub fn define(served: &[(&'static str, &'static str)]) {
+        SERVED.get_or_init(|| served.to_vec());
+    }
+
+    fn all() -> &'static [&'static str] {
+        ROUTES.get_or_init(|| {
+            let mut routes = vec![UNMATCHED];
+            for (_, route) in SERVED.get().map(Vec::as_slice).unwrap_or_default() {
+                if !routes.contains(route) {
+                    routes.push(route);
+                }
+            }
+            routes
+        })
+    }
+
+    /// The route of a template.
+    #[must_use]
+    pub fn of(template: &str) -> Self {
+        Self(Self::all().iter().position(|known| *known == template).unwrap_or(0))
+    }
+
+    /// No route.
+    #[must_use]
+    pub const fn unmatched() -> Self {
+        Self(0)
+    }
+
+    /// The template.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::all().get(self.0).copied().unwrap_or(UNMATCHED)
+    }
+
+    /// Whether labels can occur together: a route only with the methods that it serves.
+    pub(super) fn can_occur(labels: &[(&'static str, &'static str)]) -> bool {
+        let value = |name| labels.iter().find(|(label, _)| *label == name).map(|(_, value)| *value);
+        let (Some(route), Some(method)) = (value(Self::NAME), value(Method::NAME)) else { return true };
+        let served = SERVED.get().map(Vec::as_slice).unwrap_or_default();
+        value(StatusClass::NAME) != Some("1xx") && served.iter().any(|(m, r)| *m == method && *r == route)
+    }
+}
+
+impl Label for Route {
+    const NAME: &'static str = "route";
+    fn values() -> Vec<&'static str> {
+        Self::all().to_vec()
+    }
+    fn count() -> usize {
+        Self::all().len()
+    }
+    fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// Declares a label that has one value in a build.
+macro_rules! constant {
+    ($(#[$doc:meta])* $name:ident $label:literal $value:expr) => {
+        $(#[$doc])* #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name;
+
+        impl Label for $name {
+            const NAME: &'static str = $label;
+            fn values() -> Vec<&'static str> {
+                vec![$value]
+            }
+            fn count() -> usize {
+                1
+            }
+            fn index(self) -> usize {
+                0
+            }
+        }
+    };
+}
+
+constant! {
+    /// The version of this crate.
+    Version "version" env!("CARGO_PKG_VERSION")
+}
+constant! {
+    /// The commit that was built.
+    Revision "revision" env!("DGM_REVISION")
+}
+constant! {
+    /// The compiler.
+    Rustc "rustc" env!("DGM_RUSTC")
+}

@@ -1,0 +1,110 @@
+//! Every metric, once: name, kind, unit, help, buckets, labels. Nothing else in the crate may name a metric (clippy.toml
+//! bans the raw macros), so docs/METRICS.md, dashboards and alerts can be checked against this list.
+
+pub mod auth;
+pub mod cache;
+pub mod database;
+pub mod http;
+pub mod jobs;
+pub mod labels;
+mod metric;
+pub mod process;
+pub mod queue;
+pub mod samples;
+pub mod statements;
+
+pub use metric::{Counter, Described, Gauge, Histogram, Kind, Label, Labels, Metric};
+
+/// Edges in seconds for what takes from a tenth of a millisecond to ten seconds. 0.01 and 0.1 are promises of the
+/// specification (cache answer, p95), so they must be edges.
+pub const LATENCY: &[f64] =
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Edges in seconds for jobs.
+pub const LONG: &[f64] = &[0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// Declares the metrics of a group: typed statics, and `METRICS`, their list.
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $kind:ident $name:ident<$labels:ty> = $text:literal, $unit:literal $(, $buckets:expr)?;)*) => {
+        $($(#[doc = $help])+
+        pub static $name: super::$kind<$labels> =
+            super::$kind::new(super::Metric {
+                name: $text,
+                kind: super::Kind::$kind,
+                unit: $unit,
+                help: concat!($($help),+),
+                buckets: super::buckets(&[$($buckets)?]),
+                labels: <$labels as super::Labels>::names,
+            });)*
+
+        /// The metrics of this group.
+        pub static METRICS: &[&(dyn super::metric::Described + Sync)] = &[$(&$name),*];
+    };
+}
+use metrics;
+
+/// The edges of a declaration, which has one set of them or none.
+const fn buckets(declared: &[&'static [f64]]) -> &'static [f64] {
+    match declared {
+        [edges, ..] => edges,
+        [] => &[],
+    }
+}
+
+/// The groups, by name.
+#[must_use]
+pub fn groups() -> [(&'static str, &'static [&'static (dyn Described + Sync)]); 8] {
+    [
+        ("HTTP", http::METRICS),
+        ("Cache", cache::METRICS),
+        ("Database", database::METRICS),
+        ("Queue of improvements", queue::METRICS),
+        ("Samples", samples::METRICS),
+        ("Jobs", jobs::METRICS),
+        ("Identity", auth::METRICS),
+        ("Process", process::METRICS),
+    ]
+}
+
+/// Every metric.
+pub fn all() -> impl Iterator<Item = &'static (dyn Described + Sync)> {
+    groups().into_iter().flat_map(|(_, metrics)| metrics.iter().copied())
+}
+
+/// Describes every metric to the recorder and starts every counter at 0. Call it once, after the recorder is installed
+/// and the routes are defined.
+pub fn initialise() {
+    for metric in all() {
+        metric.initialise();
+    }
+    process::BUILD_INFO.set((labels::Version, labels::Revision, labels::Rustc), 1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules() {
+        let mut seen = BTreeSet::new();
+        for metric in all().map(Described::metric) {
+            let name = metric.name;
+            assert!(name.starts_with("dgm_"), "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+            assert_eq!(
+                name.ends_with("_total"),
+                metric.kind == Kind::Counter,
+                "{name}: _total and counters go together"
+            );
+            if ["seconds", "bytes"].contains(&metric.unit) {
+                assert!(name.ends_with(&format!("_{}", metric.unit)), "{name}: ends with its unit");
+            }
+            assert_eq!(metric.kind == Kind::Histogram, !metric.buckets.is_empty(), "{name}: buckets");
+            assert!(metric.buckets.is_sorted(), "{name}: buckets rise");
+            assert!(metric.help.ends_with('.'), "{name}: help is a sentence");
+            assert!(seen.insert(name), "{name} stands twice");
+        }
+        assert!(groups().iter().all(|(_, metrics)| !metrics.is_empty()), "a group without metrics");
+    }
+}

@@ -1,0 +1,42 @@
+//! The names of the SQL statements; `store` pairs each with its text.
+
+super::labels::label! {
+    /// A statement.
+    Statement "statement" {
+        ArchiveInsert "archive_insert",
+        ArchiveInsertBatch "archive_insert_batch",
+        ArchiveGet "archive_get",
+        ArchiveList "archive_list",
+        ArchivePatch "archive_patch",
+        ArchiveLineage "archive_lineage",
+        ArchiveDescendants "archive_descendants",
+        ArchiveStats "archive_stats",
+        ArchiveCandidates "archive_candidates",
+        ArchiveExport "archive_export",
+        ImprovementInsert "improvement_insert",
+        ImprovementGet "improvement_get",
+        ImprovementList "improvement_list",
+        ImprovementClaim "improvement_claim",
+        ImprovementHeartbeat "improvement_heartbeat",
+        ImprovementProgress "improvement_progress",
+        ImprovementComplete "improvement_complete",
+        ImprovementFail "improvement_fail",
+        ImprovementCancel "improvement_cancel",
+        ImprovementRetry "improvement_retry",
+        ImprovementRescue "improvement_rescue",
+        ImprovementEvents "improvement_events",
+        SamplesInsert "samples_insert",
+        SamplesCurrent "samples_current",
+        SamplesRange "samples_range",
+        SamplesTrend "samples_trend",
+        PartitionEnsure "partition_ensure",
+        PartitionStatus "partition_status",
+        TokenFind "token_find",
+        TokenList "token_list",
+        TokenInsert "token_insert",
+        TokenRevoke "token_revoke",
+        JobRuns "job_runs",
+        SchemaVersion "schema_version",
+        Clock "clock",
+    }
+}

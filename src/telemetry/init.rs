@@ -1,0 +1,147 @@
+//! Logs and traces of the process.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{Registry, fmt};
+
+use super::json::JsonLines;
+use super::otlp;
+
+/// How long the last spans may take to leave the process.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For eyes; coloured on a terminal unless `NO_COLOR` is set.
+    Human,
+    /// One JSON object a line: `timestamp`, `level`, `target`, `message`, `fields`, `span`.
+    Json,
+}
+
+/// What [`init`] needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How log lines look.
+    pub format: LogFormat,
+    /// Which events are logged, in the syntax of `RUST_LOG`; empty means `info`.
+    pub filter: String,
+    /// The base URL of an OTLP collector (HTTP, usually port 4318); none: no traces.
+    pub otlp_endpoint: Option<String>,
+    /// `service.name` of the traces.
+    pub service_name: String,
+    /// The share of traces that is sampled, 0 to 1, of those that start here.
+    pub sample_ratio: f64,
+}
+
+/// Why logs and traces could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log filter is malformed.
+    #[error("the log filter: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The collector's URL is none.
+    #[error("the OTLP endpoint {endpoint:?}: {reason}")]
+    Endpoint {
+        /// As it was given.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The HTTP client of the exporter cannot be made, for instance for want of certificates.
+    #[error("the client of the OTLP exporter: {0}")]
+    Client(reqwest::Error),
+    /// The exporter refuses its settings; some come from `OTEL_*` variables.
+    #[error("the OTLP exporter: {0}")]
+    Exporter(opentelemetry_otlp::ExporterBuildError),
+    /// There is no thread to be had.
+    #[error("a thread for the OTLP exporter: {0}")]
+    Thread(io::Error),
+    /// Logs were started before.
+    #[error("logs: {0}")]
+    Started(#[from] TryInitError),
+}
+
+/// Keeps traces going; what is left of them is sent when it is dropped.
+#[derive(Debug)]
+#[must_use = "spans that have not been sent are sent when it is shut down"]
+pub struct Guard {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Guard {
+    /// Sends what is left, and blocks for up to 5 s; the thread must not be needed by others meanwhile. The caller's
+    /// runtime need not run for it. A collector that does not answer costs a warning and the spans.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(provider) = self.provider.take() else { return };
+        match provider.shutdown_with_timeout(FLUSH) {
+            Ok(()) | Err(OTelSdkError::AlreadyShutdown) => {}
+            Err(error) => tracing::warn!(%error, "the last spans may be lost"),
+        }
+    }
+}
+
+/// Starts logs on standard error and, with an endpoint, traces. Once in a process.
+///
+/// # Errors
+/// When the filter or the endpoint is malformed, the exporter cannot be made, or logs were started before.
+pub fn init(settings: &Settings) -> Result<Guard, Error> {
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (subscriber, guard) = subscriber(settings, io::stderr, colours)?;
+    subscriber.try_init()?;
+    Ok(guard)
+}
+
+/// What [`init`] installs, for a writer.
+pub(super) fn subscriber<W>(
+    settings: &Settings,
+    writer: W,
+    colours: bool,
+) -> Result<(impl Subscriber + Send + Sync + use<W>, Guard), Error>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(&settings.filter)?;
+    // A warning without the request it belongs to is worth little, so spans stay when `info` events are filtered out.
+    let spans = if wanted.max_level_hint() == Some(LevelFilter::OFF) { LevelFilter::OFF } else { LevelFilter::INFO };
+    let wanted = wanted.or(filter_fn(move |metadata: &Metadata<'_>| metadata.is_span() && *metadata.level() <= spans)
+        .with_max_level_hint(spans));
+    // Complaints about a standard error that is gone would go to standard error, and panic there.
+    let lines = fmt::layer().with_writer(writer).log_internal_errors(false);
+    let lines = match settings.format {
+        LogFormat::Human => lines.with_ansi(colours).with_filter(wanted).boxed(),
+        LogFormat::Json => {
+            lines.with_ansi(false).fmt_fields(JsonFields::new()).event_format(JsonLines).with_filter(wanted).boxed()
+        }
+    };
+
+    let provider = settings.otlp_endpoint.as_deref().map(|endpoint| otlp::provider(settings, endpoint)).transpose()?;
+    // The exporter's own doings must not become spans that it has to export.
+    let own = ["opentelemetry", "hyper", "reqwest", "rustls"].map(|target| (target, LevelFilter::OFF));
+    let traces = provider.as_ref().map(|provider| {
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer(env!("CARGO_PKG_NAME")))
+            .with_filter(Targets::new().with_default(LevelFilter::INFO).with_targets(own))
+    });
+    Ok((Registry::default().with(lines).with(traces), Guard { provider }))
+}
+
+#[cfg(test)]
+#[path = "init_tests.rs"]
+mod tests;

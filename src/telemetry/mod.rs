@@ -1,0 +1,11 @@
+//! What can be seen of the process: metrics, traces, logs.
+
+pub mod catalogue;
+mod init;
+mod json;
+mod otlp;
+pub mod recorder;
+pub mod reference;
+pub mod spans;
+
+pub use init::{Error, Guard, LogFormat, Settings, init};

@@ -1,0 +1,209 @@
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::dev::{Answer, Dev};
+
+fn queue(dev: &Dev, id: &str) {
+    let body = json!({"improvement_id": id, "service_name": "agent", "problem_statement": "faster"});
+    assert_eq!(dev.post("/api/v1/improvements", &body).expect(201)["status"], "queued");
+}
+
+fn claim(dev: &Dev, worker: &str, lease: u32) -> Option<(String, String)> {
+    let wish = json!({"worker": worker, "lease_seconds": lease});
+    let claimed = dev.post("/api/v1/improvements:claim", &wish).expect(200);
+    let item = claimed["items"].get(0)?;
+    Some((item["improvement_id"].as_str()?.to_owned(), item["lease_token"].as_str()?.to_owned()))
+}
+
+fn act(dev: &Dev, id: &str, verb: &str, mut body: Value, token: &str) -> Answer {
+    if !token.is_empty() {
+        body["lease_token"] = json!(token);
+    }
+    dev.post(&format!("/api/v1/improvements/{id}/{verb}"), &body)
+}
+
+#[test]
+fn a_whole_life_ends_in_the_archive_and_can_be_followed() {
+    let dev = Dev::new();
+    let root = json!({"archive_entry_id": "root", "service_name": "agent", "problem_statement": "p",
+        "accuracy_score": 0.5, "constitutional_compliance_score": 1.0});
+    dev.post("/api/v1/archive", &root).expect(201);
+    let wish = json!({"improvement_id": "i", "service_name": "agent", "problem_statement": "faster",
+        "parent_entry_id": "root", "priority": "high"});
+    dev.post("/api/v1/improvements", &wish).expect(201);
+    dev.post("/api/v1/improvements", &wish).expect(200);
+    let other = json!({"improvement_id": "i", "service_name": "agent", "problem_statement": "slower"});
+    assert_eq!(dev.post("/api/v1/improvements", &other).problem(), "already-exists");
+
+    let (id, token) = claim(&dev, "w1", 60).unwrap();
+    assert_eq!(id, "i");
+    assert!(claim(&dev, "w2", 60).is_none(), "there was one");
+    let alive = act(&dev, "i", "heartbeat", json!({"lease_seconds": 3600}), &token).expect(200);
+    let end = |improvement: &Value| {
+        improvement["lease_expires_at"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>()
+    };
+    let started: chrono::DateTime<chrono::Utc> = alive["started_at"].as_str().unwrap().parse().unwrap();
+    assert_eq!((end(&alive).unwrap() - started).num_seconds(), 1800, "no lease outlives max_improvement_time");
+    act(&dev, "i", "progress", json!({"progress": 40, "message": "compiling"}), &token).expect(200);
+    let stranger = act(&dev, "i", "progress", json!({"progress": 41}), "00000000-0000-4000-8000-000000000000");
+    assert_eq!((stranger.status, stranger.problem()), (409, "lease-lost"));
+
+    let result = json!({"results": {"took": 3}, "archive_entry": {"archive_entry_id": "child", "accuracy_score": 0.7,
+        "constitutional_compliance_score": 0.9, "solution_patch": "--- a\n+++ b\n"}});
+    let broken = json!({"archive_entry": {"accuracy_score": 1.7, "constitutional_compliance_score": 0.9}});
+    let refused = act(&dev, "i", "complete", broken, &token);
+    assert_eq!(refused.body["errors"][0]["pointer"], "/archive_entry/accuracy_score");
+    let orphan = json!({"archive_entry": {"parent_entry_id": "none", "accuracy_score": 0.7,
+        "constitutional_compliance_score": 0.9}});
+    assert_eq!(act(&dev, "i", "complete", orphan, &token).problem(), "unknown-reference");
+    assert_eq!(dev.get("/api/v1/improvements/i").expect(200)["status"], "running", "a refused result changes nothing");
+    let done = act(&dev, "i", "complete", result.clone(), &token).expect(200);
+    assert_eq!((&done["status"], &done["archive_entry_id"]), (&json!("completed"), &json!("child")));
+    assert_eq!(act(&dev, "i", "complete", result, &token).expect(200), done, "a repeated call is harmless");
+    let child = dev.get("/api/v1/archive/child").expect(200);
+    assert_eq!((&child["parent_entry_id"], &child["generation_number"]), (&json!("root"), &json!(1)));
+    let late = act(&dev, "i", "cancel", json!({}), "");
+    assert_eq!((late.status, late.problem()), (409, "illegal-state"));
+
+    let events = |after: &str| {
+        let request = dev.request("GET", "/api/v1/improvements/i/events").header("last-event-id", after);
+        let response = request.send().unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let text = response.text().unwrap();
+        text.lines().filter_map(|line| line.strip_prefix("event: ").map(str::to_owned)).collect::<Vec<_>>()
+    };
+    // The stream ends by itself, since the improvement has ended.
+    assert_eq!(events("0"), ["queued", "running", "progress", "completed"]);
+    let second = dev.sql("SELECT min(event_id) + 1 FROM dgm_improvement_events");
+    assert_eq!(events(&second), ["progress", "completed"]);
+}
+
+#[test]
+fn a_silent_worker_loses_its_lease_and_another_gets_the_job() {
+    let dev = Dev::new();
+    queue(&dev, "i");
+    let (_, old) = claim(&dev, "silent", 1).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let (id, new) = loop {
+        if let Some(claimed) = claim(&dev, "other", 60) {
+            break claimed;
+        }
+        assert!(Instant::now() < deadline, "nobody rescued it");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert_eq!(id, "i");
+    assert_ne!(new, old);
+    for (verb, body) in [
+        ("heartbeat", json!({})),
+        ("progress", json!({"progress": 1})),
+        ("complete", json!({})),
+        ("fail", json!({"error_message": "x"})),
+    ] {
+        assert_eq!(act(&dev, "i", verb, body, &old).problem(), "lease-lost", "{verb}");
+    }
+    let state = dev.get("/api/v1/improvements/i").expect(200);
+    assert_eq!((&state["worker"], &state["attempts"]), (&json!("other"), &json!(2)));
+    // The last of its attempts: then it has failed for good.
+    dev.sql("UPDATE dgm_improvements SET attempts = max_attempts, lease_expires_at = now() - interval '1 s'");
+    assert_eq!(dev.get("/api/v1/improvements?stale=true").ids("improvement_id"), ["i"]);
+    // The service's own run may be under way, or have been first: then there is nothing to do.
+    let run = dev.dgm(&["job", "run", "rescue-leases"]);
+    assert!(matches!(run.status.code(), Some(0 | 2)), "{run:?}");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while dev.get("/api/v1/improvements/i").expect(200)["status"] != "failed" {
+        assert!(Instant::now() < deadline, "it was not given up");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(act(&dev, "i", "retry", json!({}), "").expect(200)["attempts"], 0);
+}
+
+#[test]
+fn failing_backs_off_until_the_attempts_are_used_up_and_cancelling_ends_a_lease() {
+    let dev = Dev::new();
+    queue(&dev, "i");
+    for attempt in 1..=3 {
+        let (_, token) = claim(&dev, "w", 60).unwrap();
+        let failed = act(&dev, "i", "fail", json!({"error_message": "did not compile"}), &token).expect(200);
+        let repeated = act(&dev, "i", "fail", json!({"error_message": "did not compile"}), &token).expect(200);
+        assert_eq!((&failed["status"], &failed["attempts"]), (&repeated["status"], &repeated["attempts"]));
+        assert_eq!(failed["status"], if attempt < 3 { "queued" } else { "failed" });
+        assert!(claim(&dev, "w", 60).is_none(), "not before the pause is over");
+        dev.sql("UPDATE dgm_improvements SET available_at = now()");
+    }
+    act(&dev, "i", "retry", json!({}), "").expect(200);
+    let (_, token) = claim(&dev, "w", 60).unwrap();
+    act(&dev, "i", "cancel", json!({}), "").expect(200);
+    act(&dev, "i", "cancel", json!({}), "").expect(200);
+    assert_eq!(act(&dev, "i", "heartbeat", json!({}), &token).problem(), "illegal-state");
+    queue(&dev, "final");
+    let (_, token) = claim(&dev, "w", 60).unwrap();
+    let never = json!({"error_message": "hopeless", "retryable": false});
+    assert_eq!(act(&dev, "final", "fail", never, &token).expect(200)["status"], "failed");
+}
+
+#[test]
+fn sixteen_claimers_never_get_one_twice_and_go_by_priority_then_age() {
+    const QUEUED: usize = 10_000;
+    let dev = Dev::new();
+    dev.sql(&format!(
+        "INSERT INTO dgm_improvements (improvement_id, service_name, problem_statement, priority, created_at)
+         SELECT 'i' || n, 'agent', 'p', (ARRAY['low', 'medium', 'high', 'critical'])[1 + n % 4],
+             now() - make_interval(secs => (n * 7919) % {QUEUED}) FROM generate_series(1, {QUEUED}) n"
+    ));
+    let order = dev.sql("SELECT improvement_id FROM dgm_improvements ORDER BY priority_rank, created_at, id");
+    let order: Vec<&str> = order.lines().collect();
+
+    // One claimer sees exactly the order.
+    let first = dev.post("/api/v1/improvements:claim", &json!({"worker": "one", "max": 100})).expect(200);
+    let ids = |claimed: &Value| {
+        let items = claimed["items"].as_array().unwrap();
+        items.iter().map(|item| item["improvement_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&first), order[..100]);
+
+    let claimed: Vec<Vec<Vec<String>>> = std::thread::scope(|scope| {
+        let claimers: Vec<_> = (0..16)
+            .map(|n| {
+                let (dev, ids) = (&dev, &ids);
+                scope.spawn(move || {
+                    let mut got = Vec::new();
+                    loop {
+                        let wish = json!({"worker": format!("w{n}"), "max": 1 + n % 7});
+                        let batch = ids(&dev.post("/api/v1/improvements:claim", &wish).expect(200));
+                        if batch.is_empty() {
+                            return got;
+                        }
+                        got.push(batch);
+                    }
+                })
+            })
+            .collect();
+        claimers.into_iter().map(|claimer| claimer.join().unwrap()).collect()
+    });
+    let all: Vec<&String> = claimed.iter().flatten().flatten().collect();
+    assert_eq!(all.len(), QUEUED - 100);
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), QUEUED - 100, "one was handed out twice");
+    // With others at work a claimer skips what they hold, but what it gets keeps rising in the order.
+    let rank: std::collections::HashMap<&str, usize> = order.iter().enumerate().map(|(n, id)| (*id, n)).collect();
+    for claimer in &claimed {
+        let ranks: Vec<usize> = claimer.iter().flatten().map(|id| rank[id.as_str()]).collect();
+        assert!(ranks.is_sorted(), "a claimer got an older or more urgent one later");
+    }
+    let metrics = dev.ops("/metrics").1;
+    assert!(metrics.contains("dgm_improvements_claimed_total{priority=\"critical\"} 2500"), "{metrics}");
+}
+
+#[test]
+fn an_open_stream_ends_when_the_process_stops() {
+    let mut dev = Dev::new();
+    queue(&dev, "i");
+    let stream = dev.request("GET", "/api/v1/improvements/i/events").send().unwrap();
+    let reader = std::thread::spawn(move || stream.text());
+    std::thread::sleep(Duration::from_millis(300));
+    let started = Instant::now();
+    assert_eq!(dev.signal("-TERM"), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(8), "the drain waited for the stream");
+    assert!(reader.join().unwrap().unwrap().contains("event: queued"));
+}

@@ -1,0 +1,8 @@
+//! The API, over a socket, against a real database.
+
+mod archive;
+mod bad_input;
+mod identity;
+mod improvements;
+mod metrics;
+mod surface;

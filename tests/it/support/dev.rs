@@ -1,0 +1,149 @@
+//! A running `dgm dev`, seen from outside: by HTTP, by SQL, by signals.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use reqwest::blocking::{Client, RequestBuilder};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::make_traversable;
+
+/// The process; stopped in order when dropped.
+pub(crate) struct Dev {
+    child: Child,
+    pub(crate) api: u16,
+    pub(crate) ops: u16,
+    pub(crate) database: String,
+    client: Client,
+    // Removed after the process has stopped.
+    directory: Option<TempDir>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) etag: Option<String>,
+    pub(crate) content_type: String,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The last part of a problem's type.
+    pub(crate) fn problem(&self) -> &str {
+        assert_eq!(self.content_type, "application/problem+json", "{self:?}");
+        self.body["type"].as_str().unwrap().strip_prefix("urn:dgm:problem:").unwrap()
+    }
+
+    /// The body of an answer that must have this status.
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        self.body
+    }
+
+    /// The ids of a list's items.
+    pub(crate) fn ids(&self, field: &str) -> Vec<String> {
+        let items = self.body["items"].as_array().unwrap_or_else(|| panic!("{self:?}"));
+        items.iter().map(|item| item[field].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) fn command(directory: &Path, api: u16, ops: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dgm"));
+    command.args(["dev", "--port", &api.to_string(), "--ops-port", &ops.to_string(), "--data-dir"]).arg(directory);
+    command
+}
+
+impl Dev {
+    /// One in a directory of its own.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        make_traversable(directory.path());
+        let mut dev = Self::start(directory.path(), &[]);
+        dev.directory = Some(directory);
+        dev
+    }
+
+    pub(crate) fn start(directory: &Path, flags: &[&str]) -> Self {
+        // The exporter of traces leaves the choice of cryptography to the process; fails when it was made.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::new();
+        let (api, ops) = (free_port(), free_port());
+        let child = command(directory, api, ops).args(flags).stdout(Stdio::piped()).spawn().unwrap();
+        // From here on a panic stops the process.
+        let mut dev = Self { child, api, ops, database: String::new(), client, directory: None };
+        let mut line = String::new();
+        BufReader::new(dev.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains(&format!("api http://127.0.0.1:{api}/api/v1 ")), "first line: {line:?}");
+        assert!(line.contains(&format!("metrics http://127.0.0.1:{ops}/metrics ")), "first line: {line:?}");
+        line.trim().rsplit(' ').next().unwrap().clone_into(&mut dev.database);
+        dev
+    }
+
+    pub(crate) fn signal(&mut self, signal: &str) -> Option<i32> {
+        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+
+    /// What psql answers, fields by `|`, rows by line.
+    pub(crate) fn sql(&self, statement: &str) -> String {
+        let Output { status, stdout, stderr } =
+            Command::new("psql").args(["-XAtqc", statement]).arg(&self.database).output().unwrap();
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        String::from_utf8(stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs the binary against this database.
+    pub(crate) fn dgm(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_dgm")).args(arguments).env("DATABASE_URL", &self.database).output().unwrap()
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let url = format!("http://127.0.0.1:{}{path}", self.api);
+        self.client.request(method.parse().unwrap(), url)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        answer(self.request("GET", path))
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        answer(self.request("POST", path).json(body))
+    }
+
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Answer {
+        answer(self.request("PATCH", path).json(body))
+    }
+
+    /// The text of the operations listener.
+    pub(crate) fn ops(&self, path: &str) -> (u16, String) {
+        let response = self.client.get(format!("http://127.0.0.1:{}{path}", self.ops)).send().unwrap();
+        (response.status().as_u16(), response.text().unwrap())
+    }
+}
+
+pub(crate) fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().unwrap();
+    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (status, etag) = (response.status().as_u16(), header("etag"));
+    let content_type = header("content-type").unwrap_or_default();
+    let text = response.text().unwrap();
+    let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+    Answer { status, etag, content_type, body }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            // Not -KILL: the server it started must stop too.
+            self.signal("-INT");
+        }
+    }
+}

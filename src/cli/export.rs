@@ -1,6 +1,7 @@
 //! `dgm export`: the way out.
 
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Write as _};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -27,19 +28,25 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     let (_, service) = common.service()?;
     let Form::Jsonl = arguments.format;
     let mut out = BufWriter::new(std::io::stdout());
-    let mut last = None;
     let mut count = 0_u64;
-    loop {
-        let page = service.export(&arguments.service, last.as_ref()).await?;
-        let Some(newest) = page.last() else { break };
-        for entry in &page {
-            serde_json::to_writer(&mut out, entry)?;
-            out.write_all(b"\n")?;
+    let mut failed = None;
+    let each = |entry| {
+        let written = serde_json::to_writer(&mut out, &entry).map_err(Into::into).and_then(|()| out.write_all(b"\n"));
+        count += 1;
+        match written {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
         }
-        count += page.len() as u64;
-        last = Some(newest.clone());
+    };
+    service.export(&arguments.service, each).await?;
+    match failed.map_or_else(|| out.flush(), Err) {
+        // Whoever read has seen enough, as in `dgm export | head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        outcome => outcome?,
     }
-    out.flush()?;
     eprintln!("{count} entries of {:?} written", arguments.service);
     Ok(if count == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use anyhow::bail;
 use clap::Args;
@@ -9,20 +10,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settings::Common;
 use crate::domain::validation::{Check, MAX_NAME};
-use crate::interchange::{self, Format, Options, Scale, Score, Severity};
+use crate::interchange::{self, Format, Mapped, Options, Scale, Score, Severity};
 
 /// Problems of one kind that are told one by one; the rest are counted.
 const TOLD: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The program that wrote the run: openevolve, shinka or dgm
-    format: Format,
-    /// openevolve: a checkpoint or output folder; shinka: the database or its folder; dgm: the run's folder
+    /// What wrote the run: openevolve, shinka or dgm; or jsonl, for what `dgm export` wrote
+    format: Source,
+    /// openevolve: a checkpoint or output folder; shinka: the database or its folder; dgm: the run's folder; jsonl: a file
     path: PathBuf,
-    /// The service (agent) that the entries belong to; the same run under the same name is imported once
+    /// The service (agent) that the entries belong to; the same run under the same name is imported once. An export names
+    /// its own
     #[arg(long, value_name = "NAME")]
-    service: String,
+    service: Option<String>,
     /// Metric that becomes the accuracy score; the program's own fitness when absent
     #[arg(long, value_name = "FIELD")]
     score: Option<String>,
@@ -40,37 +42,56 @@ pub(super) struct Arguments {
     strict: bool,
 }
 
-pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let mut check = Check::default();
-    check.name("service", &arguments.service);
-    if check.done().is_err() {
-        bail!("--service must have 1 to {MAX_NAME} characters, none of them a control character");
+/// What can be imported.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Peer(Format),
+    Export,
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "jsonl" {
+            return Ok(Self::Export);
+        }
+        text.parse().map(Self::Peer).map_err(|_| "must be openevolve, shinka, dgm or jsonl".to_owned())
     }
+}
+
+pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (_, service) = common.service()?;
-    let (format, name, strict) = (arguments.format, arguments.service.clone(), arguments.strict);
     let reading = ProgressBar::new_spinner().with_message(format!("reading {}", arguments.path.display()));
     reading.enable_steady_tick(std::time::Duration::from_millis(100));
-    let mapped = tokio::task::spawn_blocking(move || {
-        let run = interchange::read(format, &arguments.path)?;
-        let options = Options {
-            service: arguments.service,
-            score: arguments.score.map_or(Score::Fitness, Score::Field),
-            scale: arguments.scale,
-            compliance: arguments.compliance,
-            problem_statement: arguments.problem_statement,
-        };
-        anyhow::Ok(interchange::map(format, run, &options)?)
-    })
-    .await?;
-    reading.finish_and_clear();
-    let mapped = mapped?;
-    let skipped = tell(&mapped.problems);
-    if strict && skipped > 0 {
-        bail!("{skipped} parts could not be read; nothing was imported (--strict)");
-    }
-    let bar = ProgressBar::new(mapped.entries.len() as u64);
+    let strict = arguments.strict;
+    let bar = ProgressBar::no_length();
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} entries, {per_sec}, {eta} left")?);
-    let done = service.import(format, &name, mapped, |handled| bar.set_position(handled as u64)).await;
+    let progress = |handled: usize| bar.set_position(handled as u64);
+    let done = match (arguments.format, arguments.service.clone()) {
+        (Source::Peer(format), Some(name)) => {
+            let mut check = Check::default();
+            check.name("service", &name);
+            if check.done().is_err() {
+                bail!("--service must have 1 to {MAX_NAME} characters, none of them a control character");
+            }
+            let mapped = tokio::task::spawn_blocking(move || read_run(format, arguments)).await??;
+            reading.finish_and_clear();
+            tell(&mapped.problems, strict)?;
+            bar.set_length(mapped.entries.len() as u64);
+            service.import(format, &name, mapped, progress).await
+        }
+        (Source::Peer(_), None) => bail!("--service NAME is required: the service (agent) that the entries belong to"),
+        (Source::Export, Some(_)) => bail!("an export names the service of its entries itself; leave --service out"),
+        (Source::Export, None) => {
+            let now = service.now();
+            let export = tokio::task::spawn_blocking(move || interchange::jsonl::read(&arguments.path, now)).await??;
+            reading.finish_and_clear();
+            tell(&export.problems, strict)?;
+            bar.set_length(export.entries.len() as u64);
+            service.import_export(export, progress).await
+        }
+    };
     bar.finish_and_clear();
     let done = done?;
     say!("{} entries read, {} new, {} known", done.entries, done.new, done.entries - done.new);
@@ -90,21 +111,31 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells problems on stderr; answers how many parts were skipped.
-fn tell(problems: &[interchange::Problem]) -> usize {
-    let mut skipped = 0;
-    for severity in [Severity::Skipped, Severity::Note] {
+fn read_run(format: Format, arguments: Arguments) -> anyhow::Result<Mapped> {
+    let run = interchange::read(format, &arguments.path)?;
+    let options = Options {
+        service: arguments.service.unwrap_or_default(),
+        score: arguments.score.map_or(Score::Fitness, Score::Field),
+        scale: arguments.scale,
+        compliance: arguments.compliance,
+        problem_statement: arguments.problem_statement,
+    };
+    Ok(interchange::map(format, run, &options)?)
+}
+
+/// Tells problems on stderr.
+fn tell(problems: &[interchange::Problem], strict: bool) -> anyhow::Result<()> {
+    for (severity, word) in [(Severity::Skipped, "skipped"), (Severity::Note, "note")] {
         let of_kind: Vec<_> = problems.iter().filter(|problem| problem.severity == severity).collect();
-        let word = if severity == Severity::Skipped { "skipped" } else { "note" };
         for problem in of_kind.iter().take(TOLD) {
             eprintln!("{word}: {problem}");
         }
         if of_kind.len() > TOLD {
             eprintln!("{word}: and {} more", of_kind.len() - TOLD);
         }
-        if severity == Severity::Skipped {
-            skipped = of_kind.len();
+        if strict && severity == Severity::Skipped && !of_kind.is_empty() {
+            bail!("{} parts could not be read; nothing was imported (--strict)", of_kind.len());
         }
     }
-    skipped
+    Ok(())
 }

@@ -1,16 +1,15 @@
 //! Whole runs: in from the programs of the field, out as JSON lines.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Error, Service};
 use crate::domain::archive::{Entry as ArchiveEntry, Inspiration, InspirationKind, NewEntry, Status};
+use crate::interchange::jsonl::Export;
 use crate::interchange::{self, Entry, Format, Mapped};
-
-/// Entries of one page of an export.
-const PAGE: i64 = 500;
 
 /// What came of an import.
 #[derive(Debug, Clone, Serialize)]
@@ -45,35 +44,61 @@ impl Service {
         let lost: Vec<String> = run.entries.iter().filter_map(|entry| evicted_parent(service, format, entry)).collect();
         let found: HashSet<String> = self.store.existing_entries(&lost).await?.into_iter().collect();
         let mut relinked = 0;
-        let mut generations: BTreeMap<i32, (usize, f64)> = BTreeMap::new();
         let mut entries = Vec::with_capacity(run.entries.len());
         for entry in run.entries {
-            let (count, best) = generations.entry(entry.generation_number).or_default();
-            (*count, *best) = (*count + 1, best.max(entry.accuracy_score));
             let parent = evicted_parent(service, format, &entry).filter(|parent| found.contains(parent));
             relinked += usize::from(parent.is_some());
             let mut new = new_entry(entry);
             new.parent_entry_id = new.parent_entry_id.or(parent);
             entries.push(new);
         }
-        let new = self.store.import_entries(&entries, progress).await?;
-        self.forget_entries(entries.iter().filter_map(|entry| entry.archive_entry_id.as_deref())).await;
-        Ok(Imported {
-            entries: entries.len(),
-            new,
-            evicted_parents: run.evicted_parents,
-            relinked,
-            depth: run.deepest,
-            generations,
-        })
+        let imported = self.import_entries(entries, run.deepest, progress).await?;
+        Ok(Imported { evicted_parents: run.evicted_parents, relinked, ..imported })
     }
 
-    /// A page of a service's entries, parents before children; `after` is the last of the page before.
+    /// Imports an export of this program, all or nothing; entries that are there already are left as they are.
+    ///
+    /// # Errors
+    /// [`Error::UnknownReference`] for a parent that is neither in the export nor in the archive.
+    pub async fn import_export(&self, export: Export, progress: impl FnMut(usize)) -> Result<Imported, Error> {
+        let inside: HashSet<&str> = export.entries.iter().filter_map(|e| e.archive_entry_id.as_deref()).collect();
+        let outside = export.entries.iter().filter_map(|e| e.parent_entry_id.as_deref());
+        let outside: Vec<String> = outside.filter(|id| !inside.contains(id)).map(str::to_owned).collect();
+        let found: HashSet<String> = self.store.existing_entries(&outside).await?.into_iter().collect();
+        if let Some(missing) = outside.iter().find(|id| !found.contains(*id)) {
+            let what = format!("the parent {missing:?} is neither in the export nor in the archive");
+            return Err(Error::UnknownReference(what));
+        }
+        self.import_entries(export.entries, export.deepest, progress).await
+    }
+
+    async fn import_entries(
+        &self,
+        entries: Vec<NewEntry>,
+        depth: u32,
+        progress: impl FnMut(usize),
+    ) -> Result<Imported, Error> {
+        let new = self.store.import_entries(&entries, progress).await?;
+        self.forget_entries(entries.iter().filter_map(|entry| entry.archive_entry_id.as_deref())).await;
+        let mut generations: BTreeMap<i32, (usize, f64)> = BTreeMap::new();
+        for entry in &entries {
+            let (count, best) = generations.entry(entry.generation_number.unwrap_or(0)).or_default();
+            (*count, *best) = (*count + 1, best.max(entry.accuracy_score));
+        }
+        Ok(Imported { entries: entries.len(), new, evicted_parents: 0, relinked: 0, depth, generations })
+    }
+
+    /// Every entry of a service as of one moment, parents before their children, to `each`; stops when that answers
+    /// `Break`.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn export(&self, service: &str, after: Option<&ArchiveEntry>) -> Result<Vec<ArchiveEntry>, Error> {
-        Ok(self.store.export(service, after, PAGE).await?)
+    pub async fn export(
+        &self,
+        service: &str,
+        each: impl FnMut(ArchiveEntry) -> ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
+        Ok(self.store.export(service, each).await?)
     }
 }
 

@@ -5,4 +5,6 @@ mod architecture;
 mod dev;
 mod http;
 mod migrations;
+mod runs;
+mod serve;
 mod support;

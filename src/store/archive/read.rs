@@ -1,9 +1,11 @@
 //! Single entries, candidates for parent selection, statistics and export.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
+use futures_util::TryStreamExt as _;
 use serde::Serialize;
-use sqlx::Row as _;
+use sqlx::{Acquire as _, Row as _};
 use utoipa::ToSchema;
 
 use super::{summary, summary_columns};
@@ -31,10 +33,18 @@ macro_rules! select_entry {
 
 const GET: &str = select_entry!("WHERE a.archive_entry_id = $1");
 
-/// Pages by generation and id, so that parents come before their children and no page repeats another.
-const EXPORT: &str = select_entry!(
-    "WHERE a.service_name = $1 AND (a.generation_number, a.archive_entry_id) > ($2, $3)
-     ORDER BY a.generation_number, a.archive_entry_id LIMIT $4"
+/// Level by level from the roots (entries without a parent in the service), so that parents come before children: the
+/// generation would not do, since a peer's migrants share it with their parents.
+const EXPORT: &str = concat!(
+    "WITH RECURSIVE walk (archive_entry_id, depth) AS (
+        SELECT r.archive_entry_id, 0 FROM dgm_archive r
+        LEFT JOIN dgm_archive p ON p.archive_entry_id = r.parent_entry_id AND p.service_name = r.service_name
+        WHERE r.service_name = $1 AND p.archive_entry_id IS NULL
+        UNION ALL
+        SELECT c.archive_entry_id, w.depth + 1
+        FROM walk w JOIN dgm_archive c ON c.parent_entry_id = w.archive_entry_id WHERE c.service_name = $1
+    ) ",
+    select_entry!("JOIN walk w USING (archive_entry_id) ORDER BY w.depth, a.generation_number, a.archive_entry_id")
 );
 
 /// Children are counted within the candidates, by one aggregation over them.
@@ -117,22 +127,30 @@ impl Store {
         timed(Statement::ArchiveGet, query).await
     }
 
-    /// A page of a service's entries, by generation and id; `after` is the last of the page before.
+    /// Every entry of a service as of one moment, parents before their children, one after the other to `each`; stops
+    /// when that answers `Break`.
     ///
     /// # Errors
     /// The server's.
-    pub async fn export(&self, service: &str, after: Option<&Entry>, limit: i64) -> Result<Vec<Entry>, Error> {
+    pub async fn export(
+        &self,
+        service: &str,
+        mut each: impl FnMut(Entry) -> ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
         let mut connection = self.acquire().await?;
-        let (generation, id) =
-            after.map_or((-1, ""), |e| (e.summary.generation_number, e.summary.archive_entry_id.as_str()));
-        let query = sqlx::query(EXPORT)
-            .bind(service)
-            .bind(generation)
-            .bind(id)
-            .bind(limit)
-            .try_map(|row| entry(&row))
-            .fetch_all(&mut *connection);
-        timed(Statement::ArchiveExport, query).await
+        let mut transaction = connection.begin().await?;
+        // Bounded by the reader, not by the clock.
+        sqlx::raw_sql("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
+        timed(Statement::ArchiveExport, async {
+            let mut rows = sqlx::query(EXPORT).bind(service).fetch(&mut *transaction);
+            while let Some(row) = rows.try_next().await? {
+                if each(entry(&row)?).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// The active entries of a service as parent selection sees them, with the named figures as features.

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test lint generate loadtest
+.PHONY: help setup up test lint generate loadtest peers-test schema-test deny
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,3 +21,18 @@ generate: ## Write the generated files anew (openapi.json, docs/METRICS.md)
 	cargo build --locked --bin dgm
 	target/debug/dgm openapi > openapi.json
 	target/debug/dgm metrics > docs/METRICS.md
+
+loadtest: setup ## The mixed load of goose against a throwaway service: 100 users, 30 s (ARGS for goose's options)
+	cargo build --release --locked --workspace
+	scripts/with-dev sh -c 'target/release/dgm-loadtest --host "$$DGM_API" $(ARGS)'
+
+peers-test: setup ## Runs written by openevolve's and shinka's own code, imported and compared (needs pip and the network)
+	cargo build --release --locked --bin dgm
+	scripts/with-dev tests/peers/run
+
+schema-test: setup ## schemathesis against a throwaway service (needs pip and the network)
+	cargo build --release --locked --bin dgm
+	scripts/with-dev scripts/schemathesis
+
+deny: ## Licences, advisories and sources of the dependencies (needs cargo-deny and the network)
+	cargo deny check

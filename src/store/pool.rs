@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDate;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Postgres};
+use sqlx::{ConnectOptions as _, PgPool, Postgres};
 
 use super::error::Error;
 use super::migrate;
@@ -17,6 +17,9 @@ use crate::telemetry::catalogue::database::{
 };
 use crate::telemetry::catalogue::labels::PoolState;
 use crate::telemetry::catalogue::statements::Statement;
+
+/// A statement that takes longer is logged.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How the pool behaves.
 #[derive(Debug, Clone)]
@@ -60,6 +63,8 @@ impl Store {
             ("lock_timeout", "5s".to_owned()),
             ("idle_in_transaction_session_timeout", "30s".to_owned()),
         ]);
+        // `timed` tells slow statements by name, without a screenful of SQL.
+        let options = options.disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
@@ -114,7 +119,11 @@ pub(super) async fn timed<T>(
 ) -> Result<T, Error> {
     let started = Instant::now();
     let outcome = run.await;
-    DB_STATEMENT_DURATION.observe((statement,), started.elapsed());
+    let took = started.elapsed();
+    DB_STATEMENT_DURATION.observe((statement,), took);
+    if took >= SLOW {
+        tracing::warn!(statement = statement.as_str(), took_seconds = took.as_secs_f64(), "slow statement");
+    }
     outcome.map_err(|error| {
         DB_STATEMENT_ERRORS.increment((statement,));
         let error = Error::from(error);

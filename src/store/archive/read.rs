@@ -1,6 +1,6 @@
 //! Single entries, candidates for parent selection, statistics and export.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt as _;
@@ -47,17 +47,14 @@ const EXPORT: &str = concat!(
     select_entry!("JOIN walk w USING (archive_entry_id) ORDER BY w.depth, a.generation_number, a.archive_entry_id")
 );
 
-/// Children are counted within the candidates, by one aggregation over them.
+/// One scan; children are counted here, not there: with stale statistics the planner joins the counts by nested loop,
+/// which took a second at a thousand entries.
 const CANDIDATES: &str = "
-    SELECT a.archive_entry_id, a.accuracy_score::float8, coalesce(c.children, 0)::int4,
+    SELECT a.archive_entry_id, a.parent_entry_id, a.accuracy_score::float8,
         ARRAY(SELECT CASE jsonb_typeof(a.performance_metrics -> f) WHEN 'number'
                      THEN (a.performance_metrics ->> f)::float8 END FROM unnest($2::text[]) WITH ORDINALITY AS u (f, n)
               ORDER BY n)
-    FROM dgm_archive a LEFT JOIN (
-        SELECT parent_entry_id, count(*) AS children FROM dgm_archive
-        WHERE service_name = $1 AND status = 'active' AND parent_entry_id IS NOT NULL GROUP BY parent_entry_id
-    ) c ON c.parent_entry_id = a.archive_entry_id
-    WHERE a.service_name = $1 AND a.status = 'active'";
+    FROM dgm_archive a WHERE a.service_name = $1 AND a.status = 'active'";
 
 const STATS: &str = "
     SELECT generation_number, count(*), max(accuracy_score)::float8, avg(accuracy_score)::float8,
@@ -159,18 +156,25 @@ impl Store {
     /// The server's.
     pub async fn candidates(&self, service: &str, features: &[String]) -> Result<Vec<Candidate>, Error> {
         let mut connection = self.acquire().await?;
-        let query = sqlx::query_as::<_, (String, f64, i32, Vec<Option<f64>>)>(CANDIDATES)
+        let query = sqlx::query_as::<_, (String, Option<String>, f64, Vec<Option<f64>>)>(CANDIDATES)
             .bind(service)
             .bind(features)
             .fetch_all(&mut *connection);
         let rows = timed(Statement::ArchiveCandidates, query).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|(archive_entry_id, score, children, features)| {
-                let features = features.into_iter().collect::<Option<Vec<f64>>>()?;
-                Some(Candidate { archive_entry_id, score, children: children.try_into().unwrap_or(0), features })
+        let mut children: HashMap<&str, u32> = HashMap::new();
+        for parent in rows.iter().filter_map(|(_, parent, ..)| parent.as_deref()) {
+            *children.entry(parent).or_default() += 1;
+        }
+        let candidate = |(id, _, score, features): &(String, _, f64, Vec<Option<f64>>)| {
+            Some(Candidate {
+                archive_entry_id: id.clone(),
+                score: *score,
+                children: children.get(id.as_str()).copied().unwrap_or(0),
+                // One that lacks a feature takes no part.
+                features: features.iter().copied().collect::<Option<_>>()?,
             })
-            .collect())
+        };
+        Ok(rows.iter().filter_map(candidate).collect())
     }
 
     /// The archive (or one service of it) in figures.

@@ -17,10 +17,11 @@ lint: ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-generate: ## Write the generated files anew (openapi.json, docs/METRICS.md)
+generate: setup ## Write the generated files anew (openapi.json, docs/METRICS.md, docs/SCHEMA.md)
 	cargo build --locked --bin dgm
 	target/debug/dgm openapi > openapi.json
 	target/debug/dgm metrics > docs/METRICS.md
+	DGM_GENERATE=1 cargo test --locked --test it schema_reference
 
 loadtest: setup ## The mixed load of goose against a throwaway service: 100 users, 30 s (ARGS for goose's options)
 	cargo build --release --locked --workspace

@@ -6,5 +6,6 @@ mod dev;
 mod http;
 mod migrations;
 mod runs;
+mod schema_reference;
 mod serve;
 mod support;

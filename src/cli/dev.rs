@@ -50,12 +50,12 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     let app = App::bind(config, Exposure { authenticate: arguments.auth, loopback_hosts_only: true }).await?;
     app.service().ensure_partitions(premake).await?;
     let (api, operations) = app.addresses()?;
+    if !arguments.auth {
+        eprintln!("dgm dev: callers are not asked who they are (--auth changes that); only this machine can reach it");
+    }
     say!(
         "dgm dev: api http://{api}/api/v1 · docs http://{api}/docs · metrics http://{operations}/metrics · database {url}"
     );
-    if !arguments.auth {
-        say!("dgm dev: callers are not asked who they are (--auth changes that); only this machine can reach it");
-    }
     let outcome = app.run().await;
     tokio::task::spawn_blocking(move || telemetry.shutdown()).await?;
     outcome?;

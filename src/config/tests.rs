@@ -29,7 +29,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     ];
     let config = jailed(&environment, Some(file)).unwrap();
     assert_eq!((config.http.max_body_bytes, config.http.drain_seconds), (7, 9));
-    assert_eq!(config.http.header_timeout_seconds, 10);
+    assert_eq!(config.http.header_timeout_seconds, 75);
     assert_eq!(config.database_url().unwrap(), "postgres://u:p@h/d");
     assert_eq!((config.cache.redis_url.expose(), config.service.name.as_str()), ("", "night"));
 }

@@ -1,4 +1,4 @@
-//! Who may call what: one table in which every route stands. A route that does not is refused.
+//! Who may call what: one table in which every route stands. A route that was forgotten is for admins only.
 
 use axum::extract::{MatchedPath, Request, State as Extract};
 use axum::http::{Method, header};
@@ -67,10 +67,12 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("DELETE", "/api/v1/admin/tokens/{name}", Least(Admin)),
 ];
 
-/// The access of a route; HEAD is GET without a body.
-fn access(method: &Method, route: &str) -> Option<Access> {
+/// The access of a route; HEAD is GET without a body. A method that a route does not serve is the admin's too: who may
+/// call nothing need not learn what there is.
+fn access(method: &Method, route: &str) -> Access {
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-    TABLE.iter().find(|(m, r, _)| *m == method && *r == route).map(|(_, _, access)| *access)
+    let row = TABLE.iter().find(|(m, r, _)| *m == method && *r == route);
+    row.map_or(Least(Admin), |(_, _, access)| *access)
 }
 
 /// The check in front of every handler.
@@ -84,8 +86,8 @@ pub(super) async fn check(
         return problem.into_response();
     }
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    // No route: the fallback answers 404 or 405, which need no caller.
-    let asked = route.as_deref().and_then(|route| access(request.method(), route));
+    // No route: the fallback answers 404, which needs no caller.
+    let asked = route.as_deref().map(|route| access(request.method(), route));
     if let Some(Least(needed)) = asked {
         match caller(&state, bearer).await {
             Ok(principal) if principal.role >= needed => {
@@ -112,13 +114,54 @@ async fn caller(state: &State, Bearer(secret): Bearer) -> Result<Principal, Prob
     Ok(state.service.authenticate(&secret).await?)
 }
 
-/// A page in a browser can make requests to 127.0.0.1 under its own name (DNS rebinding); the Host header tells.
+/// A page in a browser can make requests to 127.0.0.1, under its own name (DNS rebinding, which the Host header tells) or
+/// from its own place (which the Origin header tells).
 fn misdirected(state: &State, request: &Request) -> Option<Problem> {
     if !state.options.loopback_hosts_only {
         return None;
     }
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let value = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(origin) = value(header::ORIGIN)
+        && !origin.strip_prefix("http://").is_some_and(is_loopback)
+    {
+        let detail = format!("{origin:?} is not a page of the loopback interface");
+        return Some(Problem::new(Kind::MisdirectedHost, detail));
+    }
+    let host = value(header::HOST).unwrap_or_default();
+    (!is_loopback(host))
+        .then(|| Problem::new(Kind::MisdirectedHost, format!("{host:?} is not a name of the loopback interface")))
+}
+
+/// Whether `host` or `host:port` names this machine to itself.
+fn is_loopback(host: &str) -> bool {
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |h| h.0);
-    let ours = ["localhost", "127.0.0.1", "[::1]"].contains(&name);
-    (!ours).then(|| Problem::new(Kind::MisdirectedHost, format!("{host:?} is not a name of the loopback interface")))
+    ["localhost", "127.0.0.1", "[::1]"].contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgotten_route_is_for_admins_only() {
+        assert_eq!(access(&Method::GET, "/api/v1/forgotten"), Least(Admin));
+        assert_eq!(access(&Method::PUT, "/api/v1/archive"), Least(Admin));
+        assert_eq!(access(&Method::HEAD, "/api/v1/archive"), Least(Reader));
+    }
+
+    #[test]
+    fn names_of_the_loopback_interface() {
+        for (host, expected) in [
+            ("localhost:8007", true),
+            ("127.0.0.1", true),
+            ("[::1]:1", true),
+            ("[::1]", true),
+            ("", false),
+            ("localhost.evil.example", false),
+            ("evil.example:8007", false),
+            ("127.0.0.1.evil.example:80", false),
+        ] {
+            assert_eq!(is_loopback(host), expected, "{host}");
+        }
+    }
 }

@@ -42,7 +42,14 @@ pub(super) async fn request(request: Request, next: Next) -> Response {
     HTTP_REQUESTS.increment((route, method, StatusClass::of(status.as_u16())));
     let took = started.elapsed();
     HTTP_DURATION.observe((route, method), took);
-    span.in_scope(|| tracing::debug!(status = status.as_u16(), took_seconds = took.as_secs_f64(), "answered"));
+    span.in_scope(|| {
+        let (status, took_seconds) = (status.as_u16(), took.as_secs_f64());
+        if status >= 500 {
+            tracing::warn!(status, took_seconds, "answered with a server error");
+        } else {
+            tracing::debug!(status, took_seconds, "answered");
+        }
+    });
     response.headers_mut().insert(REQUEST_ID, header);
     response
 }

@@ -43,15 +43,18 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn start_job(&self, job: &'static str, instance: &str) -> Result<Option<JobLock>, Error> {
-        let mut connection = self.acquire().await?;
-        let query = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended('dgm.job.' || $1, 0))")
-            .bind(job)
-            .fetch_one(&mut *connection);
-        if !timed::<bool>(Statement::JobRuns, query).await? {
-            return Ok(None);
+        // The guard comes first: a caller that is cancelled while the lock is asked for must not give a connection that
+        // may hold it back to the pool.
+        let mut lock = JobLock { connection: Some(self.acquire().await?), job, run: 0 };
+        if let Some(connection) = &mut lock.connection {
+            let query = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended('dgm.job.' || $1, 0))")
+                .bind(job)
+                .fetch_one(&mut **connection);
+            if !timed::<bool>(Statement::JobRuns, query).await? {
+                lock.connection.take();
+                return Ok(None);
+            }
         }
-        // From here on a cancelled caller must not give a locked connection back to the pool: the guard closes it.
-        let mut lock = JobLock { connection: Some(connection), job, run: 0 };
         if let Some(connection) = &mut lock.connection {
             let query =
                 sqlx::query_scalar("INSERT INTO dgm_job_runs (job_name, instance) VALUES ($1, $2) RETURNING id")
@@ -96,7 +99,7 @@ impl JobLock {
     /// # Errors
     /// The server's; the lock is free in any case.
     pub async fn finish(mut self, outcome: &str, detail: &str) -> Result<(), Error> {
-        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        let Some(connection) = &mut self.connection else { return Ok(()) };
         let query = sqlx::query(
             "WITH done AS (UPDATE dgm_job_runs SET finished_at = clock_timestamp(), outcome = $2, detail = $3 WHERE id = $1)
              SELECT pg_advisory_unlock(hashtextextended('dgm.job.' || $4, 0))",
@@ -105,12 +108,11 @@ impl JobLock {
         .bind(outcome)
         .bind(detail)
         .bind(self.job)
-        .execute(&mut *connection);
-        let noted = timed(Statement::JobRuns, query).await;
-        if noted.is_err() {
-            self.connection = Some(connection);
-        }
-        noted.map(drop)
+        .execute(&mut **connection);
+        timed(Statement::JobRuns, query).await?;
+        // Only now is the connection fit for others.
+        self.connection.take();
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::dev::{Dev, command, free_port};
+use crate::support::dev::{Dev, answer, command, free_port};
 use crate::support::make_traversable;
 
 #[test]
@@ -21,7 +21,11 @@ fn it_serves_keeps_its_data_and_refuses_a_second_owner() {
     assert_eq!(dev.get("/api/openapi.json").expect(200)["openapi"], "3.1.0");
     assert_eq!(dev.get("/metrics").status, 404, "metrics are for operators only");
     let elsewhere = dev.request("GET", "/ready").header("host", "evil.example:8007");
-    assert_eq!(crate::support::dev::answer(elsewhere).problem(), "misdirected-host");
+    assert_eq!(answer(elsewhere).problem(), "misdirected-host");
+    let page = dev.request("POST", "/api/v1/improvements/i/cancel").header("origin", "http://evil.example");
+    assert_eq!(answer(page).problem(), "misdirected-host", "a page elsewhere makes a browser post here");
+    let docs = dev.request("GET", "/ready").header("origin", format!("http://127.0.0.1:{}", dev.api));
+    assert_eq!(answer(docs).status, 200);
     let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'dgm_performance_metrics'::regclass";
     assert_eq!(dev.sql(partitions), "4");
 

@@ -5,4 +5,5 @@ mod bad_input;
 mod identity;
 mod improvements;
 mod metrics;
+mod snapshots;
 mod surface;

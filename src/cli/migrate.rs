@@ -75,8 +75,9 @@ async fn down(session: &mut Session, to: i64, yes: bool) -> anyhow::Result<ExitC
         for state in going.iter().rev() {
             say!("  {:04} {}", state.version, state.description);
         }
-        say!("rows now in the database (those of the tables reverted are lost):");
-        for (table, rows) in integrity::row_counts(session.connection()).await? {
+        let tables = session.tables_lost(to).await?;
+        say!("these tables would be lost, with their rows:{}", if tables.is_empty() { " none" } else { "" });
+        for (table, rows) in integrity::row_counts(session.connection(), &tables).await? {
             say!("  {rows:>12} {table}");
         }
         say!("nothing was changed; add --yes to go on");

@@ -186,6 +186,35 @@ impl Session {
         Ok(taken)
     }
 
+    /// The tables that `down(target)` would drop.
+    ///
+    /// # Errors
+    /// [`Error::History`] when the history cannot be read.
+    pub async fn tables_lost(&mut self, target: i64) -> Result<Vec<&'static str>, Error> {
+        let going = self.status().await?.into_iter().filter(|s| s.applied && s.version > target);
+        let going: Vec<i64> = going.map(|state| state.version).collect();
+        let ups = known(MigrationType::ReversibleUp).filter(|migration| going.contains(&migration.version));
+        Ok(ups.flat_map(|migration| named_after(migration.sql.as_str(), "CREATE TABLE ")).collect())
+    }
+
+    /// Drops what an interrupted `CREATE INDEX CONCURRENTLY` of this migration left: an index that is not valid.
+    async fn clear_invalid_indexes(&mut self, migration: &'static Migration) -> Result<(), Error> {
+        for index in named_after(migration.sql.as_str(), "CREATE INDEX CONCURRENTLY ") {
+            let invalid: Option<String> = sqlx::query_scalar(
+                "SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                 WHERE c.oid = to_regclass($1) AND NOT i.indisvalid",
+            )
+            .bind(index)
+            .fetch_optional(&mut self.connection)
+            .await?;
+            if let Some(name) = invalid {
+                let drop = format!("DROP INDEX CONCURRENTLY {name}");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&mut self.connection).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The session's connection, for checks that run under the same lock.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
@@ -208,6 +237,9 @@ impl Session {
             Direction::Down => MigrationType::ReversibleDown,
         };
         let migration = known(kind).find(|m| m.version == version).ok_or(Error::UnknownVersion(version))?;
+        if direction == Direction::Up {
+            self.clear_invalid_indexes(migration).await?;
+        }
         let started = std::time::Instant::now();
         let outcome = match direction {
             Direction::Up => self.connection.apply(HISTORY, migration).await,
@@ -236,4 +268,10 @@ impl Session {
 
 fn known(kind: MigrationType) -> impl Iterator<Item = &'static Migration> {
     MIGRATOR.iter().filter(move |m| m.migration_type == kind)
+}
+
+/// The words that follow a phrase, as in `CREATE TABLE users (`.
+fn named_after(sql: &'static str, phrase: &'static str) -> impl Iterator<Item = &'static str> {
+    let follows = sql.split(phrase).skip(1);
+    follows.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next())
 }

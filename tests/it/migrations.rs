@@ -93,6 +93,11 @@ async fn the_command_line_says_what_is_lost_before_it_is_lost() {
     let said = stdout(&refused);
     assert!(said.lines().any(|line| line.split_whitespace().eq(["3", "dgm_archive"])), "{said}");
     assert!(said.contains("0002 create archive") && said.contains("add --yes"), "{said}");
+    let part = stdout(&database.dgm(&["migrate", "down", "--to", "5"]));
+    assert!(
+        part.contains("dgm_job_runs") && !part.contains("0 dgm_archive") && !part.contains("3 dgm_archive"),
+        "{part}"
+    );
     let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM dgm_archive").fetch_one(&mut connection).await.unwrap();
     assert_eq!(kept, 3);
 
@@ -102,6 +107,24 @@ async fn the_command_line_says_what_is_lost_before_it_is_lost() {
     assert!(verified.status.success(), "{}", stdout(&verified));
     assert!(stdout(&verified).contains("ok    lineage cycles"));
     assert_eq!(database.dgm(&["migrate", "up", "--to", "4711"]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn an_index_that_was_interrupted_is_built_again() {
+    let database = Database::start();
+    assert!(database.dgm(&["migrate", "up", "--to", "8"]).status.success());
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    // What CREATE INDEX CONCURRENTLY leaves when it is cut off.
+    sqlx::raw_sql(
+        "CREATE INDEX idx_dgm_archive_metrics_gin ON dgm_archive USING gin (performance_metrics);
+         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_dgm_archive_metrics_gin'::regclass",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let up = database.dgm(&["migrate", "up"]);
+    assert!(up.status.success(), "{up:?}");
+    assert!(database.dgm(&["migrate", "verify"]).status.success());
 }
 
 #[tokio::test]

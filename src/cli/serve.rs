@@ -17,6 +17,14 @@ pub(super) async fn run(common: &Common, _: Arguments) -> anyhow::Result<ExitCod
     let app = App::bind(config, Exposure { authenticate: true, loopback_hosts_only: false }).await?;
     let (api, operations) = app.addresses()?;
     tracing::info!(%api, %operations, version = env!("CARGO_PKG_VERSION"), "serving");
+    // Not a reason to stop: the database may be away for a moment, and /ready tells whoever asks.
+    match app.service().schema_version().await {
+        Ok((applied, known)) if applied < known => {
+            tracing::warn!(applied, known, "the schema is behind: run `dgm migrate up`");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the database cannot be asked yet, or was never migrated"),
+    }
     let outcome = app.run().await;
     tokio::task::spawn_blocking(move || telemetry.shutdown()).await?;
     outcome?;

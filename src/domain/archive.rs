@@ -72,7 +72,7 @@ impl InspirationKind {
 #[serde(deny_unknown_fields)]
 pub struct Inspiration {
     /// The entry that helped; it must exist.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub archive_entry_id: String,
     /// How it helped.
     #[serde(default)]
@@ -85,10 +85,10 @@ pub struct Inspiration {
 pub struct NewEntry {
     /// The caller's name for the entry, unique over all services; made by the service when absent. Give one to make a
     /// retry harmless.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub archive_entry_id: Option<String>,
     /// The entry it was made from; absent for a root. It must exist.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub parent_entry_id: Option<String>,
     /// Further entries that helped to make it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -98,7 +98,7 @@ pub struct NewEntry {
     #[schema(minimum = 0)]
     pub generation_number: Option<i32>,
     /// The agent (service) that the variant belongs to.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub service_name: String,
     /// What the variant was meant to improve.
     pub problem_statement: String,

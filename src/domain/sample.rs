@@ -24,10 +24,10 @@ pub struct NewSample {
     /// `measurement_timestamp`.
     pub id: Option<Uuid>,
     /// The agent (service) that was measured.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub service_name: String,
     /// What was measured; include the unit (`latency_seconds`).
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub metric_type: String,
     /// The value.
     #[schema(minimum = -1e290, maximum = 1e290)]
@@ -35,7 +35,7 @@ pub struct NewSample {
     /// When it was measured; now when absent.
     pub measurement_timestamp: Option<DateTime<Utc>>,
     /// The archive entry that was measured; it need not exist.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub archive_entry_id: Option<String>,
 }
 

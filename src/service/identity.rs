@@ -40,7 +40,7 @@ struct Session {
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// Its name, unique.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub name: String,
     /// What it may do.
     pub role: Role,

@@ -41,7 +41,7 @@ pub enum Method {
 #[serde(deny_unknown_fields)]
 pub struct SelectParents {
     /// Among the active entries of this service.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub service_name: String,
     /// `score_child_prop` when absent.
     #[serde(default)]

@@ -29,13 +29,13 @@ const fn default_attempts() -> i32 {
 #[serde(deny_unknown_fields)]
 pub struct NewImprovement {
     /// The caller's name for it; made by the service when absent. Give one to make a retry harmless.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub improvement_id: Option<String>,
     /// The agent (service) to improve.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub service_name: String,
     /// The archive entry to start from; it must exist.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub parent_entry_id: Option<String>,
     /// What to improve.
     pub problem_statement: String,
@@ -92,7 +92,7 @@ impl NewImprovement {
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// The worker's name.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub worker: String,
     /// Only these services; any when absent.
     #[schema(max_items = 100)]
@@ -186,10 +186,10 @@ impl Progress {
 #[serde(deny_unknown_fields)]
 pub struct ResultEntry {
     /// See [`NewEntry`].
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub archive_entry_id: Option<String>,
     /// The improvement's parent when absent.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub parent_entry_id: Option<String>,
     /// Further entries that helped to make it.
     #[serde(default)]

@@ -94,14 +94,16 @@ impl Store {
 }
 
 impl JobLock {
-    /// Notes the outcome and frees the lock.
+    /// Notes the outcome, forgets runs of the job from more than a week ago (a job may run every few seconds), and frees
+    /// the lock.
     ///
     /// # Errors
     /// The server's; the lock is free in any case.
     pub async fn finish(mut self, outcome: &str, detail: &str) -> Result<(), Error> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let query = sqlx::query(
-            "WITH done AS (UPDATE dgm_job_runs SET finished_at = clock_timestamp(), outcome = $2, detail = $3 WHERE id = $1)
+            "WITH done AS (UPDATE dgm_job_runs SET finished_at = clock_timestamp(), outcome = $2, detail = $3 WHERE id = $1),
+                  old AS (DELETE FROM dgm_job_runs WHERE job_name = $4 AND started_at < now() - interval '7 days')
              SELECT pg_advisory_unlock(hashtextextended('dgm.job.' || $4, 0))",
         )
         .bind(self.run)

@@ -4,6 +4,7 @@
 mod architecture;
 mod dev;
 mod http;
+mod jobs;
 mod migrations;
 mod runs;
 mod schema_reference;

@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Free ports that are tried.
+const BIND_ATTEMPTS: u32 = 5;
 
 /// Why no server runs.
 #[derive(Debug, thiserror::Error)]
@@ -103,26 +105,20 @@ impl Server {
             // runs, pg_ctl says so and fails, and postgres itself clears the traces.
             let _ = command(&binaries.join("pg_ctl"), owner).args(["stop", "-m", "fast", "-D"]).arg(&data).output();
         }
-        let port = free_port().map_err(io_error("finding a free port"))?;
         let log_path = directory.join("postgres.log");
-        let log = std::fs::File::create(&log_path).map_err(io_error("creating the server's log"))?;
-        let mut server = command(&binaries.join("postgres"), owner);
-        server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
-        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
-        for (name, value) in settings {
-            server.arg("-c").arg(format!("{name}={value}"));
-        }
-        let child = server
-            // Its own group: Ctrl-C at the terminal reaches the owner, which then stops the server in order.
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(io_error("starting postgres"))?;
-        let mut server = Self { child, port, _lock: lock };
-        server.wait_until_ready(&data, &log_path)?;
-        Ok(server)
+        let mut attempt = 1;
+        let (child, port) = loop {
+            // Another process may take the port between our look and the server's bind.
+            let port = free_port().map_err(io_error("finding a free port"))?;
+            let child = spawn(&binaries, owner, &data, port, settings, &log_path)?;
+            match wait_until_ready(child, &data, &log_path) {
+                Err(Error::Failed { output, .. }) if attempt < BIND_ATTEMPTS && output.contains("could not bind") => {
+                    attempt += 1;
+                }
+                outcome => break (outcome?, port),
+            }
+        };
+        Ok(Self { child, port, _lock: lock })
     }
 
     /// The URL of one of the server's databases.
@@ -136,35 +132,68 @@ impl Server {
     pub const fn port(&self) -> u16 {
         self.port
     }
+}
 
-    fn wait_until_ready(&mut self, data: &Path, log: &Path) -> Result<(), Error> {
-        let started = Instant::now();
-        loop {
-            let exited = self.child.try_wait().map_err(io_error("watching postgres"))?.is_some();
-            // The last line of postmaster.pid is the server's own word for its state.
-            let state = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
-            if !exited && state.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
-                return Ok(());
-            }
-            if exited || started.elapsed() > START_TIMEOUT {
-                let output = std::fs::read_to_string(log).unwrap_or_default();
-                return Err(Error::Failed { what: "postgres", output });
-            }
-            std::thread::sleep(Duration::from_millis(25));
-        }
+fn spawn(
+    binaries: &Path,
+    owner: Option<(u32, u32)>,
+    data: &Path,
+    port: u16,
+    settings: &[(&str, &str)],
+    log: &Path,
+) -> Result<Child, Error> {
+    let log = std::fs::File::create(log).map_err(io_error("creating the server's log"))?;
+    let mut server = command(&binaries.join("postgres"), owner);
+    server.arg("-D").arg(data).args(["-p", &port.to_string()]);
+    server.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+    for (name, value) in settings {
+        server.arg("-c").arg(format!("{name}={value}"));
     }
+    server
+        // Its own group: Ctrl-C at the terminal reaches the owner, which then stops the server in order.
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .map_err(io_error("starting postgres"))
+}
+
+fn wait_until_ready(mut child: Child, data: &Path, log: &Path) -> Result<Child, Error> {
+    let started = Instant::now();
+    loop {
+        let exited = child.try_wait().map_err(io_error("watching postgres"))?.is_some();
+        // The eighth line of postmaster.pid is the server's own word for its state; the first is its pid, which tells our
+        // server's file from one that a crash left behind.
+        let file = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+        let line = |number: usize| file.lines().nth(number).map(str::trim);
+        if !exited && line(0) == Some(child.id().to_string().as_str()) && line(7) == Some("ready") {
+            return Ok(child);
+        }
+        if exited || started.elapsed() > START_TIMEOUT {
+            stop(&mut child);
+            let output = std::fs::read_to_string(log).unwrap_or_default();
+            return Err(Error::Failed { what: "postgres", output });
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
+/// SIGINT is PostgreSQL's fast shutdown. `kill` is a command since the library forbids unsafe code.
+fn stop(child: &mut Child) {
+    if child.try_wait().is_ok_and(|exited| exited.is_some()) {
+        return;
+    }
+    let asked = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    if !asked.is_ok_and(|status| status.success()) {
+        let _ = child.kill();
+    }
+    let _ = child.wait();
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGINT is PostgreSQL's fast shutdown. `kill` is a command since the library forbids unsafe code.
-        let asked = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        if asked.is_ok_and(|status| status.success()) {
-            let _ = self.child.wait();
-        } else {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+        stop(&mut self.child);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::dev::{Dev, answer, command, free_port};
+use crate::support::dev::{Dev, answer, command};
 use crate::support::make_traversable;
 
 #[test]
@@ -29,7 +29,7 @@ fn it_serves_keeps_its_data_and_refuses_a_second_owner() {
     let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'dgm_performance_metrics'::regclass";
     assert_eq!(dev.sql(partitions), "4");
 
-    let second = command(directory.path(), free_port(), free_port()).output().unwrap();
+    let second = command(directory.path()).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another dgm process"));
 

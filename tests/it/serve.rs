@@ -59,21 +59,22 @@ impl Serve {
     fn start(database: &Database, redis: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new();
-        let (api, ops) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
         let mut child = Command::new(env!("CARGO_BIN_EXE_dgm"))
             .arg("serve")
             .envs([("DATABASE_URL", database.url().as_str()), ("REDIS_URL", redis)])
-            .envs([("DGM__HTTP__BIND", api.as_str()), ("DGM__HTTP__OPS_BIND", ops.as_str())])
+            .envs([("DGM__HTTP__BIND", "127.0.0.1:0"), ("DGM__HTTP__OPS_BIND", "127.0.0.1:0")])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let log = child.stderr.take().unwrap();
-        let serve = Self { child, api, ops, token: String::new(), client };
+        let mut serve = Self { child, api: String::new(), ops: String::new(), token: String::new(), client };
         let mut log = BufReader::new(log);
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
         let first: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON log: {line}"));
-        assert_eq!((&first["message"], &first["fields"]["api"]), (&json!("serving"), &json!(serve.api)));
+        assert_eq!(first["message"], "serving");
+        let address = |field: &str| first["fields"][field].as_str().unwrap().to_owned();
+        (serve.api, serve.ops) = (address("api"), address("operations"));
         // Read on, or the pipe fills up.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         serve

@@ -55,9 +55,10 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-pub(crate) fn command(directory: &Path, api: u16, ops: u16) -> Command {
+/// `dgm dev` on ports that the system chooses.
+pub(crate) fn command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dgm"));
-    command.args(["dev", "--port", &api.to_string(), "--ops-port", &ops.to_string(), "--data-dir"]).arg(directory);
+    command.args(["dev", "--port", "0", "--ops-port", "0", "--data-dir"]).arg(directory);
     command
 }
 
@@ -75,14 +76,18 @@ impl Dev {
         // The exporter of traces leaves the choice of cryptography to the process; fails when it was made.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new();
-        let (api, ops) = (free_port(), free_port());
-        let child = command(directory, api, ops).args(flags).stdout(Stdio::piped()).spawn().unwrap();
+        let child = command(directory).args(flags).stdout(Stdio::piped()).spawn().unwrap();
         // From here on a panic stops the process.
-        let mut dev = Self { child, api, ops, database: String::new(), client, directory: None };
+        let mut dev = Self { child, api: 0, ops: 0, database: String::new(), client, directory: None };
         let mut line = String::new();
         BufReader::new(dev.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains(&format!("api http://127.0.0.1:{api}/api/v1 ")), "first line: {line:?}");
-        assert!(line.contains(&format!("metrics http://127.0.0.1:{ops}/metrics ")), "first line: {line:?}");
+        let port = |before: &str, after: &str| {
+            let found = line.split_once(before).and_then(|(_, rest)| rest.split_once(after));
+            found.and_then(|(port, _)| port.parse().ok()).unwrap_or_else(|| panic!("first line: {line:?}"))
+        };
+        dev.api = port("api http://127.0.0.1:", "/api/v1 ");
+        dev.ops = port("metrics http://127.0.0.1:", "/metrics ");
+        assert!(line.contains(&format!("docs http://127.0.0.1:{}/docs ", dev.api)), "first line: {line:?}");
         line.trim().rsplit(' ').next().unwrap().clone_into(&mut dev.database);
         dev
     }

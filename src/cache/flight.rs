@@ -4,12 +4,16 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 
 use super::LoadLost;
 use super::value::Cached;
+
+/// A flight older than this is joined by nobody: what it brings may be older than who asks now may get.
+const JOINED_FOR: Duration = Duration::from_millis(500);
 
 /// Tells a flight from an earlier one of the same key.
 pub(super) type Id = u64;
@@ -28,9 +32,15 @@ impl std::fmt::Debug for Flights {
     }
 }
 
+struct Flight {
+    id: Id,
+    started: Instant,
+    landing: Landing,
+}
+
 #[derive(Default)]
 struct Table {
-    under_way: HashMap<String, (Id, Landing)>,
+    under_way: HashMap<String, Flight>,
     last: Id,
 }
 
@@ -52,7 +62,8 @@ impl Flights {
         Fut: Future<Output = Result<Option<Cached>, Arc<E>>> + Send + 'static,
     {
         let mut table = self.table();
-        let (landing, joined) = if let Some((_, landing)) = table.under_way.get(key) {
+        let young = table.under_way.get(key).filter(|flight| flight.started.elapsed() < JOINED_FOR);
+        let (landing, joined) = if let Some(Flight { landing, .. }) = young {
             (landing.clone(), true)
         } else {
             table.last += 1;
@@ -64,7 +75,8 @@ impl Flights {
                 Some(Arc::new(result) as Arc<dyn Any + Send + Sync>)
             };
             let landing = landing.boxed().shared();
-            table.under_way.insert(key.to_owned(), (id, landing.clone()));
+            let flight = Flight { id, started: Instant::now(), landing: landing.clone() };
+            table.under_way.insert(key.to_owned(), flight);
             (landing, false)
         };
         drop(table);
@@ -78,12 +90,25 @@ impl Flights {
     /// Ends a flight; `keep` runs only if nothing outdated it, and nothing can outdate it meanwhile.
     pub(super) fn land(&self, key: &str, id: Id, keep: impl FnOnce()) -> bool {
         let mut table = self.table();
-        let current = table.under_way.get(key).is_some_and(|(current, _)| *current == id);
+        let current = table.under_way.get(key).is_some_and(|flight| flight.id == id);
         if current {
             table.under_way.remove(key);
             keep();
         }
         current
+    }
+
+    /// Runs something while no change can be taken in.
+    pub(super) fn holding<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _table = self.table();
+        work()
+    }
+
+    /// Outdates every flight.
+    pub(super) fn outdate_all(&self, forget: impl FnOnce()) {
+        let mut table = self.table();
+        table.under_way.clear();
+        forget();
     }
 
     /// Takes a key's flight from the table: what it brings is given to those who wait, and not kept.

@@ -1,183 +1,186 @@
-//! The Redis tier. It never fails a request: whatever goes wrong is a miss, soon.
+//! The Redis tier, one node or a cluster. It never fails a request: whatever goes wrong is a miss, soon.
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::cluster::{ClusterClient, ClusterConfig};
+use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{Client, IntoConnectionInfo as _, RedisError, Script};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError};
 
-use super::value::Cached;
-use crate::telemetry::catalogue::cache::CACHE_REDIS_UP;
+use super::breaker::Breaker;
+use super::value::{self, Cached, Stamp};
+use crate::telemetry::catalogue::cache::{CACHE_REDIS_DURATION, CACHE_REDIS_UP};
 
 /// Longest wait for one answer on the path of a request.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// So many failures in a row open the breaker.
-const FAILURES: u32 = 5;
-/// How long an open breaker keeps requests away.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How often deletions that failed are tried again.
-const RETRY: Duration = Duration::from_millis(250);
+/// How often deletions that failed are tried again, and a Redis that is away is asked whether it is back.
+const TEND: Duration = Duration::from_millis(250);
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Longest wait of the library for an answer; ours is shorter, and this one frees what waits for a dead peer.
+const ANSWER: Duration = Duration::from_millis(250);
+/// What stands before the addresses of a cluster's nodes, which commas part.
+const CLUSTER: &str = "redis+cluster://";
 
-/// Sets a value unless a newer version is there. The version stands in bytes 2 to 9, big endian: for versions, which are
-/// never negative, comparing the bytes compares the numbers.
-const FILL: &str = r"
-local old = redis.call('GETRANGE', KEYS[1], 0, 8)
-if #old == 9 and string.sub(old, 2, 9) > string.sub(ARGV[1], 2, 9) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1";
+/// Both are cheap to clone, share their connections, pipeline, and reconnect by themselves.
+#[derive(Clone)]
+enum Connection {
+    Node(ConnectionManager),
+    Cluster(ClusterConnection),
+}
 
-#[derive(Debug)]
+impl Connection {
+    fn new(url: &str) -> Result<Self, RedisError> {
+        // Off by default there; without it a small answer waits for the acknowledgement of the one before.
+        let tcp = TcpSettings::default().set_nodelay(true);
+        if let Some(nodes) = url.strip_prefix(CLUSTER) {
+            // Credentials stand once, before the first node.
+            let (credentials, nodes) =
+                nodes.rsplit_once('@').map_or((String::new(), nodes), |(c, n)| (format!("{c}@"), n));
+            let nodes = nodes.split(',').filter(|node| !node.is_empty());
+            let nodes = nodes.map(|node| format!("redis://{credentials}{node}"));
+            let client = ClusterClient::builder(nodes).tcp_settings(tcp).retries(1).build()?;
+            let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(ANSWER);
+            return Ok(Self::Cluster(client.get_pending_async_connection_with_config(config)));
+        }
+        let info = url.into_connection_info()?.set_tcp_settings(tcp);
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_millis(500))
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(ANSWER));
+        ConnectionManager::new_lazy_with_config(Client::open(info)?, config).map(Self::Node)
+    }
+
+    async fn run<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, RedisError> {
+        match self {
+            Self::Node(node) => command.query_async(node).await,
+            Self::Cluster(cluster) => command.query_async(cluster).await,
+        }
+    }
+}
+
 pub(super) struct L2 {
-    connection: ConnectionManager,
-    fill: Script,
-    started: Instant,
-    failures: AtomicU32,
-    /// Milliseconds since `started` until which Redis is left alone.
-    closed_until: AtomicU64,
+    connection: Connection,
+    breaker: Breaker,
     /// Keys whose deletion failed: they are not read until it succeeds, for what Redis holds of them is old.
     doomed: Mutex<HashSet<String>>,
 }
 
-impl L2 {
-    pub(super) fn new(url: &str) -> Result<Arc<Self>, RedisError> {
-        let info = url.into_connection_info()?;
-        // Off by default there; without it a small answer waits for the acknowledgement of the one before.
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(500))
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(Some(Duration::from_millis(250)));
-        let connection = ConnectionManager::new_lazy_with_config(Client::open(info)?, config)?;
-        let l2 = Arc::new(Self {
-            connection,
-            fill: Script::new(FILL),
-            started: Instant::now(),
-            failures: AtomicU32::new(0),
-            closed_until: AtomicU64::new(0),
-            doomed: Mutex::default(),
-        });
-        tokio::spawn(retry_deletions(Arc::downgrade(&l2)));
-        Ok(l2)
-    }
-
-    /// `Err`: Redis could not be asked.
-    pub(super) async fn get(&self, key: &str) -> Result<Option<Cached>, ()> {
-        if self.is_doomed(key) {
-            return Ok(None);
-        }
-        let mut connection = self.connection.clone();
-        let found: Option<Bytes> =
-            self.guarded(async move { redis::cmd("GET").arg(key).query_async(&mut connection).await }).await?;
-        Ok(found.and_then(Cached::decode))
-    }
-
-    pub(super) async fn put(&self, key: &str, cached: &Cached, ttl: Duration) {
-        if self.is_doomed(key) {
-            return;
-        }
-        let mut connection = self.connection.clone();
-        let mut call = self.fill.key(key);
-        call.arg(&cached.encode()[..]).arg(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1));
-        let _: Result<i64, ()> = self.guarded(async move { call.invoke_async(&mut connection).await }).await;
-    }
-
-    pub(super) async fn delete(&self, keys: &[String]) {
-        // One command for each: keys of several slots must not stand in one call of a cluster.
-        let mut pipeline = redis::pipe();
-        for key in keys {
-            pipeline.del(key).ignore();
-        }
-        let mut connection = self.connection.clone();
-        let deleted: Result<(), ()> = self.guarded(async move { pipeline.query_async(&mut connection).await }).await;
-        if let Ok(mut doomed) = self.doomed.lock() {
-            for key in keys {
-                if deleted.is_ok() {
-                    doomed.remove(key)
-                } else {
-                    doomed.insert(key.clone())
-                };
-            }
-        }
-    }
-
-    pub(super) async fn probe(&self) {
-        let mut connection = self.connection.clone();
-        let ping = async move { redis::cmd("PING").query_async::<String>(&mut connection).await };
-        let answered = tokio::time::timeout(Duration::from_secs(2), ping).await;
-        self.note(matches!(answered, Ok(Ok(_))), true);
-    }
-
-    pub(super) fn is_up(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) < FAILURES
-    }
-
-    fn is_doomed(&self, key: &str) -> bool {
-        self.doomed.lock().is_ok_and(|doomed| doomed.contains(key))
-    }
-
-    /// Runs a command under the deadline and the breaker. When the pause is over one caller after another tries again;
-    /// the first success closes the breaker.
-    async fn guarded<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, ()> {
-        if self.elapsed() < self.closed_until.load(Ordering::Relaxed) {
-            return Err(());
-        }
-        match tokio::time::timeout(PATIENCE, call).await {
-            Ok(Ok(answer)) => {
-                self.note(true, false);
-                Ok(answer)
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "Redis failed");
-                self.note(false, false);
-                Err(())
-            }
-            Err(_) => {
-                self.note(false, false);
-                Err(())
-            }
-        }
-    }
-
-    fn note(&self, success: bool, certain: bool) {
-        if success {
-            if self.failures.swap(0, Ordering::Relaxed) >= FAILURES {
-                tracing::info!("Redis answers again");
-            }
-            self.closed_until.store(0, Ordering::Relaxed);
-        } else {
-            let failures = if certain { FAILURES } else { 1 };
-            let before = self.failures.fetch_add(failures, Ordering::Relaxed);
-            if before + failures >= FAILURES {
-                let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX);
-                self.closed_until.store(self.elapsed() + pause, Ordering::Relaxed);
-                if before < FAILURES {
-                    tracing::warn!("Redis does not answer; going on without it");
-                }
-            }
-        }
-        CACHE_REDIS_UP.set((), if self.is_up() { 1.0 } else { 0.0 });
-    }
-
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+impl std::fmt::Debug for L2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("L2").field("breaker", &self.breaker).finish_non_exhaustive()
     }
 }
 
-/// Makes good the deletions that Redis did not take; ends with the tier.
-async fn retry_deletions(l2: std::sync::Weak<L2>) {
-    loop {
-        tokio::time::sleep(RETRY).await;
-        let Some(l2) = l2.upgrade() else { return };
-        let keys: Vec<String> =
-            l2.doomed.lock().map(|doomed| doomed.iter().take(1000).cloned().collect()).unwrap_or_default();
-        if !keys.is_empty() {
-            l2.delete(&keys).await;
+impl L2 {
+    pub(super) fn new(url: &str) -> Result<Arc<Self>, RedisError> {
+        let connection = Connection::new(url)?;
+        let l2 = Arc::new(Self { connection, breaker: Breaker::new(), doomed: Mutex::default() });
+        tokio::spawn(tend(Arc::downgrade(&l2)));
+        Ok(l2)
+    }
+
+    /// `Err`: Redis could not be asked. Bytes that are not of our form are a miss.
+    pub(super) async fn get(&self, key: &str) -> Result<Option<(Cached, Stamp)>, ()> {
+        if self.is_doomed(key) {
+            return Ok(None);
         }
+        let found: Option<Bytes> = self.guarded(redis::cmd("GET").arg(key)).await?;
+        Ok(found.and_then(value::decode))
+    }
+
+    pub(super) async fn put(&self, key: &str, cached: &Cached, stamp: Stamp, life: Duration) {
+        if self.is_doomed(key) {
+            return;
+        }
+        let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
+        let bytes = value::encode(cached, stamp);
+        let _: Result<(), ()> = self.guarded(redis::cmd("SET").arg(key).arg(&bytes[..]).arg("PX").arg(life)).await;
+    }
+
+    /// Deletes a key, now or as soon as Redis can be reached.
+    pub(super) async fn delete(&self, key: &str) {
+        let deleted: Result<(), ()> = self.guarded(redis::cmd("DEL").arg(key)).await;
+        let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
+        if deleted.is_ok() {
+            doomed.remove(key);
+        } else {
+            doomed.insert(key.to_owned());
+        }
+    }
+
+    /// Asks with more patience than a request has.
+    pub(super) async fn probe(&self) {
+        let mut connection = self.connection.clone();
+        let ping = async move { connection.run::<String>(&redis::cmd("PING")).await };
+        match tokio::time::timeout(2 * CONNECT, ping).await {
+            Ok(Ok(_)) => self.breaker.succeeded(),
+            _ => self.breaker.failed(true),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.breaker.is_up()
+    }
+
+    fn is_doomed(&self, key: &str) -> bool {
+        self.doomed.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    /// Runs a command under the deadline and the breaker.
+    async fn guarded<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, ()> {
+        if !self.breaker.admits() {
+            return Err(());
+        }
+        let mut connection = self.connection.clone();
+        let started = Instant::now();
+        let answer = within(PATIENCE, connection.run(command)).await;
+        CACHE_REDIS_DURATION.observe((), started.elapsed());
+        match answer {
+            Ok(answer) => {
+                self.breaker.succeeded();
+                Ok(answer)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "Redis failed");
+                self.breaker.failed(false);
+                Err(())
+            }
+        }
+    }
+}
+
+async fn within<T>(longest: Duration, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+    let late = || RedisError::from((ErrorKind::Io, "no answer in time"));
+    tokio::time::timeout(longest, call).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Finds out how Redis is before anybody asks and while nobody does, and makes good the deletions that it did not take; ends
+/// with the tier.
+async fn tend(l2: Weak<L2>) {
+    let mut told = false;
+    loop {
+        let Some(l2) = l2.upgrade() else { return };
+        if !told || !l2.is_up() {
+            l2.probe().await;
+            CACHE_REDIS_UP.set((), if l2.is_up() { 1.0 } else { 0.0 });
+            told = true;
+        }
+        let keys: Vec<String> =
+            l2.doomed.lock().unwrap_or_else(PoisonError::into_inner).iter().take(1000).cloned().collect();
+        for key in keys {
+            l2.delete(&key).await;
+            if !l2.is_up() {
+                break;
+            }
+        }
+        drop(l2);
+        tokio::time::sleep(TEND).await;
     }
 }

@@ -1,28 +1,40 @@
 //! The cache: typed keys, finished bytes, an in-process tier and, when there is one, Redis below it.
 //!
-//! What a write in this process changed is visible to its own next read: [`Cache::invalidate`] ends before the write is
+//! What a write in this process changed is visible to its own next read: [`Cache::wrote`] ends before the write is
 //! answered, and a load that began before it can neither be joined by later readers nor leave its value behind. Changes
-//! by other processes that share the Redis are seen after [`ttl::IN_PROCESS`] at most.
+//! by others, psql among them, come as [`News`] from the database; copies of entries are served only while news are
+//! confirmed, and none that the [`ledger`] knows to be old. So no answer is older than [`BOUND`], whatever happens to
+//! Redis, to messages or to connections.
 
+mod breaker;
 mod flight;
 mod keys;
 mod l1;
 mod l2;
+mod ledger;
 #[cfg(test)]
 mod tests;
+mod tiers;
 pub mod ttl;
 mod value;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use keys::Key;
+pub use ledger::{BOUND, Change, MOST_CHANGES, News};
 pub use redis::RedisError;
 pub use value::{Cached, Loaded};
 
-use crate::telemetry::catalogue::cache::{CACHE_COALESCED, CACHE_LOAD_DURATION, CACHE_REQUESTS};
+use crate::telemetry::catalogue::cache::{CACHE_BYPASSED, CACHE_COALESCED, CACHE_CONFIRMED_AGE, CACHE_REQUESTS};
 use crate::telemetry::catalogue::labels::{Class, Lookup, Tier};
+use ledger::Verdict;
+use tiers::Tiers;
+use value::Stamp;
+
+/// Share of the in-process tier that is for sessions and tokens, which entries must not push out: one part in so many.
+const IDENTITIES: u64 = 16;
 
 /// How the cache is built.
 #[derive(Debug, Clone)]
@@ -31,6 +43,8 @@ pub struct Settings {
     pub max_bytes: u64,
     /// Redis, if there is one.
     pub redis_url: Option<String>,
+    /// Whether copies of entries are judged by the database's changes. If not, they live until their time is over.
+    pub coherent: bool,
 }
 
 /// How Redis is.
@@ -46,11 +60,7 @@ pub enum RedisStatus {
 
 /// The cache; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Cache {
-    l1: l1::L1,
-    l2: Option<Arc<l2::L2>>,
-    flights: Arc<flight::Flights>,
-}
+pub struct Cache(Arc<Tiers>);
 
 impl Cache {
     /// A cache; Redis is connected to when first asked.
@@ -59,7 +69,15 @@ impl Cache {
     /// When the URL is no Redis URL.
     pub fn new(settings: &Settings) -> Result<Self, RedisError> {
         let l2 = settings.redis_url.as_deref().map(l2::L2::new).transpose()?;
-        Ok(Self { l1: l1::L1::new(settings.max_bytes), l2, flights: Arc::default() })
+        let identities = settings.max_bytes / IDENTITIES;
+        Ok(Self(Arc::new(Tiers {
+            copies: l1::L1::new(settings.max_bytes - identities),
+            identities: l1::L1::new(identities),
+            l2,
+            flights: flight::Flights::default(),
+            ledger: ledger::Ledger::new(),
+            coherent: settings.coherent,
+        })))
     }
 
     /// The value of a key: from the in-process tier, from Redis, or loaded; `None` when there is none. Callers that ask
@@ -73,95 +91,132 @@ impl Cache {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Loaded, E>> + Send + 'static,
     {
-        let text = key.text();
-        if let Some(found) = self.l1.get(&text) {
-            CACHE_REQUESTS.increment((key.class(), Tier::L1, Lookup::Hit));
-            return Ok(found);
+        let (text, class) = (key.text(), key.class());
+        let tiers = &self.0;
+        let usable = tiers.is_usable(class);
+        if usable {
+            if let Some(found) = tiers.store(class).get(&text) {
+                CACHE_REQUESTS.increment((class, Tier::L1, Lookup::Hit));
+                return Ok(found);
+            }
+            CACHE_REQUESTS.increment((class, Tier::L1, Lookup::Miss));
+        } else {
+            CACHE_BYPASSED.increment((class,));
         }
-        CACHE_REQUESTS.increment((key.class(), Tier::L1, Lookup::Miss));
-        let (cache, class) = (self.clone(), key.class());
-        let start = move |flight: flight::Id| async move {
-            if let Some(found) = cache.redis_lookup(class, &text).await {
-                let life = ttl::jittered(ttl::IN_PROCESS);
-                cache.flights.land(&text, flight, || cache.l1.put(text.clone(), Some(found.clone()), life));
-                return Ok(Some(found));
-            }
-            let started = Instant::now();
-            let loaded = load().await;
-            CACHE_LOAD_DURATION.observe((class,), started.elapsed());
-            let (value, life) = match loaded {
-                Ok(Loaded::Found { cached, ttl }) => (Some(cached), ttl),
-                Ok(Loaded::Absent) => (None, ttl::ABSENT),
-                Err(error) => {
-                    cache.flights.land(&text, flight, || ());
-                    return Err(Arc::new(error));
-                }
-            };
-            if let (Some(l2), Some(cached)) = (&cache.l2, &value) {
-                l2.put(&text, cached, ttl::jittered(life)).await;
-            }
-            let in_process = ttl::jittered(life.min(ttl::IN_PROCESS));
-            let fresh = cache.flights.land(&text, flight, || cache.l1.put(text.clone(), value.clone(), in_process));
-            if let (false, Some(l2), Some(_)) = (fresh, &cache.l2, &value) {
-                // Invalidated while it was on its way: Redis may have got the old value after the deletion.
-                l2.delete(std::slice::from_ref(&text)).await;
-            }
-            Ok(value)
-        };
-        let (result, joined) = self.flights.join(&key.text(), start);
+        let (flying, key) = (Arc::clone(tiers), text.clone());
+        let start = move |flight| async move { flying.fly(flight, class, text, usable, load).await };
+        let (result, joined) = tiers.flights.join(&key, start);
         if joined {
-            CACHE_COALESCED.increment((key.class(),));
+            CACHE_COALESCED.increment((class,));
         }
         result.await
     }
 
-    async fn redis_lookup(&self, class: Class, text: &str) -> Option<Cached> {
-        let found = self.l2.as_ref()?.get(text).await;
-        let (found, lookup) = match found {
-            Ok(Some(found)) => (Some(found), Lookup::Hit),
-            Ok(None) => (None, Lookup::Miss),
-            Err(()) => (None, Lookup::Error),
-        };
-        CACHE_REQUESTS.increment((class, Tier::L2, lookup));
-        found
-    }
-
     /// The value of a key that is kept here only, as sessions are.
     pub async fn get(&self, key: &Key) -> Option<Cached> {
-        let text = key.text();
-        if let Some(Some(found)) = self.l1.get(&text) {
-            CACHE_REQUESTS.increment((key.class(), Tier::L1, Lookup::Hit));
+        let (text, class) = (key.text(), key.class());
+        if let Some(Some(found)) = self.0.store(class).get(&text) {
+            CACHE_REQUESTS.increment((class, Tier::L1, Lookup::Hit));
             return Some(found);
         }
-        CACHE_REQUESTS.increment((key.class(), Tier::L1, Lookup::Miss));
-        self.redis_lookup(key.class(), &text).await
+        CACHE_REQUESTS.increment((class, Tier::L1, Lookup::Miss));
+        self.0.redis_lookup(class, &text).await.map(|(found, _)| found)
     }
 
     /// Keeps a value that is kept here only. With Redis it is there that it lives, for all replicas.
     pub async fn put(&self, key: &Key, cached: Cached, ttl: Duration) {
-        let text = key.text();
-        let in_process = if self.l2.is_some() { ttl.min(ttl::IN_PROCESS) } else { ttl };
-        if let Some(l2) = &self.l2 {
-            l2.put(&text, &cached, ttl).await;
+        let (text, class) = (key.text(), key.class());
+        let in_process = if self.0.l2.is_some() { ttl.min(ttl::IN_PROCESS) } else { ttl };
+        if let Some(l2) = self.0.shared(class) {
+            l2.put(&text, &cached, Stamp::new(0, 0, ttl), ttl).await;
         }
-        self.l1.put(text, Some(cached), in_process);
+        self.0.store(class).put(text, Some(cached), in_process);
     }
 
-    /// Drops keys from both tiers. Redis first: a load that read it before the deletion is outdated or dropped after it.
-    pub async fn invalidate(&self, keys: &[Key]) {
-        let texts: Vec<String> = keys.iter().map(Key::text).collect();
-        if let Some(l2) = self.l2.as_ref().filter(|_| !texts.is_empty()) {
-            l2.delete(&texts).await;
+    /// Notes a change that this process made and is about to acknowledge: from now on no older copy is served here.
+    pub async fn wrote(&self, key: &Key, version: i64, transaction: i64) {
+        let change = Change { key: key.text(), version, transaction };
+        self.0.ledger.wrote(&change);
+        if let (false, Some(l2)) = (self.0.coherent, self.0.shared(key.class())) {
+            l2.delete(&change.key).await;
         }
-        for text in &texts {
-            self.flights.outdate(text, || self.l1.remove(text));
+        self.forget(key);
+    }
+
+    /// Drops what this process holds of a key, or knows to be absent. Copies in Redis stay.
+    pub fn forget(&self, key: &Key) {
+        let text = key.text();
+        self.0.flights.outdate(&text, || self.0.store(key.class()).remove(&text));
+    }
+
+    /// Drops a key everywhere. Redis first: a lookup that read it before the deletion is outdated after it.
+    pub async fn delete(&self, key: &Key) {
+        if let Some(l2) = self.0.shared(key.class()) {
+            l2.delete(&key.text()).await;
         }
+        self.forget(key);
+    }
+
+    /// Takes in what the database says of changes, drops what they made old, and only then counts as confirmed.
+    pub fn learn(&self, news: &News) {
+        let tiers = &self.0;
+        if tiers.ledger.learn(news) {
+            tiers.flights.outdate_all(|| tiers.copies.clear());
+        } else {
+            for Change { key, version, .. } in &news.changes {
+                tiers.flights.outdate(key, || tiers.copies.remove_older(key, *version));
+            }
+        }
+        tiers.ledger.confirm(news.asked);
+    }
+
+    /// Whether this process holds a copy of a key.
+    #[must_use]
+    pub fn holds(&self, key: &Key) -> bool {
+        self.0.store(key.class()).contains(&key.text())
+    }
+
+    /// To be asked before a load whose result is offered.
+    #[must_use]
+    pub fn generation(&self) -> i64 {
+        self.0.ledger.generation()
+    }
+
+    /// Keeps what was loaded although nobody asked for it yet, unless it is known to be old.
+    pub async fn offer(&self, key: &Key, cached: Cached, ttl: Duration, as_of: i64, generation: i64) {
+        let (tiers, text, class, life) = (&self.0, key.text(), key.class(), ttl::jittered(ttl));
+        let stamp = Stamp::new(generation, as_of, life);
+        // What is learned later drops the copy again, since it waits for the same lock.
+        let kept = tiers.flights.holding(|| {
+            let current = tiers.verdict(class, &text, &cached, stamp) == Verdict::Current;
+            let new = current && !tiers.store(class).contains(&text);
+            if new {
+                tiers.store(class).put(text.clone(), Some(cached.clone()), tiers.in_process(class, life));
+            }
+            new
+        });
+        if let (true, Some(l2)) = (kept, tiers.shared(class)) {
+            l2.put(&text, &cached, stamp, life).await;
+        }
+    }
+
+    /// Whether copies of entries are served now.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.0.is_usable(Class::Entry)
+    }
+
+    /// How often each entry was read from this process's tier since this was asked last.
+    #[must_use]
+    pub fn take_entry_reads(&self) -> Vec<(String, u64)> {
+        let reads = self.0.copies.take_reads();
+        reads.into_iter().filter_map(|(key, count)| Some((keys::entry_id(&key)?, count))).collect()
     }
 
     /// How Redis is, by the last calls.
     #[must_use]
     pub fn redis_status(&self) -> RedisStatus {
-        match &self.l2 {
+        match &self.0.l2 {
             None => RedisStatus::Disabled,
             Some(l2) if l2.is_up() => RedisStatus::Up,
             Some(_) => RedisStatus::Down,
@@ -170,14 +225,17 @@ impl Cache {
 
     /// Asks Redis whether it is there, with more patience than a request has.
     pub async fn probe(&self) {
-        if let Some(l2) = &self.l2 {
+        if let Some(l2) = &self.0.l2 {
             l2.probe().await;
         }
     }
 
     /// Publishes the gauges.
     pub fn observe(&self) {
-        self.l1.observe();
+        l1::observe(&[&self.0.copies, &self.0.identities]);
+        if let Some(age) = self.0.ledger.age() {
+            CACHE_CONFIRMED_AGE.set((), age.as_secs_f64());
+        }
     }
 }
 

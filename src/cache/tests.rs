@@ -15,15 +15,28 @@ impl From<LoadLost> for Broken {
 }
 
 fn cache(max_bytes: u64) -> Cache {
-    Cache::new(&Settings { max_bytes, redis_url: None }).unwrap()
+    let cache = Cache::new(&Settings { max_bytes, redis_url: None, coherent: true }).unwrap();
+    cache.learn(&news(&[]));
+    cache
 }
 
 fn key(id: &str) -> Key {
     Key::Entry { id: id.to_owned() }
 }
 
+fn news(changes: &[(&str, i64)]) -> News {
+    let changes =
+        changes.iter().map(|(id, version)| Change { key: key(id).text(), version: *version, transaction: 10 });
+    News { asked: Instant::now(), generation: 1, complete_from: 1, changes: changes.collect() }
+}
+
 fn found(body: &str) -> Loaded {
-    Loaded::Found { cached: Cached::new(Bytes::from(body.to_owned()), None, 1), ttl: Duration::from_mins(1) }
+    version(body, 1)
+}
+
+fn version(body: &str, version: i64) -> Loaded {
+    let cached = Cached::new(Bytes::from(body.to_owned()), None, version);
+    Loaded::Found { cached, ttl: Duration::from_mins(1), as_of: 5 }
 }
 
 async fn read(cache: &Cache, id: &str, body: &'static str) -> Option<Bytes> {
@@ -99,7 +112,7 @@ async fn a_load_from_before_an_invalidation_is_neither_kept_nor_joined() {
         })
     };
     started.notified().await;
-    cache.invalidate(&[key("a")]).await;
+    cache.wrote(&key("a"), 2, 7).await;
     assert_eq!(read(&cache, "a", "new").await.unwrap(), "new");
     gate.notify_one();
     assert_eq!(early.await.unwrap(), "old", "who asked before the write may get what was there before it");
@@ -114,7 +127,7 @@ async fn errors_are_told_and_not_kept_and_absence_is_kept() {
     let absent = cache.get_or_load(&key("b"), || async { Ok::<_, Broken>(Loaded::Absent) }).await.unwrap();
     assert!(absent.is_none());
     assert!(read(&cache, "b", "x").await.is_none());
-    cache.invalidate(&[key("b")]).await;
+    cache.forget(&key("b"));
     assert_eq!(read(&cache, "b", "x").await.unwrap(), "x");
 }
 
@@ -125,5 +138,41 @@ async fn the_tier_is_bounded_in_bytes() {
     for n in 0..1000 {
         read(&cache, &n.to_string(), body).await;
     }
-    assert!(cache.l1.weight() <= 100_000, "{}", cache.l1.weight());
+    let (entries, bytes) = cache.0.copies.size();
+    assert!(entries > 50 && bytes <= 100_000, "{entries} {bytes}");
+}
+
+#[tokio::test]
+async fn news_drop_older_copies_and_outdate_loads_and_silence_bypasses_the_cache() {
+    let cache = cache(1 << 20);
+    let load = |body: &'static str, v| move || async move { Ok::<_, Broken>(version(body, v)) };
+    cache.get_or_load(&key("a"), load("a1", 1)).await.unwrap();
+    cache.get_or_load(&key("b"), load("b3", 3)).await.unwrap();
+    let (started, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = tokio::spawn({
+        let (cache, started, gate) = (cache.clone(), started.clone(), gate.clone());
+        async move {
+            let load = move || async move {
+                started.notify_one();
+                gate.notified().await;
+                Ok::<_, Broken>(version("c1", 1))
+            };
+            cache.get_or_load(&key("c"), load).await.unwrap().unwrap().body
+        }
+    });
+    started.notified().await;
+    cache.learn(&news(&[("a", 2), ("b", 2), ("c", 2)]));
+    gate.notify_one();
+    assert_eq!(slow.await.unwrap(), "c1", "who asked before the news may get what was there before");
+    let read = async |id: &str, body, v| cache.get_or_load(&key(id), load(body, v)).await.unwrap().unwrap().body;
+    assert_eq!(read("a", "a2", 2).await, "a2");
+    assert_eq!(read("b", "b4", 4).await, "b3", "a copy that is new enough stays");
+    assert_eq!(read("c", "c2", 2).await, "c2", "what was loaded before the news is not kept");
+    cache.learn(&News { generation: 2, ..news(&[]) });
+    assert_eq!(read("b", "b5", 5).await, "b5", "copies of another database are dropped");
+
+    let silent = Cache::new(&Settings { max_bytes: 1 << 20, redis_url: None, coherent: true }).unwrap();
+    for body in ["1", "2"] {
+        assert_eq!(super::tests::read(&silent, "a", body).await.unwrap(), body, "nothing is served unconfirmed");
+    }
 }

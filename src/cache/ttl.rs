@@ -4,16 +4,15 @@ use std::time::Duration;
 
 /// Statistics of the archive.
 pub const STATS: Duration = Duration::from_secs(10);
-/// The newest samples of a service.
-pub const METRICS_CURRENT: Duration = Duration::from_mins(5);
+/// The newest samples of a service: what another process stored is seen after so long.
+pub const METRICS_CURRENT: Duration = Duration::from_secs(1);
 /// The last 24 hours of a service.
 pub const METRICS_TREND: Duration = Duration::from_mins(1);
 /// Who is behind a token: the longest time that a revoked one is still taken by another replica.
 pub const TOKEN: Duration = Duration::from_secs(10);
 /// That there is no such thing. Short: another replica may make it.
 pub const ABSENT: Duration = Duration::from_secs(2);
-/// The in-process tier keeps nothing longer than this that is loaded from below: the longest time that a change made by
-/// another process goes unseen by it.
+/// The in-process tier keeps nothing longer than this that is loaded from below and is not judged by changes.
 pub const IN_PROCESS: Duration = Duration::from_secs(5);
 
 /// Entries: 4 h above 0.8 accuracy and 0.9 compliance, 2 h above 0.6 accuracy, else 1 h (specification, 1.2.3).

@@ -2,11 +2,14 @@
 
 pub mod archive;
 pub mod error;
+pub mod feed;
 pub mod improvements;
 pub mod integrity;
 pub mod jobs;
 pub mod migrate;
 pub mod partitions;
 pub mod pool;
+mod replica;
 pub mod samples;
 pub mod tokens;
+mod writer;

@@ -1,0 +1,15 @@
+DROP TABLE dgm_archive_access;
+DROP TRIGGER trg_dgm_inspirations_delete ON dgm_archive_inspirations;
+DROP TRIGGER trg_dgm_inspirations_update ON dgm_archive_inspirations;
+DROP TRIGGER trg_dgm_inspirations_insert ON dgm_archive_inspirations;
+DROP FUNCTION dgm_touch_inspired;
+DROP TRIGGER trg_dgm_archive_log_truncate ON dgm_archive;
+DROP FUNCTION dgm_log_archive_truncate;
+DROP TRIGGER trg_dgm_archive_log_delete ON dgm_archive;
+DROP FUNCTION dgm_log_archive_delete;
+DROP TRIGGER trg_dgm_archive_log_update ON dgm_archive;
+DROP FUNCTION dgm_log_archive_update;
+DROP TRIGGER trg_dgm_archive_log_insert ON dgm_archive;
+DROP FUNCTION dgm_log_archive_insert;
+DROP TABLE dgm_archive_feed;
+DROP TABLE dgm_archive_changes;

@@ -1,0 +1,6 @@
+ALTER INDEX idx_dgm_archive_score_desc RENAME TO idx_dgm_archive_score_desc_new;
+ALTER INDEX idx_dgm_archive_compliance RENAME TO idx_dgm_archive_compliance_new;
+ALTER INDEX idx_dgm_archive_service_generation RENAME TO idx_dgm_archive_service_generation_new;
+CREATE INDEX idx_dgm_archive_service_generation ON dgm_archive (service_name, generation_number);
+CREATE INDEX idx_dgm_archive_score_desc ON dgm_archive (accuracy_score DESC);
+CREATE INDEX idx_dgm_archive_compliance ON dgm_archive (constitutional_compliance_score DESC);

@@ -27,21 +27,26 @@ const OBSERVE: Duration = Duration::from_secs(15);
 /// # Errors
 /// When a URL of the configuration is none.
 pub fn service(config: &Config) -> anyhow::Result<Service> {
+    let replica = config.database.replica_url.expose();
+    let max_lag = Duration::from_millis(config.database.replica_max_lag_milliseconds);
     let pool = pool::Settings {
         max_connections: config.database.max_connections,
         acquire_timeout: Duration::from_secs(config.database.acquire_timeout_seconds),
         statement_timeout: Duration::from_secs(config.database.statement_timeout_seconds),
+        replica: (!replica.is_empty()).then(|| (replica.to_owned(), max_lag)),
     };
     let store = Store::new(config.database_url()?, &pool).context("database.url")?;
     let redis = config.cache.redis_url.expose();
     let cache = Cache::new(&cache::Settings {
         max_bytes: config.cache.max_bytes,
         redis_url: (!redis.is_empty()).then(|| redis.to_owned()),
+        coherent: config.cache.coherent,
     })
     .context("cache.redis_url")?;
     let settings = Settings {
         retention_months: config.samples.retention_months,
         max_future: TimeDelta::seconds(i64::from(config.samples.max_future_seconds)),
+        selection_max_bytes: config.cache.selection_max_bytes,
         session_ttl: Duration::from_secs(config.auth.session_ttl_seconds),
     };
     Ok(Service::new(store, cache, Arc::new(SystemClock), settings))
@@ -77,15 +82,14 @@ impl App {
             loopback_hosts_only: exposure.loopback_hosts_only,
             max_body_bytes: config.http.max_body_bytes,
         };
-        let state =
-            http::State { service, options, unready: CancellationToken::new(), stopping: CancellationToken::new() };
+        let state = http::State::new(service, options);
         let (api, operations) = (listen(config.http.bind).await?, listen(config.http.ops_bind).await?);
         Ok(Self { config, state, api, operations })
     }
 
     /// The use cases that are served.
     #[must_use]
-    pub const fn service(&self) -> &Service {
+    pub fn service(&self) -> &Service {
         &self.state.service
     }
 
@@ -109,6 +113,20 @@ impl App {
         catalogue::initialise();
         let runner = Runner::new(state.service.clone(), config.samples.premake_months, state.stopping.clone());
         let observer = tokio::spawn(observe(state.service.clone()));
+        let background = tokio::spawn({
+            let service = state.service.clone();
+            async move {
+                {
+                    tokio::join!(
+                        service.follow_changes(),
+                        service.prefetch(),
+                        service.count_reads(),
+                        service.watch_replica()
+                    )
+                }
+            }
+        });
+        state.service.changes_known().await;
         let mut scheduler = if config.jobs.enabled { Some(runner.schedule().await?) } else { None };
         // The operations listener outlives the API's drain, so that the last of it can still be seen.
         let ops_stop = CancellationToken::new();
@@ -135,6 +153,10 @@ impl App {
             tracing::warn!("a job still ran after {drain:?}");
         }
         observer.abort();
+        background.abort();
+        if let Err(error) = state.service.flush_reads().await {
+            tracing::warn!(%error, "the last counts of reads are lost");
+        }
         ops_stop.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(1), ops).await;
         state.service.close().await;

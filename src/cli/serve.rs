@@ -14,7 +14,11 @@ pub(super) async fn run(common: &Common, _: Arguments) -> anyhow::Result<ExitCod
     let config = common.load(&[])?;
     config.database_url()?;
     let telemetry = start_telemetry(&config)?;
-    let app = App::bind(config, Exposure { authenticate: true, loopback_hosts_only: false }).await?;
+    let authenticate = config.auth.required;
+    if !authenticate {
+        tracing::warn!("callers are not asked who they are: auth.required is false");
+    }
+    let app = App::bind(config, Exposure { authenticate, loopback_hosts_only: false }).await?;
     let (api, operations) = app.addresses()?;
     tracing::info!(%api, %operations, version = env!("CARGO_PKG_VERSION"), "serving");
     // Not a reason to stop: the database may be away for a moment, and /ready tells whoever asks.

@@ -81,6 +81,7 @@ section!(
     Database {
         url: SecretUrl,
         replica_url: SecretUrl,
+        replica_max_lag_milliseconds: u64,
         max_connections: u32,
         acquire_timeout_seconds: u64,
         statement_timeout_seconds: u64,
@@ -88,11 +89,11 @@ section!(
 );
 section!(
     /// `[cache]`
-    Cache { redis_url: SecretUrl, max_bytes: u64, }
+    Cache { redis_url: SecretUrl, max_bytes: u64, coherent: bool, selection_max_bytes: usize, }
 );
 section!(
     /// `[auth]`
-    Auth { session_ttl_seconds: u64, }
+    Auth { required: bool, session_ttl_seconds: u64, }
 );
 section!(
     /// `[samples]`

@@ -43,7 +43,7 @@ pub struct Position {
     /// Score, for orders by score.
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
-    /// Time, for orders by time.
+    /// Time; in orders by score, that which parts equal scores.
     #[serde(rename = "t", skip_serializing_if = "Option::is_none")]
     pub time: Option<DateTime<Utc>>,
     /// The id, which makes the order total.

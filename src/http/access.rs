@@ -1,5 +1,8 @@
 //! Who may call what: one table in which every route stands. A route that was forgotten is for admins only.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
 use axum::extract::{MatchedPath, Request, State as Extract};
 use axum::http::{Method, header};
 use axum::middleware::Next;
@@ -70,9 +73,10 @@ pub const TABLE: &[(&str, &str, Access)] = &[
 /// The access of a route; HEAD is GET without a body. A method that a route does not serve is the admin's too: who may
 /// call nothing need not learn what there is.
 fn access(method: &Method, route: &str) -> Access {
+    static ROWS: LazyLock<HashMap<(&str, &str), Access>> =
+        LazyLock::new(|| TABLE.iter().map(|(method, route, access)| ((*method, *route), *access)).collect());
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-    let row = TABLE.iter().find(|(m, r, _)| *m == method && *r == route);
-    row.map_or(Least(Admin), |(_, _, access)| *access)
+    ROWS.get(&(method, route)).copied().unwrap_or(Least(Admin))
 }
 
 /// The check in front of every handler.
@@ -85,9 +89,9 @@ pub(super) async fn check(
     if let Some(problem) = misdirected(&state, &request) {
         return problem.into_response();
     }
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     // No route: the fallback answers 404, which needs no caller.
-    let asked = route.as_deref().map(|route| access(request.method(), route));
+    let route = request.extensions().get::<MatchedPath>();
+    let asked = route.map(|route| access(request.method(), route.as_str()));
     if let Some(Least(needed)) = asked {
         match caller(&state, bearer).await {
             Ok(principal) if principal.role >= needed => {
@@ -103,9 +107,10 @@ pub(super) async fn check(
     next.run(request).await
 }
 
-async fn caller(state: &State, Bearer(secret): Bearer) -> Result<Principal, Problem> {
+async fn caller(state: &State, Bearer(secret): Bearer) -> Result<Arc<Principal>, Problem> {
     if !state.options.authenticate {
-        return Ok(Principal::unauthenticated());
+        static NOBODY: LazyLock<Arc<Principal>> = LazyLock::new(|| Arc::new(Principal::unauthenticated()));
+        return Ok(Arc::clone(&NOBODY));
     }
     let Some(secret) = secret else {
         AUTH_FAILURES.increment((AuthFailure::Missing,));

@@ -1,5 +1,7 @@
 //! Extractors whose rejections are problem documents.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -14,7 +16,7 @@ use crate::service::Error;
 
 /// The caller, put there by the access check.
 #[derive(Debug, Clone)]
-pub(super) struct Caller(pub(super) Principal);
+pub(super) struct Caller(pub(super) Arc<Principal>);
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;

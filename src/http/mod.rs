@@ -10,6 +10,9 @@ mod router;
 mod server;
 mod v1;
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 pub use openapi::document;
@@ -29,9 +32,30 @@ pub struct Options {
     pub max_body_bytes: usize,
 }
 
-/// What handlers share.
+/// What handlers share; one pointer, since every layer and handler of a request takes a clone.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct State(Arc<Shared>);
+
+impl State {
+    /// The state of a process that is neither unready nor stopping.
+    #[must_use]
+    pub fn new(service: Service, options: Options) -> Self {
+        let (unready, stopping) = (CancellationToken::new(), CancellationToken::new());
+        Self(Arc::new(Shared { service, options, unready, stopping }))
+    }
+}
+
+impl Deref for State {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// See [`State`].
+#[derive(Debug)]
+pub struct Shared {
     /// The use cases.
     pub service: Service,
     /// How the surface behaves.

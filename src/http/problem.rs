@@ -54,6 +54,7 @@ kinds! {
     NoCandidates "no-candidates" UNPROCESSABLE_ENTITY "Nothing to select from";
     NotReady "not-ready" SERVICE_UNAVAILABLE "Not ready";
     Unavailable "unavailable" SERVICE_UNAVAILABLE "Not available now; try again";
+    Busy "busy" SERVICE_UNAVAILABLE "Too many writes are waiting";
     Internal "internal" INTERNAL_SERVER_ERROR "Internal error";
 }
 
@@ -142,6 +143,7 @@ impl From<Error> for Problem {
             Error::Forbidden { .. } => Kind::Forbidden,
             Error::NoCandidates(_) => Kind::NoCandidates,
             Error::Unavailable => Kind::Unavailable,
+            Error::Busy => Kind::Busy,
             Error::Internal => Kind::Internal,
         };
         Self::new(kind, error.to_string())

@@ -29,6 +29,7 @@ pub struct Job {
 enum Task {
     RescueLeases,
     EnsurePartitions,
+    PruneChanges,
 }
 
 /// Every job.
@@ -49,6 +50,14 @@ pub const JOBS: &[Job] = &[
         label: labels::Job::EnsurePartitions,
         task: Task::EnsurePartitions,
     },
+    Job {
+        name: "prune-changes",
+        purpose: "forgets changes of the archive from more than a day ago",
+        schedule: "0 23 * * * *",
+        timeout: Duration::from_mins(2),
+        label: labels::Job::PruneChanges,
+        task: Task::PruneChanges,
+    },
 ];
 
 impl Job {
@@ -68,6 +77,7 @@ impl Job {
                 let made = service.ensure_partitions(premake_months).await?;
                 Ok(format!("{made} made"))
             }
+            Task::PruneChanges => Ok(format!("{} forgotten", service.prune_changes().await?)),
         }
     }
 }

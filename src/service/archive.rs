@@ -11,9 +11,9 @@ use super::{Error, Service, new_id};
 pub use crate::cache::Cached;
 use crate::cache::{Key, Loaded, ttl};
 use crate::domain::archive::{Entry, EntryPatch, MAX_BATCH, NewEntry, Summary, etag};
-use crate::domain::page::{self, Page, Position};
+use crate::domain::page::{self, Page};
 use crate::domain::validation::{Check, Invalid};
-use crate::store::archive::{Created, Patched};
+use crate::store::archive::{Created, Patched, Seen};
 pub use crate::store::archive::{Filter, Relative, Sort, Stats};
 
 /// Deepest walk up or down a lineage.
@@ -46,8 +46,16 @@ impl Service {
     /// [`Error::Invalid`], [`Error::UnknownReference`], [`Error::AlreadyExists`].
     pub async fn create_entry(&self, entry: NewEntry, by: Option<Uuid>) -> Result<CreatedEntry, Error> {
         entry.validate("", self.now())?;
-        let created = self.create(vec![entry], by).await?;
-        created.into_iter().next().ok_or(Error::Internal)
+        let id = entry.archive_entry_id.clone().unwrap_or_else(new_id);
+        let entry = NewEntry { archive_entry_id: Some(id.clone()), ..entry };
+        let created = match self.store.create_entry(entry, by).await? {
+            Created::Conflict => return Err(Error::AlreadyExists { what: "archive entry", id }),
+            created => created == Created::New,
+        };
+        if created {
+            self.forget_entries(std::iter::once(id.as_str()));
+        }
+        Ok(CreatedEntry { archive_entry_id: id, created })
     }
 
     /// Creates entries, all or none.
@@ -90,14 +98,15 @@ impl Service {
             }
             created.push(CreatedEntry { archive_entry_id: id, created: outcome == Created::New });
         }
-        self.forget_entries(created.iter().filter(|c| c.created).map(|c| c.archive_entry_id.as_str())).await;
+        self.forget_entries(created.iter().filter(|c| c.created).map(|c| c.archive_entry_id.as_str()));
         Ok(created)
     }
 
-    /// Drops what the cache holds (or knows to be absent) of entries that were just written.
-    pub(super) async fn forget_entries(&self, ids: impl Iterator<Item = &str>) {
-        let keys: Vec<Key> = ids.map(|id| Key::Entry { id: id.to_owned() }).collect();
-        self.cache.invalidate(&keys).await;
+    /// Drops what the cache knows to be absent and was just made. There are no older copies of what is new.
+    pub(super) fn forget_entries<'a>(&self, ids: impl Iterator<Item = &'a str>) {
+        for id in ids {
+            self.cache.forget(&Key::Entry { id: id.to_owned() });
+        }
     }
 
     /// One entry as finished JSON.
@@ -107,11 +116,13 @@ impl Service {
     pub async fn entry(&self, id: &str) -> Result<Cached, Error> {
         let missing = || Error::NotFound { what: "archive entry", id: id.to_owned() };
         valid_id(id)?;
-        let (store, owned) = (self.store.clone(), id.to_owned());
+        let (store, wishes, owned) = (self.store.clone(), self.wishes.clone(), id.to_owned());
         let load = move || async move {
-            let Some(entry) = store.entry(&owned).await? else { return Ok(Loaded::Absent) };
+            let Some(seen) = store.entry(&owned).await? else { return Ok(Loaded::Absent) };
+            wishes.read(&seen);
+            let Seen { entry, as_of } = seen;
             let ttl = ttl::by_quality(entry.summary.accuracy_score, entry.summary.constitutional_compliance_score);
-            Ok::<_, Error>(Loaded::Found { cached: finished(&entry)?, ttl })
+            Ok::<_, Error>(Loaded::Found { cached: finished(&entry)?, ttl, as_of })
         };
         let found = self.cache.get_or_load(&Key::Entry { id: id.to_owned() }, load).await;
         found.map_err(|error| (*error).clone())?.ok_or_else(missing)
@@ -127,8 +138,8 @@ impl Service {
         match self.store.patch_entry(id, version, patch).await? {
             Patched::Missing => Err(Error::NotFound { what: "archive entry", id: id.to_owned() }),
             Patched::VersionDiffers(current) => Err(Error::VersionDiffers { current }),
-            Patched::Done { .. } => {
-                self.forget_entries(std::iter::once(id)).await;
+            Patched::Done { version, transaction } => {
+                self.cache.wrote(&Key::Entry { id: id.to_owned() }, version, transaction).await;
                 self.entry(id).await
             }
         }
@@ -146,7 +157,7 @@ impl Service {
         limit: Option<u32>,
     ) -> Result<Page<Summary>, Error> {
         let limit = page::limit(limit)?;
-        let after = cursor.map(|cursor| Position::decode(cursor, sort.as_str())).transpose()?;
+        let after = cursor.map(|cursor| sort.place(cursor)).transpose()?;
         let items = self.store.list_entries(filter, sort, after.as_ref(), limit).await?;
         Ok(Page::cut(items, limit, |item| sort.position(item)))
     }
@@ -206,7 +217,7 @@ impl Service {
         let (store, owned) = (self.store.clone(), service.map(str::to_owned));
         let load = move || async move {
             let stats = store.stats(owned.as_deref()).await?;
-            Ok::<_, Error>(Loaded::Found { cached: Cached::new(json(&stats)?, None, 0), ttl: ttl::STATS })
+            Ok::<_, Error>(Loaded::for_a_while(Cached::new(json(&stats)?, None, 0), ttl::STATS))
         };
         let key = Key::Stats { service: service.map(str::to_owned) };
         self.cache.get_or_load(&key, load).await.map_err(|error| (*error).clone())?.ok_or(Error::Internal)
@@ -233,7 +244,7 @@ fn known(id: &str, relatives: Vec<Relative>) -> Result<Vec<Relative>, Error> {
     Ok(relatives)
 }
 
-fn finished(entry: &Entry) -> Result<Cached, Error> {
+pub(super) fn finished(entry: &Entry) -> Result<Cached, Error> {
     Ok(Cached::new(json(entry)?, Some(etag(entry.summary.version)), entry.summary.version))
 }
 

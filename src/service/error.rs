@@ -59,6 +59,9 @@ pub enum Error {
     /// The database cannot answer now; the same request may succeed later.
     #[error("the database is not available")]
     Unavailable,
+    /// Too many writes wait already; the same request may succeed in a moment.
+    #[error("too many writes are waiting; try again in a moment")]
+    Busy,
     /// A fault of ours; the log has the rest.
     #[error("internal error")]
     Internal,
@@ -78,6 +81,7 @@ impl From<store::error::Error> for Error {
                 tracing::warn!(error = %source, "the database is not available");
                 Self::Unavailable
             }
+            Store::Busy => Self::Busy,
             Store::NoPartition => {
                 tracing::error!("a sample found no partition although its month was just made");
                 Self::Unavailable
@@ -105,7 +109,6 @@ impl From<selection::Error> for Error {
         match error {
             selection::Error::NoCandidates => Self::NoCandidates(error.to_string()),
             selection::Error::Parameter(reason) => Invalid::one("/", reason).into(),
-            selection::Error::NotFinite(_) => Self::Internal,
         }
     }
 }

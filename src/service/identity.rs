@@ -1,5 +1,7 @@
 //! Who calls: tokens and sessions.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -63,7 +65,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] when it is unknown, revoked or expired.
-    pub async fn authenticate(&self, bearer: &str) -> Result<Principal, Error> {
+    pub async fn authenticate(&self, bearer: &str) -> Result<Arc<Principal>, Error> {
         let unknown = || {
             AUTH_FAILURES.increment((AuthFailure::Unknown,));
             Error::Unauthenticated("the token is unknown or was revoked")
@@ -75,7 +77,8 @@ impl Service {
         let hash = secret_hash(bearer);
         if !bearer.starts_with(SESSION_PREFIX) {
             let principal = self.principal(hash).await?.ok_or_else(unknown)?;
-            return if over(principal.expires_at, self.now()) { Err(expired()) } else { Ok(principal) };
+            let over = principal.expires_at.is_some_and(|ends| ends <= self.now());
+            return if over { Err(expired()) } else { Ok(principal) };
         }
         let kept = self.cache.get(&Key::Session { digest: hash }).await.ok_or_else(unknown)?;
         let session: Session = serde_json::from_slice(&kept.body).map_err(|_| unknown())?;
@@ -83,19 +86,19 @@ impl Service {
         if over(Some(session.expires_at), self.now()) || over(principal.expires_at, self.now()) {
             return Err(expired());
         }
-        Ok(Principal { expires_at: Some(session.expires_at), ..principal })
+        Ok(Arc::new(Principal { expires_at: Some(session.expires_at), ..Principal::clone(&principal) }))
     }
 
     /// A revoked token is refused at once by the replica that revoked it, and by others after this cache's TTL.
-    async fn principal(&self, hash: [u8; 32]) -> Result<Option<Principal>, Error> {
+    async fn principal(&self, hash: [u8; 32]) -> Result<Option<Arc<Principal>>, Error> {
         let store = self.store.clone();
         let load = move || async move {
             let Some(principal) = store.principal(&hash).await? else { return Ok(Loaded::Absent) };
-            Ok::<_, Error>(Loaded::Found { cached: Cached::new(json(&principal)?, None, 0), ttl: ttl::TOKEN })
+            Ok::<_, Error>(Loaded::for_a_while(Cached::of(principal), ttl::TOKEN))
         };
         let found = self.cache.get_or_load(&Key::Token { digest: hash }, load).await;
         let found = found.map_err(|error| (*error).clone())?;
-        found.map(|kept| serde_json::from_slice(&kept.body).map_err(|_| Error::Internal)).transpose()
+        found.map(|kept| kept.object().ok_or(Error::Internal)).transpose()
     }
 
     /// Opens a session for the caller behind an API token.
@@ -114,7 +117,8 @@ impl Service {
         let body = json(&Session { token_hash: secret_hash(bearer), expires_at })?;
         let key = Key::Session { digest: secret_hash(&session_token) };
         self.cache.put(&key, Cached::new(body, None, 0), life).await;
-        Ok(NewSession { session_token, expires_at, principal: Principal { expires_at: Some(expires_at), ..principal } })
+        let principal = Principal { expires_at: Some(expires_at), ..Principal::clone(&principal) };
+        Ok(NewSession { session_token, expires_at, principal })
     }
 
     /// Ends a session.
@@ -125,7 +129,7 @@ impl Service {
         if !bearer.starts_with(SESSION_PREFIX) {
             return Err(Error::NotFound { what: "session", id: "current".to_owned() });
         }
-        self.cache.invalidate(&[Key::Session { digest: secret_hash(bearer) }]).await;
+        self.cache.delete(&Key::Session { digest: secret_hash(bearer) }).await;
         Ok(())
     }
 
@@ -168,7 +172,7 @@ impl Service {
         let hash = self.store.revoke_token(name).await?;
         let hash = hash.ok_or_else(|| Error::NotFound { what: "token that is not revoked", id: name.to_owned() })?;
         if let Ok(digest) = <[u8; 32]>::try_from(hash) {
-            self.cache.invalidate(&[Key::Token { digest }]).await;
+            self.cache.forget(&Key::Token { digest });
         }
         Ok(())
     }

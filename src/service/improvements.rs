@@ -129,7 +129,7 @@ impl Service {
         let outcome = self.store.complete(id, done.lease_token, results, fill, by).await?;
         let improvement = judged(id, "complete", outcome)?;
         IMPROVEMENTS_FINISHED.increment((FinishOutcome::Completed,));
-        self.forget_entries(with_entry.iter().map(String::as_str)).await;
+        self.forget_entries(with_entry.iter().map(String::as_str));
         Ok(improvement)
     }
 

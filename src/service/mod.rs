@@ -1,12 +1,14 @@
 //! Use cases. This layer owns validation, transactions' meaning and cache policy; it knows neither SQL nor HTTP.
 
 pub mod archive;
+pub mod changes;
 pub mod error;
 pub mod health;
 pub mod identity;
 pub mod improvements;
 pub mod parents;
 pub mod partitions;
+pub mod reading;
 pub mod runs;
 pub mod samples;
 
@@ -29,6 +31,8 @@ pub struct Settings {
     pub retention_months: u32,
     /// How far in the future a sample may lie.
     pub max_future: TimeDelta,
+    /// Bytes that entries in the form for parent selection may take.
+    pub selection_max_bytes: usize,
     /// Life of a session.
     pub session_ttl: Duration,
 }
@@ -40,13 +44,16 @@ pub struct Service {
     cache: Cache,
     clock: Arc<dyn Clock>,
     settings: Arc<Settings>,
+    wishes: reading::Wishes,
+    pools: parents::Pools,
 }
 
 impl Service {
     /// Puts the parts together.
     #[must_use]
     pub fn new(store: Store, cache: Cache, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        Self { store, cache, clock, settings: Arc::new(settings) }
+        let pools = parents::Pools::new(settings.selection_max_bytes);
+        Self { store, cache, clock, settings: Arc::new(settings), wishes: reading::Wishes::default(), pools }
     }
 
     /// Now, as exact as the database keeps it.

@@ -1,17 +1,28 @@
 //! Which entries are improved next.
+//!
+//! The active entries of a service are kept in memory in a form that draws at once, and follow the database by the same
+//! record of changes as the cache does: every selection first takes in what changed since the last one. So it sees
+//! everything that was committed before it was asked for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Instant;
 
 use rand::random;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Error, Service};
-use crate::domain::selection::{self, Rule};
+use crate::domain::selection::{self, Pool, Rule};
 use crate::domain::validation::{Check, Invalid};
+use crate::store::archive::{Changed, Followed};
+use crate::telemetry::catalogue::cache::SELECTION_BYTES;
+use tokio::sync::Mutex;
 
 /// Most parents of one selection.
 pub const MAX_PARENTS: u32 = 10_000;
-/// Above this, drawing leaves the async threads.
-const FEW: usize = 10_000;
+/// Above this many draws, drawing leaves the async threads.
+const FEW: usize = 1000;
 
 /// How parents are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, ToSchema)]
@@ -66,17 +77,18 @@ pub struct SelectParents {
 }
 
 impl SelectParents {
-    fn rule(&self) -> Rule {
-        match self.method {
+    /// None for `map_elites`, which needs what a pool does not hold.
+    fn rule(&self) -> Option<Rule> {
+        Some(match self.method {
             Method::ScoreChildProp => Rule::ScoreChildProp,
             Method::ScoreProp => Rule::ScoreProp,
             Method::Weighted => Rule::Weighted,
             Method::PowerLaw => Rule::PowerLaw { alpha: self.alpha.unwrap_or(1.0) },
             Method::Tournament => Rule::Tournament { size: self.size.unwrap_or(3) },
-            Method::MapElites => Rule::MapElites { bins: self.bins.unwrap_or(10) },
+            Method::MapElites => return None,
             Method::Uniform => Rule::Uniform,
             Method::Best => Rule::Best,
-        }
+        })
     }
 
     fn validate(&self) -> Result<(), Invalid> {
@@ -128,27 +140,128 @@ impl Service {
     /// [`Error::NoCandidates`] when the service has no active entry.
     pub async fn select_parents(&self, wish: &SelectParents) -> Result<Parents, Error> {
         wish.validate()?;
+        let (seed, n) = (wish.seed.unwrap_or_else(random), wish.n.unwrap_or(1) as usize);
+        let (candidates, parents) = match wish.rule() {
+            Some(rule) => self.draw(&wish.service_name, rule, n, seed).await?,
+            None => self.draw_elites(wish, n, seed).await?,
+        };
+        Ok(Parents { method: wish.method, seed, candidates, parents })
+    }
+
+    async fn draw(&self, service: &str, rule: Rule, n: usize, seed: u64) -> Result<(usize, Vec<Parent>), Error> {
+        let asked = Instant::now();
+        let held = self.pools.of(service);
+        let mut held = held.lock_owned().await;
+        if held.as_ref().is_none_or(|held| held.followed_at < asked) {
+            self.follow_pool(service, &mut held).await?;
+        }
+        let draw = move || {
+            let Some(Held { pool, .. }) = held.as_ref() else { return Err(Error::Internal) };
+            let parent = |p: selection::Parent<'_>| Parent {
+                archive_entry_id: p.archive_entry_id.to_owned(),
+                accuracy_score: p.score,
+                children: p.children,
+            };
+            Ok((pool.len(), pool.select(rule, n, seed)?.into_iter().map(parent).collect()))
+        };
+        // Thousands of draws take long enough to hold up other requests of the thread.
+        if n > FEW { tokio::task::spawn_blocking(draw).await.map_err(|_| Error::Internal)? } else { draw() }
+    }
+
+    /// Takes in what changed, or everything.
+    async fn follow_pool(&self, service: &str, held: &mut Option<Held>) -> Result<(), Error> {
+        let followed_at = Instant::now();
+        if let Some(Held { pool, followed, followed_at: at }) = held
+            && let Some((changes, now)) = self.store.changed(service, followed).await?
+        {
+            for Changed { archive_entry_id, parent_entry_id, score } in changes {
+                match score {
+                    Some(score) => pool.put(&archive_entry_id, parent_entry_id.as_deref(), score),
+                    None => pool.remove(&archive_entry_id),
+                }
+            }
+            (*followed, *at) = (now, followed_at);
+            return Ok(());
+        }
+        let (pool, followed) = self.store.pool(service).await?;
+        self.pools.make_room(service, pool.bytes());
+        *held = Some(Held { pool, followed, followed_at });
+        Ok(())
+    }
+
+    async fn draw_elites(&self, wish: &SelectParents, n: usize, seed: u64) -> Result<(usize, Vec<Parent>), Error> {
         let features = wish.features.as_deref().unwrap_or_default();
         let candidates = self.store.candidates(&wish.service_name, features).await?;
-        let seed = wish.seed.unwrap_or_else(random);
-        let (rule, n) = (wish.rule(), wish.n.unwrap_or(1) as usize);
-        let count = candidates.len();
-        let method = wish.method;
+        let bins = wish.bins.unwrap_or(10);
         let draw = move || {
-            let drawn = selection::select(&candidates, rule, n, seed)?.into_iter();
-            Ok::<_, selection::Error>(
-                drawn
-                    .map(|c| Parent {
-                        archive_entry_id: c.archive_entry_id.clone(),
-                        accuracy_score: c.score,
-                        children: c.children,
-                    })
-                    .collect(),
-            )
+            let drawn = selection::map_elites(&candidates, bins, n, seed)?;
+            let parent = |c: &selection::Candidate| Parent {
+                archive_entry_id: c.archive_entry_id.clone(),
+                accuracy_score: c.score.get(),
+                children: c.children,
+            };
+            Ok::<_, Error>((candidates.len(), drawn.into_iter().map(parent).collect()))
         };
-        // Ranking a million candidates takes long enough to hold up other requests of the thread.
-        let parents =
-            if count > FEW { tokio::task::spawn_blocking(draw).await.map_err(|_| Error::Internal)?? } else { draw()? };
-        Ok(Parents { method, seed, candidates: count, parents })
+        tokio::task::spawn_blocking(draw).await.map_err(|_| Error::Internal)?
+    }
+}
+
+/// A pool and up to where it has followed the changes.
+struct Held {
+    pool: Pool,
+    followed: Followed,
+    /// When that was asked for.
+    followed_at: Instant,
+}
+
+/// The pools of a process, by service.
+#[derive(Clone)]
+pub(super) struct Pools(Arc<Lock<Table>>);
+
+struct Table {
+    pools: HashMap<String, Entry>,
+    max_bytes: usize,
+}
+
+struct Entry {
+    held: Arc<Mutex<Option<Held>>>,
+    bytes: usize,
+    used: Instant,
+}
+
+impl std::fmt::Debug for Pools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pools").finish_non_exhaustive()
+    }
+}
+
+impl Pools {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self(Arc::new(Lock::new(Table { pools: HashMap::new(), max_bytes })))
+    }
+
+    /// The pool of a service, which may have to be loaded.
+    fn of(&self, service: &str) -> Arc<Mutex<Option<Held>>> {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Entry { held: Arc::default(), bytes: 0, used: Instant::now() };
+        let entry = table.pools.entry(service.to_owned()).or_insert_with(new);
+        entry.used = Instant::now();
+        Arc::clone(&entry.held)
+    }
+
+    /// Notes the size of a service's pool, and forgets those that were not used for longest until all fit. One that is
+    /// larger than all may be is kept while it is used.
+    fn make_room(&self, service: &str, bytes: usize) {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = table.pools.get_mut(service) {
+            entry.bytes = bytes;
+        }
+        let mut total: usize = table.pools.values().map(|entry| entry.bytes).sum();
+        while total > table.max_bytes {
+            let others = table.pools.iter().filter(|(name, _)| *name != service);
+            let Some(oldest) = others.min_by_key(|(_, entry)| entry.used).map(|(name, _)| name.clone()) else { break };
+            total -= table.pools.remove(&oldest).map_or(0, |entry| entry.bytes);
+        }
+        SELECTION_BYTES.set((), f64::from(u32::try_from(total / 1024).unwrap_or(u32::MAX)) * 1024.0);
     }
 }

@@ -79,7 +79,7 @@ impl Service {
         progress: impl FnMut(usize),
     ) -> Result<Imported, Error> {
         let new = self.store.import_entries(&entries, progress).await?;
-        self.forget_entries(entries.iter().filter_map(|entry| entry.archive_entry_id.as_deref())).await;
+        self.forget_entries(entries.iter().filter_map(|entry| entry.archive_entry_id.as_deref()));
         let mut generations: BTreeMap<i32, (usize, f64)> = BTreeMap::new();
         for entry in &entries {
             let (count, best) = generations.entry(entry.generation_number.unwrap_or(0)).or_default();

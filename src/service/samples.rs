@@ -57,10 +57,11 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::Invalid`] names every sample that is refused.
-    pub async fn ingest(&self, samples: &[NewSample], many: bool) -> Result<Ingested, Error> {
+    pub async fn ingest(&self, samples: Vec<NewSample>, many: bool) -> Result<Ingested, Error> {
         let now = self.now();
+        let count = samples.len() as u64;
         let rejected = |error: Error| {
-            SAMPLES_REJECTED.add((RejectReason::Invalid,), samples.len() as u64);
+            SAMPLES_REJECTED.add((RejectReason::Invalid,), count);
             error
         };
         let window = Window::around(now, self.settings.retention_months, self.settings.max_future);
@@ -70,17 +71,17 @@ impl Service {
             check.absorb(sample.validate(&if many { format!("/{index}") } else { String::new() }, window));
         }
         check.done().map_err(|invalid| rejected(invalid.into()))?;
-        let ingested = self.store.insert_samples(samples, now).await.map_err(|error| {
+        let services: BTreeSet<String> = samples.iter().map(|sample| sample.service_name.clone()).collect();
+        let ingested = self.store.ingest(samples, now).await.map_err(|error| {
             if matches!(error, store::error::Error::NoPartition) {
-                SAMPLES_REJECTED.add((RejectReason::NoPartition,), samples.len() as u64);
+                SAMPLES_REJECTED.add((RejectReason::NoPartition,), count);
             }
             Error::from(error)
         })?;
         SAMPLES_INGESTED.add((), ingested.accepted);
-        let services: BTreeSet<&str> = samples.iter().map(|sample| sample.service_name.as_str()).collect();
-        let keys: Vec<Key> =
-            services.into_iter().map(|service| Key::MetricsCurrent { service: service.to_owned() }).collect();
-        self.cache.invalidate(&keys).await;
+        for service in services {
+            self.cache.forget(&Key::MetricsCurrent { service });
+        }
         Ok(ingested)
     }
 
@@ -94,7 +95,7 @@ impl Service {
         let load = move || async move {
             let items = store.current_samples(&owned, since).await?;
             let body = json(&CurrentMetrics { service_name: owned, items })?;
-            Ok::<_, Error>(Loaded::Found { cached: Cached::new(body, None, 0), ttl: ttl::METRICS_CURRENT })
+            Ok::<_, Error>(Loaded::for_a_while(Cached::new(body, None, 0), ttl::METRICS_CURRENT))
         };
         let key = Key::MetricsCurrent { service: service.to_owned() };
         self.cache.get_or_load(&key, load).await.map_err(|error| (*error).clone())?.ok_or(Error::Internal)
@@ -117,7 +118,7 @@ impl Service {
                 series.entry(metric_type).or_default().push(point);
             }
             let body = json(&Trend { service_name: owned, step_seconds: step.num_seconds(), series })?;
-            Ok::<_, Error>(Loaded::Found { cached: Cached::new(body, None, 0), ttl: ttl::METRICS_TREND })
+            Ok::<_, Error>(Loaded::for_a_while(Cached::new(body, None, 0), ttl::METRICS_TREND))
         };
         let key = Key::MetricsTrend { service: service.to_owned() };
         self.cache.get_or_load(&key, load).await.map_err(|error| (*error).clone())?.ok_or(Error::Internal)

@@ -17,6 +17,9 @@ pub enum Error {
     /// No partition takes the sample's time.
     #[error("no partition for the sample's time")]
     NoPartition,
+    /// Too many writes wait already.
+    #[error("too many writes are waiting")]
+    Busy,
     /// The database cannot be reached, has no free connection, or took too long.
     #[error("the database is not available: {0}")]
     Unavailable(sqlx::Error),
@@ -29,6 +32,37 @@ pub enum Error {
 /// intervention and connection exceptions (PostgreSQL, appendix A).
 fn passing(code: &str) -> bool {
     code == "55P03" || ["53", "57", "08"].iter().any(|class| code.starts_with(class))
+}
+
+impl Error {
+    /// Whether the rows are at fault, so that other rows may fare better.
+    pub(super) const fn is_about_data(&self) -> bool {
+        matches!(self, Self::MissingReference(_) | Self::Duplicate(_) | Self::Refused(_) | Self::NoPartition)
+    }
+
+    /// Whether a connection broke in the middle, so that nobody knows whether the statement took effect.
+    pub(super) fn is_broken_connection(&self) -> bool {
+        match self {
+            Self::Unavailable(sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
+            Self::Unavailable(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+            }
+            _ => false,
+        }
+    }
+
+    /// The same fault for another of those whom it struck.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::MissingReference(constraint) => Self::MissingReference(constraint.clone()),
+            Self::Duplicate(constraint) => Self::Duplicate(constraint.clone()),
+            Self::Refused(reason) => Self::Refused(reason.clone()),
+            Self::NoPartition => Self::NoPartition,
+            Self::Busy => Self::Busy,
+            Self::Unavailable(error) => Self::Unavailable(sqlx::Error::Protocol(error.to_string())),
+            Self::Other(error) => Self::Other(sqlx::Error::Protocol(error.to_string())),
+        }
+    }
 }
 
 impl From<sqlx::Error> for Error {

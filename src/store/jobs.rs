@@ -10,6 +10,12 @@ use super::error::Error;
 use super::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::Statement;
 
+const RUNS_OF_ALL: &str = "
+    SELECT id, job_name, instance, started_at, finished_at, outcome, detail FROM dgm_job_runs ORDER BY id DESC LIMIT $1";
+const RUNS_OF_ONE: &str = "
+    SELECT id, job_name, instance, started_at, finished_at, outcome, detail FROM dgm_job_runs
+    WHERE job_name = $1 ORDER BY started_at DESC, id DESC LIMIT $2";
+
 /// The right to run a job, held by a session lock: it ends with the connection, whatever happens to the process.
 #[derive(Debug)]
 pub struct JobLock {
@@ -82,14 +88,11 @@ impl Store {
     /// The server's.
     pub async fn job_runs(&self, job: Option<&str>, limit: i64) -> Result<Vec<JobRun>, Error> {
         let mut connection = self.acquire().await?;
-        let query = sqlx::query_as(
-            "SELECT id, job_name, instance, started_at, finished_at, outcome, detail FROM dgm_job_runs
-             WHERE $1::text IS NULL OR job_name = $1 ORDER BY started_at DESC, id DESC LIMIT $2",
-        )
-        .bind(job)
-        .bind(limit)
-        .fetch_all(&mut *connection);
-        timed(Statement::JobRuns, query).await
+        let query = match job {
+            Some(job) => sqlx::query_as(RUNS_OF_ONE).bind(job).bind(limit),
+            None => sqlx::query_as(RUNS_OF_ALL).bind(limit),
+        };
+        timed(Statement::JobRuns, query.fetch_all(&mut *connection)).await
     }
 }
 

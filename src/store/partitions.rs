@@ -36,8 +36,10 @@ impl Store {
 
     /// Makes the partitions of months that are not known to exist.
     pub(super) async fn ensure_months(&self, months: impl IntoIterator<Item = NaiveDate>) -> Result<usize, Error> {
-        let known = |month: &NaiveDate| self.months.lock().is_ok_and(|known| known.contains(month));
-        let missing: BTreeSet<NaiveDate> = months.into_iter().filter(|month| !known(month)).collect();
+        let mut missing: BTreeSet<NaiveDate> = months.into_iter().collect();
+        if let Ok(known) = self.months.lock() {
+            missing.retain(|month| !known.contains(month));
+        }
         let mut made = 0;
         for month in missing {
             let mut connection = self.acquire().await?;

@@ -10,14 +10,20 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool, Postgres};
 
+use super::archive::NewRow;
 use super::error::Error;
 use super::migrate;
+use super::replica::Replica;
+use super::samples::Ingest;
+use super::writer::Writer;
 use crate::telemetry::catalogue::database::{
     DB_POOL_ACQUIRE_DURATION, DB_STATEMENT_DURATION, DB_STATEMENT_ERRORS, POOL_CONNECTIONS, POOL_CONNECTIONS_MAX,
 };
 use crate::telemetry::catalogue::labels::PoolState;
 use crate::telemetry::catalogue::statements::Statement;
 
+/// Connections for group commit: one for each batch that may be under way, and one more of either kind.
+const WRITING: u32 = 4;
 /// A statement that takes longer is logged.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -30,6 +36,8 @@ pub struct Settings {
     pub acquire_timeout: Duration,
     /// Longest run of one statement.
     pub statement_timeout: Duration,
+    /// A replica for reads that may be behind, and by how much they may.
+    pub replica: Option<(String, Duration)>,
 }
 
 impl Default for Settings {
@@ -38,6 +46,7 @@ impl Default for Settings {
             max_connections: 16,
             acquire_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(30),
+            replica: None,
         }
     }
 }
@@ -46,9 +55,22 @@ impl Default for Settings {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    /// For group commit, which must not wait behind readers.
+    writing: PgPool,
+    pub(super) writers: Arc<Writers>,
+    pub(super) replica: Option<Arc<Replica>>,
+    /// For connections that are not the pool's.
+    pub(super) direct: Arc<PgConnectOptions>,
     /// Months known to have a partition, so that an insert need not ask. Only grows; a partition that retention drops
     /// is found out by the insert's error.
     pub(super) months: Arc<Mutex<BTreeSet<NaiveDate>>>,
+}
+
+/// Writers that commit in groups.
+#[derive(Debug, Default)]
+pub(super) struct Writers {
+    pub(super) samples: Writer<Ingest>,
+    pub(super) entries: Writer<NewRow>,
 }
 
 impl Store {
@@ -57,21 +79,28 @@ impl Store {
     /// # Errors
     /// When the URL is no PostgreSQL URL.
     pub fn new(database_url: &str, settings: &Settings) -> Result<Self, sqlx::Error> {
-        let milliseconds = |d: Duration| format!("{}ms", d.as_millis());
-        let options: PgConnectOptions = database_url.parse::<PgConnectOptions>()?.application_name("dgm").options([
-            ("statement_timeout", milliseconds(settings.statement_timeout)),
-            ("lock_timeout", "5s".to_owned()),
-            ("idle_in_transaction_session_timeout", "30s".to_owned()),
-        ]);
-        // `timed` tells slow statements by name, without a screenful of SQL.
-        let options = options.disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.max_connections)
-            .acquire_timeout(settings.acquire_timeout)
-            // A ping before every use costs a round trip; a broken connection shows itself as an error and is replaced.
-            .test_before_acquire(false)
-            .connect_lazy_with(options);
-        Ok(Self { pool, months: Arc::default() })
+        let options = options(database_url, settings)?;
+        let pool = |connections, options: &PgConnectOptions| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(settings.acquire_timeout)
+                // A ping before every use costs a round trip; a broken connection shows itself as an error and is
+                // replaced.
+                .test_before_acquire(false)
+                .connect_lazy_with(options.clone())
+        };
+        let replica = settings.replica.as_ref().map(|(url, max_lag)| {
+            let options = self::options(url, settings)?;
+            Ok::<_, sqlx::Error>(Arc::new(Replica::new(pool(settings.max_connections, &options), *max_lag)))
+        });
+        Ok(Self {
+            pool: pool(settings.max_connections, &options),
+            writing: pool(WRITING, &options),
+            writers: Arc::default(),
+            replica: replica.transpose()?,
+            direct: Arc::new(options),
+            months: Arc::default(),
+        })
     }
 
     /// The newest applied migration and the newest that this binary knows: `(applied, known)`.
@@ -100,16 +129,46 @@ impl Store {
 
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
+        self.writers.samples.close().await;
+        self.writers.entries.close().await;
+        self.writing.close().await;
+        if let Some(replica) = &self.replica {
+            replica.close().await;
+        }
         self.pool.close().await;
     }
 
     /// A connection. The time until it is there holds the wait for a free one and, for a new one, connecting.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
-        let started = Instant::now();
-        let connection = self.pool.acquire().await;
-        DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
-        Ok(connection?)
+        acquire(&self.pool).await
     }
+
+    /// A connection for group commit.
+    pub(super) async fn acquire_writing(&self) -> Result<PoolConnection<Postgres>, Error> {
+        acquire(&self.writing).await
+    }
+}
+
+fn options(url: &str, settings: &Settings) -> Result<PgConnectOptions, sqlx::Error> {
+    let options = url.parse::<PgConnectOptions>()?.application_name("dgm").options([
+        ("statement_timeout", format!("{}ms", settings.statement_timeout.as_millis())),
+        ("lock_timeout", "5s".to_owned()),
+        ("idle_in_transaction_session_timeout", "30s".to_owned()),
+        // Compiling costs a second where the plan takes a hundredth of it.
+        ("jit", "off".to_owned()),
+        // By the default of 4, which is that of a spinning disk, the planner walks a large index in order rather than look
+        // up a small part of another.
+        ("random_page_cost", "1.1".to_owned()),
+    ]);
+    // `timed` tells slow statements by name, without a screenful of SQL.
+    Ok(options.disable_statement_logging())
+}
+
+pub(super) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Error> {
+    let started = Instant::now();
+    let connection = pool.acquire().await;
+    DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
+    Ok(connection?)
 }
 
 /// Runs a statement under its name: latency and errors are counted by it.

@@ -91,13 +91,11 @@ async fn the_command_line_says_what_is_lost_before_it_is_lost() {
     let refused = database.dgm(&["migrate", "down", "--to", "0"]);
     assert_eq!(refused.status.code(), Some(1));
     let said = stdout(&refused);
+    let loses = |said: &str, table| said.lines().any(|line| line.split_whitespace().nth(1) == Some(table));
     assert!(said.lines().any(|line| line.split_whitespace().eq(["3", "dgm_archive"])), "{said}");
     assert!(said.contains("0002 create archive") && said.contains("add --yes"), "{said}");
     let part = stdout(&database.dgm(&["migrate", "down", "--to", "5"]));
-    assert!(
-        part.contains("dgm_job_runs") && !part.contains("0 dgm_archive") && !part.contains("3 dgm_archive"),
-        "{part}"
-    );
+    assert!(loses(&part, "dgm_job_runs") && !loses(&part, "dgm_archive"), "{part}");
     let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM dgm_archive").fetch_one(&mut connection).await.unwrap();
     assert_eq!(kept, 3);
 

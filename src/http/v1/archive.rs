@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::finished;
+use super::{Known, finished};
 use crate::domain::archive::{Entry, EntryPatch, NewEntry, Status, Summary};
 use crate::domain::page::Page;
 use crate::http::State;
@@ -151,9 +151,9 @@ pub(in crate::http) async fn create_batch(
 pub(in crate::http) async fn get(
     Extract(state): Extract<State>,
     Id(id): Id,
-    headers: HeaderMap,
+    known: Known,
 ) -> Result<Response, Problem> {
-    Ok(finished(state.service.entry(&id).await?, &headers))
+    Ok(finished(state.service.entry(&id).await?, &known))
 }
 
 /// A page of entries, without patches and evaluation results.
@@ -197,7 +197,7 @@ pub(in crate::http) async fn patch(
 ) -> Result<Response, Problem> {
     let version = if_match(&headers)?;
     let entry = state.service.patch_entry(&id, version, &patch).await?;
-    Ok(finished(entry, &HeaderMap::new()))
+    Ok(finished(entry, &Known::nothing()))
 }
 
 /// The version that `If-Match` names; strong comparison, so that a weak tag never matches (RFC 9110 section 13.1.1).
@@ -271,5 +271,5 @@ pub(in crate::http) async fn stats(
     Extract(state): Extract<State>,
     Query(query): Query<StatsQuery>,
 ) -> Result<Response, Problem> {
-    Ok(finished(state.service.stats(query.service.as_deref()).await.map_err(parameter)?, &HeaderMap::new()))
+    Ok(finished(state.service.stats(query.service.as_deref()).await.map_err(parameter)?, &Known::nothing()))
 }

@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::State as Extract;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::finished;
+use super::{Known, finished};
 use crate::domain::sample::{Ingested, NewSample};
 use crate::http::State;
 use crate::http::extract::{OneOrMany, Path, Query, invalid_parameter, parameter};
@@ -48,7 +48,7 @@ pub(in crate::http) async fn ingest(
     Extract(state): Extract<State>,
     OneOrMany(samples, many): OneOrMany<NewSample>,
 ) -> Result<(StatusCode, Json<Ingested>), Problem> {
-    let ingested = state.service.ingest(&samples, many).await?;
+    let ingested = state.service.ingest(samples, many).await?;
     Ok((if ingested.accepted > 0 { StatusCode::CREATED } else { StatusCode::OK }, Json(ingested)))
 }
 
@@ -60,7 +60,7 @@ pub(in crate::http) async fn current(
     Extract(state): Extract<State>,
     Path(service): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(finished(state.service.current_metrics(&service).await.map_err(parameter)?, &HeaderMap::new()))
+    Ok(finished(state.service.current_metrics(&service).await.map_err(parameter)?, &Known::nothing()))
 }
 
 /// The last 24 hours by the hour. Up to a minute old.
@@ -71,7 +71,7 @@ pub(in crate::http) async fn trend(
     Extract(state): Extract<State>,
     Path(service): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(finished(state.service.metrics_trend(&service).await.map_err(parameter)?, &HeaderMap::new()))
+    Ok(finished(state.service.metrics_trend(&service).await.map_err(parameter)?, &Known::nothing()))
 }
 
 /// Count, mean, extremes and percentiles of one series, step by step.

@@ -6,31 +6,52 @@ pub(super) mod improvements;
 pub(super) mod metrics;
 pub(super) mod sessions;
 
+use std::convert::Infallible;
+
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::service::archive::Cached;
 
-/// Finished bytes, or 304 when the caller has them already (RFC 9110 section 13.1.2).
-fn finished(cached: Cached, request: &HeaderMap) -> Response {
-    let tag = cached.etag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok());
+/// The entity tags that the caller has: its `If-None-Match` (RFC 9110 section 13.1.2).
+pub(in crate::http) struct Known(Vec<HeaderValue>);
+
+impl Known {
+    const fn nothing() -> Self {
+        Self(Vec::new())
+    }
+
+    fn holds(&self, tag: &HeaderValue) -> bool {
+        let tag = tag.to_str().unwrap_or_default();
+        self.0.iter().filter_map(|value| value.to_str().ok()).any(|value| {
+            // Weak comparison: a proxy that compresses may have weakened our tag.
+            value.split(',').map(str::trim).any(|given| given == "*" || given.trim_start_matches("W/") == tag)
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Known {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect()))
+    }
+}
+
+/// Finished bytes, or 304 when the caller has them already.
+fn finished(cached: Cached, known: &Known) -> Response {
+    let tag = cached.etag.and_then(|tag| HeaderValue::from_maybe_shared(tag).ok());
     let mut response = match &tag {
-        Some(tag) if none_match(request, tag) => StatusCode::NOT_MODIFIED.into_response(),
+        Some(tag) if known.holds(tag) => StatusCode::NOT_MODIFIED.into_response(),
         _ => ([(header::CONTENT_TYPE, "application/json")], Body::from(cached.body)).into_response(),
     };
     if let Some(tag) = tag {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
-}
-
-fn none_match(request: &HeaderMap, tag: &HeaderValue) -> bool {
-    let tag = tag.to_str().unwrap_or_default();
-    request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        // Weak comparison: a proxy that compresses may have weakened our tag.
-        value.split(',').map(str::trim).any(|given| given == "*" || given.trim_start_matches("W/") == tag)
-    })
 }
 
 #[cfg(test)]
@@ -43,10 +64,8 @@ mod tests {
         for (given, expected) in
             [("\"v3\"", true), ("W/\"v3\"", true), ("\"v1\", \"v3\"", true), ("*", true), ("\"v31\"", false)]
         {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(given));
-            assert_eq!(none_match(&headers, &tag), expected, "{given}");
+            assert_eq!(Known(vec![HeaderValue::from_static(given)]).holds(&tag), expected, "{given}");
         }
-        assert!(!none_match(&HeaderMap::new(), &tag));
+        assert!(!Known::nothing().holds(&tag));
     }
 }

@@ -25,7 +25,7 @@ pub(in crate::http) async fn open(
 #[utoipa::path(get, path = "/api/v1/sessions/current", operation_id = "current_session", tag = "sessions",
     responses((status = 200, body = Principal), Reads))]
 pub(in crate::http) async fn current(Caller(caller): Caller) -> Json<Principal> {
-    Json(caller)
+    Json(Principal::clone(&caller))
 }
 
 /// End the session that the caller shows.

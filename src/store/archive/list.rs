@@ -9,11 +9,12 @@ use utoipa::ToSchema;
 use super::{summary, summary_columns};
 use crate::domain::archive::{Status, Summary};
 use crate::domain::page::Position;
+use crate::domain::validation::Invalid;
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::Statement;
 
-/// An order; always the greatest first, equals by id.
+/// An order; always the greatest first, equals the newest first, and then by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sort {
@@ -37,23 +38,34 @@ impl Sort {
         }
     }
 
-    const fn column(self) -> &'static str {
+    const fn columns(self) -> &'static [&'static str] {
         match self {
-            Self::Accuracy => "a.accuracy_score",
-            Self::Compliance => "a.constitutional_compliance_score",
-            Self::Created => "a.created_at",
+            Self::Accuracy => &["a.accuracy_score", "a.created_at", "a.archive_entry_id"],
+            Self::Compliance => &["a.constitutional_compliance_score", "a.created_at", "a.archive_entry_id"],
+            Self::Created => &["a.created_at", "a.archive_entry_id"],
         }
+    }
+
+    /// The place that a cursor of this order names.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is not one that this service made for this order.
+    pub fn place(self, cursor: &str) -> Result<Position, Invalid> {
+        let position = Position::decode(cursor, self.as_str())?;
+        let whole = position.time.is_some() && position.score.is_some() == (self != Self::Created);
+        if whole { Ok(position) } else { Err(Invalid::one("cursor", "is not a cursor of this list and order")) }
     }
 
     /// Where an item stands in this order.
     #[must_use]
     pub fn position(self, item: &Summary) -> Position {
-        let (score, time) = match self {
-            Self::Accuracy => (Some(item.accuracy_score), None),
-            Self::Compliance => (Some(item.constitutional_compliance_score), None),
-            Self::Created => (None, Some(item.created_at)),
+        let score = match self {
+            Self::Accuracy => Some(item.accuracy_score),
+            Self::Compliance => Some(item.constitutional_compliance_score),
+            Self::Created => None,
         };
-        Position { order: self.as_str().to_owned(), score, time, id: item.archive_entry_id.clone() }
+        let (order, id) = (self.as_str().to_owned(), item.archive_entry_id.clone());
+        Position { order, score, time: Some(item.created_at), id }
     }
 }
 
@@ -94,51 +106,88 @@ impl Store {
         after: Option<&Position>,
         limit: u32,
     ) -> Result<Vec<Summary>, Error> {
-        let mut query: QueryBuilder<Postgres> =
-            QueryBuilder::new(concat!("SELECT ", summary_columns!(), " FROM dgm_archive a WHERE true"));
-        if let Some(service) = &filter.service {
-            query.push(" AND a.service_name = ").push_bind(service);
-        }
-        if let Some(status) = filter.status {
-            // A literal out of a closed set: only so does the planner see that the partial index serves.
-            query.push(" AND a.status = '").push(status.as_str()).push("'");
-        }
-        if let Some(generation) = filter.generation {
-            query.push(" AND a.generation_number = ").push_bind(generation);
-        }
-        if let Some(parent) = &filter.parent {
-            query.push(" AND a.parent_entry_id = ").push_bind(parent);
-        }
-        if let Some(least) = filter.min_accuracy {
-            query.push(" AND a.accuracy_score >= ").push_bind(least).push("::float8::numeric");
-        }
-        if let Some(most) = filter.max_accuracy {
-            query.push(" AND a.accuracy_score <= ").push_bind(most).push("::float8::numeric");
-        }
-        if let Some(least) = filter.min_compliance {
-            query.push(" AND a.constitutional_compliance_score >= ").push_bind(least).push("::float8::numeric");
-        }
-        if let Some(contains) = &filter.contains {
-            query.push(" AND a.performance_metrics @> ").push_bind(contains);
-        }
-        if let Some(from) = filter.created_after {
-            query.push(" AND a.created_at >= ").push_bind(from);
-        }
-        if let Some(to) = filter.created_before {
-            query.push(" AND a.created_at < ").push_bind(to);
-        }
-        if let Some(position) = after {
-            query.push(" AND (").push(sort.column()).push(", a.archive_entry_id) < (");
-            match (position.score, position.time) {
-                (Some(score), _) => query.push_bind(score).push("::float8::numeric"),
-                (None, time) => query.push_bind(time),
-            };
-            query.push(", ").push_bind(&position.id).push(")");
-        }
-        query.push(" ORDER BY ").push(sort.column()).push(" DESC, a.archive_entry_id DESC LIMIT ");
-        query.push_bind(i64::from(limit) + 1);
-        let mut connection = self.acquire().await?;
-        let fetch = query.build().try_map(|row| summary(&row)).fetch_all(&mut *connection);
+        let mut query = build(filter, sort, after, limit);
+        let mut connection = self.acquire_reading().await?;
+        // Planned for these very values: a plan for any values walks a whole index when few rows match.
+        let fetch = query.build().persistent(false).try_map(|row| summary(&row)).fetch_all(&mut *connection);
         timed(Statement::ArchiveList, fetch).await
     }
+}
+
+fn build(filter: &Filter, sort: Sort, after: Option<&Position>, limit: u32) -> QueryBuilder<Postgres> {
+    let limit = i64::from(limit) + 1;
+    let mut query = QueryBuilder::new(concat!("SELECT ", summary_columns!(), " FROM "));
+    if filter.service.is_some() && filter.status.is_none() && sort == Sort::Accuracy {
+        // One index holds the active entries of a service in this order, another one the rest.
+        for (before, status) in [("((SELECT a.* FROM ", "= 'active'"), (" UNION ALL (SELECT a.* FROM ", "<> 'active'")]
+        {
+            query.push(before);
+            push_rows(&mut query, filter, Some(status), sort, after, limit);
+            query.push(")");
+        }
+        query.push(") a");
+        push_order(&mut query, sort, limit);
+    } else {
+        // A literal out of a closed set: only so does the planner see that a partial index serves.
+        let status = filter.status.map(|status| match status {
+            Status::Active => "= 'active'",
+            Status::Failed => "= 'failed'",
+            Status::Archived => "= 'archived'",
+        });
+        push_rows(&mut query, filter, status, sort, after, limit);
+    }
+    query
+}
+
+fn push_rows(
+    query: &mut QueryBuilder<Postgres>,
+    filter: &Filter,
+    status: Option<&'static str>,
+    sort: Sort,
+    after: Option<&Position>,
+    limit: i64,
+) {
+    query.push("dgm_archive a WHERE true");
+    if let Some(status) = status {
+        query.push(" AND a.status ").push(status);
+    }
+    if let Some(service) = &filter.service {
+        query.push(" AND a.service_name = ").push_bind(service.clone());
+    }
+    if let Some(generation) = filter.generation {
+        query.push(" AND a.generation_number = ").push_bind(generation);
+    }
+    if let Some(parent) = &filter.parent {
+        query.push(" AND a.parent_entry_id = ").push_bind(parent.clone());
+    }
+    if let Some(least) = filter.min_accuracy {
+        query.push(" AND a.accuracy_score >= ").push_bind(least).push("::float8::numeric");
+    }
+    if let Some(most) = filter.max_accuracy {
+        query.push(" AND a.accuracy_score <= ").push_bind(most).push("::float8::numeric");
+    }
+    if let Some(least) = filter.min_compliance {
+        query.push(" AND a.constitutional_compliance_score >= ").push_bind(least).push("::float8::numeric");
+    }
+    if let Some(contains) = &filter.contains {
+        query.push(" AND a.performance_metrics @> ").push_bind(contains.clone());
+    }
+    if let Some(from) = filter.created_after {
+        query.push(" AND a.created_at >= ").push_bind(from);
+    }
+    if let Some(to) = filter.created_before {
+        query.push(" AND a.created_at < ").push_bind(to);
+    }
+    if let Some(position) = after {
+        query.push(" AND (").push(sort.columns().join(", ")).push(") < (");
+        if let Some(score) = position.score {
+            query.push_bind(score).push("::float8::numeric, ");
+        }
+        query.push_bind(position.time).push(", ").push_bind(position.id.clone()).push(")");
+    }
+    push_order(query, sort, limit);
+}
+
+fn push_order(query: &mut QueryBuilder<Postgres>, sort: Sort, limit: i64) {
+    query.push(" ORDER BY ").push(sort.columns().join(" DESC, ")).push(" DESC LIMIT ").push_bind(limit);
 }

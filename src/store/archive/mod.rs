@@ -1,12 +1,17 @@
 //! Statements on archive entries.
 
+mod access;
+mod candidates;
+mod create;
 mod list;
 mod read;
 mod tree;
 mod write;
 
+pub use candidates::{Changed, Followed};
+pub(in crate::store) use create::NewRow;
 pub use list::{Filter, Sort};
-pub use read::Stats;
+pub use read::{Seen, Stats};
 pub use tree::Relative;
 pub(in crate::store) use write::insert_entries;
 pub use write::{Created, Patched};

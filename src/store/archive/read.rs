@@ -1,27 +1,29 @@
 //! Single entries, candidates for parent selection, statistics and export.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
+use sqlx::postgres::PgRow;
 use sqlx::{Acquire as _, Row as _};
 use utoipa::ToSchema;
 
 use super::{summary, summary_columns};
 use crate::domain::archive::{Entry, Inspiration, InspirationKind};
-use crate::domain::selection::Candidate;
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::Statement;
 
-/// An entry with its inspirations as two parallel arrays, so that one round trip answers all.
+/// An entry with its inspirations as two parallel arrays, so that one round trip answers all. `as_of` is the xmin of the
+/// statement's snapshot: changes by transactions below it are all in what was read.
 macro_rules! select_entry {
     ($rest:literal) => {
         concat!(
             "SELECT a.id, ",
             summary_columns!(),
-            ", a.solution_patch, a.evaluation_results, a.created_by, i.ids AS inspiration_ids, i.kinds AS inspiration_kinds
+            ", a.solution_patch, a.evaluation_results, a.created_by, i.ids AS inspiration_ids, i.kinds AS inspiration_kinds,
+             pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS as_of
              FROM dgm_archive a CROSS JOIN LATERAL (
                  SELECT array_agg(inspiration_entry_id::text ORDER BY inspiration_entry_id, kind) AS ids,
                         array_agg(kind::text ORDER BY inspiration_entry_id, kind) AS kinds
@@ -33,41 +35,69 @@ macro_rules! select_entry {
 
 const GET: &str = select_entry!("WHERE a.archive_entry_id = $1");
 
+/// Entries by id, and the best few of the children of others. Of an entry with very many children not all are looked at.
+pub(super) const NEIGHBOURS: &str = select_entry!(
+    "WHERE a.archive_entry_id IN (
+        SELECT unnest($1::text[])
+        UNION
+        SELECT best.archive_entry_id FROM unnest($2::text[]) AS parent (id) CROSS JOIN LATERAL (
+            SELECT some.archive_entry_id FROM (
+                SELECT c.archive_entry_id, c.accuracy_score FROM dgm_archive c WHERE c.parent_entry_id = parent.id LIMIT 200
+            ) some ORDER BY some.accuracy_score DESC LIMIT 3) best)"
+);
+
 /// Level by level from the roots (entries without a parent in the service), so that parents come before children: the
-/// generation would not do, since a peer's migrants share it with their parents.
+/// generation would not do, since a peer's migrants share it with their parents. `OFFSET 0` keeps the planner to looking
+/// up children and rows by index; left to itself it joins the whole table at every level.
 const EXPORT: &str = concat!(
-    "WITH RECURSIVE walk (archive_entry_id, depth) AS (
-        SELECT r.archive_entry_id, 0 FROM dgm_archive r
+    "WITH RECURSIVE walk (archive_entry_id, generation_number, depth) AS (
+        SELECT r.archive_entry_id, r.generation_number, 0 FROM dgm_archive r
         LEFT JOIN dgm_archive p ON p.archive_entry_id = r.parent_entry_id AND p.service_name = r.service_name
         WHERE r.service_name = $1 AND p.archive_entry_id IS NULL
         UNION ALL
-        SELECT c.archive_entry_id, w.depth + 1
-        FROM walk w JOIN dgm_archive c ON c.parent_entry_id = w.archive_entry_id WHERE c.service_name = $1
-    ) ",
-    select_entry!("JOIN walk w USING (archive_entry_id) ORDER BY w.depth, a.generation_number, a.archive_entry_id")
+        SELECT c.archive_entry_id, c.generation_number, w.depth + 1 FROM walk w CROSS JOIN LATERAL (
+            SELECT archive_entry_id, generation_number FROM dgm_archive
+            WHERE parent_entry_id = w.archive_entry_id AND service_name = $1 OFFSET 0) c
+    )
+    SELECT e.* FROM (
+        SELECT archive_entry_id, generation_number, depth FROM walk
+        ORDER BY depth, generation_number, archive_entry_id OFFSET 0
+    ) w CROSS JOIN LATERAL (",
+    select_entry!("WHERE a.archive_entry_id = w.archive_entry_id OFFSET 0"),
+    ") e ORDER BY w.depth, w.generation_number, w.archive_entry_id"
 );
 
-/// One scan; children are counted here, not there: with stale statistics the planner joins the counts by nested loop,
-/// which took a second at a thousand entries.
-const CANDIDATES: &str = "
-    SELECT a.archive_entry_id, a.parent_entry_id, a.accuracy_score::float8,
-        ARRAY(SELECT CASE jsonb_typeof(a.performance_metrics -> f) WHEN 'number'
-                     THEN (a.performance_metrics ->> f)::float8 END FROM unnest($2::text[]) WITH ORDINALITY AS u (f, n)
-              ORDER BY n)
-    FROM dgm_archive a WHERE a.service_name = $1 AND a.status = 'active'";
+/// One text for each scope: with a condition that admits all, a plan for both reads the whole table.
+macro_rules! stats {
+    ($scope:literal) => {
+        concat!(
+            "SELECT generation_number, count(*), max(accuracy_score)::float8, avg(accuracy_score)::float8,
+                max(constitutional_compliance_score)::float8,
+                count(*) FILTER (WHERE status = 'active'), count(*) FILTER (WHERE status = 'failed'),
+                count(*) FILTER (WHERE status = 'archived')
+             FROM dgm_archive ",
+            $scope,
+            " GROUP BY generation_number ORDER BY generation_number"
+        )
+    };
+}
+const STATS_OF_ALL: &str = stats!("");
+const STATS_OF_ONE: &str = stats!("WHERE service_name = $1");
 
-const STATS: &str = "
-    SELECT generation_number, count(*), max(accuracy_score)::float8, avg(accuracy_score)::float8,
-        max(constitutional_compliance_score)::float8,
-        count(*) FILTER (WHERE status = 'active'), count(*) FILTER (WHERE status = 'failed'),
-        count(*) FILTER (WHERE status = 'archived')
-    FROM dgm_archive WHERE $1::text IS NULL OR service_name = $1
-    GROUP BY generation_number ORDER BY generation_number";
-
-const BEST: &str = "
-    SELECT archive_entry_id FROM dgm_archive
-    WHERE status = 'active' AND ($1::text IS NULL OR service_name = $1)
-    ORDER BY accuracy_score DESC, created_at, archive_entry_id LIMIT 1";
+/// By its score first: ordered by score alone, the plan for an unknown service walks the whole index.
+macro_rules! best {
+    ($scope:literal) => {
+        concat!(
+            "SELECT archive_entry_id FROM dgm_archive WHERE status = 'active' ",
+            $scope,
+            " AND accuracy_score = (SELECT max(accuracy_score) FROM dgm_archive WHERE status = 'active' ",
+            $scope,
+            ") ORDER BY created_at, archive_entry_id LIMIT 1"
+        )
+    };
+}
+const BEST_OF_ALL: &str = best!("");
+const BEST_OF_ONE: &str = best!("AND service_name = $1");
 
 /// A generation in figures.
 #[allow(clippy::struct_field_names, reason = "the wire's name is the column's")]
@@ -100,15 +130,23 @@ pub struct Stats {
     pub generations: Vec<Generation>,
 }
 
+/// An entry as it was read.
+#[derive(Debug)]
+pub struct Seen {
+    /// The entry.
+    pub entry: Entry,
+    /// Every change by a transaction below this one is in it.
+    pub as_of: i64,
+}
+
 impl Store {
     /// One entry.
     ///
     /// # Errors
     /// The server's.
-    pub async fn entry(&self, id: &str) -> Result<Option<Entry>, Error> {
+    pub async fn entry(&self, id: &str) -> Result<Option<Seen>, Error> {
         let mut connection = self.acquire().await?;
-        let query =
-            async { sqlx::query(GET).bind(id).try_map(|row| entry(&row)).fetch_optional(&mut *connection).await };
+        let query = sqlx::query(GET).bind(id).try_map(|row| seen(&row)).fetch_optional(&mut *connection);
         timed(Statement::ArchiveGet, query).await
     }
 
@@ -150,44 +188,21 @@ impl Store {
         .await
     }
 
-    /// The active entries of a service as parent selection sees them, with the named figures as features.
-    ///
-    /// # Errors
-    /// The server's.
-    pub async fn candidates(&self, service: &str, features: &[String]) -> Result<Vec<Candidate>, Error> {
-        let mut connection = self.acquire().await?;
-        let query = sqlx::query_as::<_, (String, Option<String>, f64, Vec<Option<f64>>)>(CANDIDATES)
-            .bind(service)
-            .bind(features)
-            .fetch_all(&mut *connection);
-        let rows = timed(Statement::ArchiveCandidates, query).await?;
-        let mut children: HashMap<&str, u32> = HashMap::new();
-        for parent in rows.iter().filter_map(|(_, parent, ..)| parent.as_deref()) {
-            *children.entry(parent).or_default() += 1;
-        }
-        let candidate = |(id, _, score, features): &(String, _, f64, Vec<Option<f64>>)| {
-            Some(Candidate {
-                archive_entry_id: id.clone(),
-                score: *score,
-                children: children.get(id.as_str()).copied().unwrap_or(0),
-                // One that lacks a feature takes no part.
-                features: features.iter().copied().collect::<Option<_>>()?,
-            })
-        };
-        Ok(rows.iter().filter_map(candidate).collect())
-    }
-
     /// The archive (or one service of it) in figures.
     ///
     /// # Errors
     /// The server's.
     pub async fn stats(&self, service: Option<&str>) -> Result<Stats, Error> {
         type Row = (i32, i64, f64, f64, f64, i64, i64, i64);
-        let mut connection = self.acquire().await?;
-        let query = sqlx::query_as::<_, Row>(STATS).bind(service).fetch_all(&mut *connection);
-        let rows = timed(Statement::ArchiveStats, query).await?;
-        let query = sqlx::query_scalar(BEST).bind(service).fetch_optional(&mut *connection);
-        let best_entry_id = timed(Statement::ArchiveStats, query).await?;
+        let mut connection = self.acquire_reading().await?;
+        let (stats, best) = match service {
+            Some(service) => {
+                (sqlx::query_as(STATS_OF_ONE).bind(service), sqlx::query_scalar(BEST_OF_ONE).bind(service))
+            }
+            None => (sqlx::query_as(STATS_OF_ALL), sqlx::query_scalar(BEST_OF_ALL)),
+        };
+        let rows: Vec<Row> = timed(Statement::ArchiveStats, stats.fetch_all(&mut *connection)).await?;
+        let best_entry_id = timed(Statement::ArchiveBest, best.fetch_optional(&mut *connection)).await?;
         let sum = |of: fn(&Row) -> i64| rows.iter().map(of).sum::<i64>();
         Ok(Stats {
             service_name: service.map(str::to_owned),
@@ -208,7 +223,11 @@ impl Store {
     }
 }
 
-fn entry(row: &sqlx::postgres::PgRow) -> Result<Entry, sqlx::Error> {
+pub(super) fn seen(row: &PgRow) -> Result<Seen, sqlx::Error> {
+    Ok(Seen { entry: entry(row)?, as_of: row.try_get("as_of")? })
+}
+
+fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
     let ids: Option<Vec<String>> = row.try_get("inspiration_ids")?;
     let kinds: Option<Vec<String>> = row.try_get("inspiration_kinds")?;
     let kind = |word: &str| match word {

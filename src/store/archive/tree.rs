@@ -10,17 +10,20 @@ use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::Statement;
 
-/// The walk carries ids only; the rows are joined at the end, once each. `depth` bounds it even if hand-made SQL had
-/// made a cycle (the API cannot: a parent exists before its child and never changes).
+/// The walk carries ids only; the rows are joined at the end, once each. UNION ends it on a cycle, which hand-made SQL can
+/// make (the API cannot: a parent exists before its child and never changes), and so the walk must not carry the depth.
 const LINEAGE: &str = concat!(
-    "WITH RECURSIVE walk (archive_entry_id, parent_entry_id, depth) AS (
-        SELECT archive_entry_id, parent_entry_id, 0 FROM dgm_archive WHERE archive_entry_id = $1
-        UNION ALL
-        SELECT p.archive_entry_id, p.parent_entry_id, w.depth + 1
-        FROM walk w JOIN dgm_archive p ON p.archive_entry_id = w.parent_entry_id WHERE w.depth < $2
+    "WITH RECURSIVE walk (archive_entry_id, parent_entry_id) AS (
+        SELECT archive_entry_id, parent_entry_id FROM dgm_archive WHERE archive_entry_id = $1
+        UNION
+        SELECT p.archive_entry_id, p.parent_entry_id
+        FROM walk w JOIN dgm_archive p ON p.archive_entry_id = w.parent_entry_id
+    ), near AS (
+        SELECT archive_entry_id, (row_number() OVER () - 1)::int AS depth
+        FROM (SELECT * FROM walk LIMIT $2::bigint + 1) w
     ) SELECT w.depth, ",
     summary_columns!(),
-    " FROM walk w JOIN dgm_archive a USING (archive_entry_id) ORDER BY w.depth"
+    " FROM near w JOIN dgm_archive a USING (archive_entry_id) ORDER BY w.depth"
 );
 
 /// Breadth first; LIMIT on the walk itself keeps a wide tree from being walked whole.
@@ -52,9 +55,12 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn lineage(&self, id: &str, max_depth: i32) -> Result<Vec<Relative>, Error> {
-        let mut connection = self.acquire().await?;
-        let query =
-            sqlx::query(LINEAGE).bind(id).bind(max_depth).try_map(|row| relative(&row)).fetch_all(&mut *connection);
+        let mut connection = self.acquire_reading().await?;
+        let query = sqlx::query(LINEAGE)
+            .bind(id)
+            .bind(i64::from(max_depth))
+            .try_map(|row| relative(&row))
+            .fetch_all(&mut *connection);
         timed(Statement::ArchiveLineage, query).await
     }
 
@@ -63,7 +69,7 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn descendants(&self, id: &str, max_depth: i32, limit: i64) -> Result<Vec<Relative>, Error> {
-        let mut connection = self.acquire().await?;
+        let mut connection = self.acquire_reading().await?;
         let query = sqlx::query(DESCENDANTS)
             .bind(id)
             .bind(max_depth)

@@ -19,11 +19,11 @@ const INSERT: &str = "
         solution_patch, performance_metrics, accuracy_score, constitutional_compliance_score, evaluation_results,
         status, created_at, create_digest, created_by)
     SELECT e.id, e.parent, e.generation, e.service, e.problem, e.patch, e.metrics, e.accuracy, e.compliance,
-        e.evaluation, e.status, coalesce(e.created_at, now()), e.digest, $14
+        e.evaluation, e.status, coalesce(e.created_at, now()), e.digest, e.by
     FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::float8[],
-        $9::float8[], $10::jsonb[], $11::text[], $12::timestamptz[], $13::bytea[])
+        $9::float8[], $10::jsonb[], $11::text[], $12::timestamptz[], $13::bytea[], $14::uuid[])
         AS e (id, parent, generation, service, problem, patch, metrics, accuracy, compliance, evaluation, status,
-              created_at, digest)
+              created_at, digest, by)
     ON CONFLICT (archive_entry_id) DO NOTHING
     RETURNING archive_entry_id";
 
@@ -31,9 +31,10 @@ const INSERT_INSPIRATIONS: &str = "
     INSERT INTO dgm_archive_inspirations (archive_entry_id, inspiration_entry_id, kind)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING";
 
-const DIGESTS: &str = "SELECT archive_entry_id, create_digest FROM dgm_archive WHERE archive_entry_id = ANY($1)";
+pub(super) const DIGESTS: &str =
+    "SELECT archive_entry_id, create_digest FROM dgm_archive WHERE archive_entry_id = ANY($1)";
 
-const GENERATIONS: &str =
+pub(super) const GENERATIONS: &str =
     "SELECT archive_entry_id, generation_number FROM dgm_archive WHERE archive_entry_id = ANY($1)";
 
 const PATCH: &str = "
@@ -44,7 +45,7 @@ const PATCH: &str = "
         accuracy_score = coalesce($6, accuracy_score),
         constitutional_compliance_score = coalesce($7, constitutional_compliance_score)
     WHERE archive_entry_id = $1 AND ($2::bigint IS NULL OR version = $2)
-    RETURNING version, parent_entry_id, service_name";
+    RETURNING version, pg_current_xact_id()::text::bigint";
 
 /// What became of one entry of a create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,10 +65,8 @@ pub enum Patched {
     Done {
         /// The version now.
         version: i64,
-        /// Its parent, whose cached children are old now.
-        parent_entry_id: Option<String>,
-        /// Its service, whose cached statistics are old now.
-        service_name: String,
+        /// The transaction that made it.
+        transaction: i64,
     },
     /// The entry has another version than the caller thinks.
     VersionDiffers(i64),
@@ -102,8 +101,8 @@ impl Store {
         let mut connection = self.acquire().await?;
         let mut transaction = connection.begin().await?;
         let (mut new, mut handled) = (0, 0);
-        for batch in rows(&mut transaction, entries).await?.chunks(BATCH) {
-            new += insert_rows(&mut transaction, batch, None).await?.len();
+        for batch in rows(&mut transaction, entries, None).await?.chunks(BATCH) {
+            new += insert_rows(&mut transaction, batch).await?.len();
             handled += batch.len();
             progress(handled);
         }
@@ -130,9 +129,9 @@ impl Store {
             .bind(patch.accuracy_score)
             .bind(patch.constitutional_compliance_score)
             .fetch_optional(&mut *connection);
-        let changed: Option<(i64, Option<String>, String)> = timed(Statement::ArchivePatch, query).await?;
-        if let Some((version, parent_entry_id, service_name)) = changed {
-            return Ok(Patched::Done { version, parent_entry_id, service_name });
+        let changed: Option<(i64, i64)> = timed(Statement::ArchivePatch, query).await?;
+        if let Some((version, transaction)) = changed {
+            return Ok(Patched::Done { version, transaction });
         }
         let query = sqlx::query_scalar("SELECT version FROM dgm_archive WHERE archive_entry_id = $1")
             .bind(id)
@@ -147,10 +146,10 @@ pub(in crate::store) async fn insert_entries(
     entries: &[NewEntry],
     by: Option<Uuid>,
 ) -> Result<Vec<Created>, Error> {
-    let rows = rows(connection, entries).await?;
+    let rows = rows(connection, entries, by).await?;
     let mut new = HashSet::new();
     for batch in rows.chunks(BATCH) {
-        new.extend(insert_rows(connection, batch, by).await?);
+        new.extend(insert_rows(connection, batch).await?);
     }
     let old: Vec<&str> = entries.iter().map(id_of).filter(|id| !new.contains(*id)).collect();
     let mut digests: HashMap<String, Option<Vec<u8>>> = HashMap::new();
@@ -168,19 +167,24 @@ pub(in crate::store) async fn insert_entries(
 }
 
 /// An entry with what is worked out for it.
-struct Row<'a> {
-    entry: &'a NewEntry,
-    generation: i32,
-    digest: Vec<u8>,
+pub(super) struct Row<'a> {
+    pub(super) entry: &'a NewEntry,
+    pub(super) generation: i32,
+    pub(super) digest: Vec<u8>,
+    pub(super) by: Option<Uuid>,
 }
 
-fn id_of(entry: &NewEntry) -> &str {
+pub(super) fn id_of(entry: &NewEntry) -> &str {
     entry.archive_entry_id.as_deref().unwrap_or_default()
 }
 
 /// Fills in absent generations: the parent's plus one, whether it stands earlier in the call or in the database. An
 /// unknown parent is left to the foreign key.
-async fn rows<'a>(connection: &mut PgConnection, entries: &'a [NewEntry]) -> Result<Vec<Row<'a>>, Error> {
+async fn rows<'a>(
+    connection: &mut PgConnection,
+    entries: &'a [NewEntry],
+    by: Option<Uuid>,
+) -> Result<Vec<Row<'a>>, Error> {
     let asked: Vec<&str> = entries
         .iter()
         .filter(|entry| entry.generation_number.is_none())
@@ -196,12 +200,13 @@ async fn rows<'a>(connection: &mut PgConnection, entries: &'a [NewEntry]) -> Res
         let of_parent = || Some(known.get(entry.parent_entry_id.as_deref()?)?.saturating_add(1));
         let generation = entry.generation_number.or_else(of_parent).unwrap_or(0);
         known.insert(id_of(entry).to_owned(), generation);
-        rows.push(Row { entry, generation, digest: entry.digest() });
+        rows.push(Row { entry, generation, digest: entry.digest(), by });
     }
     Ok(rows)
 }
 
-async fn insert_rows(connection: &mut PgConnection, batch: &[Row<'_>], by: Option<Uuid>) -> Result<Vec<String>, Error> {
+/// The ids of the entries that were new.
+pub(super) async fn insert_rows(connection: &mut PgConnection, batch: &[Row<'_>]) -> Result<Vec<String>, Error> {
     fn column<'a, T>(batch: &'a [Row<'a>], of: impl Fn(&'a NewEntry) -> T) -> Vec<T> {
         batch.iter().map(|row| of(row.entry)).collect()
     }
@@ -220,12 +225,12 @@ async fn insert_rows(connection: &mut PgConnection, batch: &[Row<'_>], by: Optio
         .bind(column(batch, |e| e.status.as_str()))
         .bind(column(batch, |e| e.created_at))
         .bind(batch.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>())
-        .bind(by)
+        .bind(batch.iter().map(|row| row.by).collect::<Vec<_>>())
         .fetch_all(connection);
     timed(statement, query).await
 }
 
-async fn insert_inspirations(
+pub(super) async fn insert_inspirations(
     connection: &mut PgConnection,
     entries: impl Iterator<Item = &NewEntry>,
 ) -> Result<(), Error> {

@@ -191,7 +191,8 @@ impl Store {
             query.push(" AND i.worker = ").push_bind(worker);
         }
         if let Some(stale) = filter.stale {
-            query.push(" AND (i.status = 'running' AND i.lease_expires_at < now()) = ").push_bind(stale);
+            let stale = if stale { " AND " } else { " AND NOT " };
+            query.push(stale).push("(i.status = 'running' AND i.lease_expires_at < now())");
         }
         if let Some(from) = filter.created_after {
             query.push(" AND i.created_at >= ").push_bind(from);
@@ -204,8 +205,9 @@ impl Store {
             query.push(", ").push_bind(&position.id).push(")");
         }
         query.push(" ORDER BY i.created_at DESC, i.improvement_id DESC LIMIT ").push_bind(i64::from(limit) + 1);
-        let mut connection = self.acquire().await?;
-        let fetch = query.build().try_map(|row| improvement(&row)).fetch_all(&mut *connection);
+        let mut connection = self.acquire_reading().await?;
+        // Planned for these very values, as the archive's list.
+        let fetch = query.build().persistent(false).try_map(|row| improvement(&row)).fetch_all(&mut *connection);
         timed(Statement::ImprovementList, fetch).await
     }
 

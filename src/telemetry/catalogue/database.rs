@@ -1,7 +1,7 @@
 //! PostgreSQL, as this process sees it.
 
 use super::LATENCY;
-use super::labels::{PoolState, Table};
+use super::labels::{PoolState, Source, Table};
 use super::statements::Statement;
 
 super::metrics! {
@@ -13,6 +13,10 @@ super::metrics! {
     Histogram DB_POOL_ACQUIRE_DURATION<()> = "dgm_db_pool_acquire_duration_seconds", "seconds", LATENCY;
     /// Connections of the pool, by state.
     Gauge POOL_CONNECTIONS<(PoolState,)> = "dgm_db_pool_connections", "connections";
+    /// Reads that may be behind (lists, lineages, statistics, ranges, trends), by where they went.
+    Counter DB_READS<(Source,)> = "dgm_db_reads_total", "reads";
+    /// How far the replica is behind, at most; absent without one.
+    Gauge DB_REPLICA_LAG<()> = "dgm_db_replica_lag_seconds", "seconds";
     /// Partitions of a table.
     Gauge PARTITIONS<(Table,)> = "dgm_partitions", "partitions";
     /// Unix time up to which a table has partitions.

@@ -1,5 +1,6 @@
 //! Labels: closed sets of values, so that no id, path or error text ever becomes a series.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use super::metric::Label;
@@ -29,7 +30,7 @@ pub(super) use label;
 
 label! {
     /// A class of cache keys.
-    Class "class" { Entry "entry", Lineage "lineage", Children "children", Descendants "descendants", Stats "stats", MetricsCurrent "metrics_current", MetricsTrend "metrics_trend", Session "session", Token "token", }
+    Class "class" { Entry "entry", Stats "stats", MetricsCurrent "metrics_current", MetricsTrend "metrics_trend", Session "session", Token "token", }
 }
 label! {
     /// A tier of the cache.
@@ -38,6 +39,10 @@ label! {
 label! {
     /// What a lookup found.
     Lookup "result" { Hit "hit", Miss "miss", Error "error", }
+}
+label! {
+    /// Why a copy in Redis was not served.
+    Refusal "reason" { Old "old", Unknown "unknown", }
 }
 label! {
     /// Why an entry left the cache.
@@ -76,12 +81,20 @@ label! {
     AuthFailure "reason" { Missing "missing", Unknown "unknown", Expired "expired", Forbidden "forbidden", }
 }
 label! {
+    /// A writer that commits in groups.
+    Writer "writer" { Samples "samples", Entries "entries", }
+}
+label! {
+    /// Where a read that may be behind went.
+    Source "source" { Primary "primary", Replica "replica", }
+}
+label! {
     /// A partitioned table.
     Table "table" { PerformanceMetrics "dgm_performance_metrics", }
 }
 label! {
     /// A scheduled job.
-    Job "job" { RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", }
+    Job "job" { RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", PruneChanges "prune-changes", }
 }
 label! {
     /// An HTTP method.
@@ -148,7 +161,9 @@ impl Route {
     /// The route of a template.
     #[must_use]
     pub fn of(template: &str) -> Self {
-        Self(Self::all().iter().position(|known| *known == template).unwrap_or(0))
+        static PLACES: OnceLock<HashMap<&str, usize>> = OnceLock::new();
+        let places = PLACES.get_or_init(|| Self::all().iter().enumerate().map(|(at, route)| (*route, at)).collect());
+        Self(places.get(template).copied().unwrap_or(0))
     }
 
     /// No route.

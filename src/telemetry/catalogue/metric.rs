@@ -227,7 +227,12 @@ impl<L: Labels> Gauge<L> {
 impl<L: Labels> Histogram<L> {
     /// A duration, in seconds.
     pub fn observe(&self, labels: L, duration: Duration) {
-        self.with(labels, |histogram| histogram.record(duration.as_secs_f64()));
+        self.record(labels, duration.as_secs_f64());
+    }
+
+    /// A figure in the metric's unit.
+    pub fn record(&self, labels: L, value: f64) {
+        self.with(labels, |histogram| histogram.record(value));
     }
 }
 

@@ -12,6 +12,7 @@ pub mod process;
 pub mod queue;
 pub mod samples;
 pub mod statements;
+pub mod writer;
 
 pub use metric::{Counter, Described, Gauge, Histogram, Kind, Label, Labels, Metric};
 
@@ -21,6 +22,9 @@ pub const LATENCY: &[f64] =
     &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Edges in seconds for jobs.
 pub const LONG: &[f64] = &[0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// Edges in rows for batches.
+pub const SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 512.0, 1000.0, 2500.0];
 
 /// Declares the metrics of a group: typed statics, and `METRICS`, their list.
 macro_rules! metrics {
@@ -52,13 +56,14 @@ const fn buckets(declared: &[&'static [f64]]) -> &'static [f64] {
 
 /// The groups, by name.
 #[must_use]
-pub fn groups() -> [(&'static str, &'static [&'static (dyn Described + Sync)]); 8] {
+pub fn groups() -> [(&'static str, &'static [&'static (dyn Described + Sync)]); 9] {
     [
         ("HTTP", http::METRICS),
         ("Cache", cache::METRICS),
         ("Database", database::METRICS),
         ("Queue of improvements", queue::METRICS),
         ("Samples", samples::METRICS),
+        ("Group commit", writer::METRICS),
         ("Jobs", jobs::METRICS),
         ("Identity", auth::METRICS),
         ("Process", process::METRICS),

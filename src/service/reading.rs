@@ -1,0 +1,116 @@
+//! What follows from reading entries, off the path of requests: what will be read next is fetched, reads are counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc};
+
+use super::archive::finished;
+use super::{Error, Service};
+use crate::cache::{Key, ttl};
+use crate::store::archive::Seen;
+use crate::telemetry::catalogue::cache::CACHE_PREFETCHED;
+
+/// Wishes that may wait; more are dropped, since a prefetch that is late is worth nothing.
+const WISHES: usize = 256;
+/// Wishes of one statement.
+const AT_ONCE: usize = 32;
+/// How often reads are written down.
+const FLUSH: Duration = Duration::from_secs(60);
+/// Entries of one statement that counts reads.
+const COUNTED_AT_ONCE: usize = 1000;
+/// Entries that a new process fetches before it is asked, the most read ones.
+const WARM: i64 = 1000;
+
+/// Somebody read this entry from the database.
+#[derive(Debug)]
+struct Wish {
+    id: String,
+    parent: Option<String>,
+}
+
+/// The wishes of a process.
+#[derive(Debug, Clone)]
+pub(super) struct Wishes {
+    sender: mpsc::Sender<Wish>,
+    receiver: Arc<Mutex<mpsc::Receiver<Wish>>>,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel(WISHES);
+        Self { sender, receiver: Arc::new(Mutex::new(receiver)) }
+    }
+}
+
+impl Wishes {
+    /// Somebody read this entry from the database; its parent and its best children may be next.
+    pub(super) fn read(&self, Seen { entry, .. }: &Seen) {
+        if let Ok(place) = self.sender.try_reserve() {
+            let id = entry.summary.archive_entry_id.clone();
+            place.send(Wish { id, parent: entry.summary.parent_entry_id.clone() });
+        }
+    }
+}
+
+impl Service {
+    /// Fetches what was wished for, for as long as it is polled; first, what was read most in the past.
+    pub async fn prefetch(&self) {
+        match self.store.most_read(WARM).await {
+            Ok(ids) => {
+                for ids in ids.chunks(AT_ONCE) {
+                    self.fetch(ids, &[]).await;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "the cache starts cold"),
+        }
+        let mut receiver = self.wishes.receiver.lock().await;
+        let mut wishes = Vec::with_capacity(AT_ONCE);
+        while receiver.recv_many(&mut wishes, AT_ONCE).await > 0 {
+            let missing = |id: &String| !self.cache.holds(&Key::Entry { id: id.clone() });
+            let parents: Vec<String> =
+                wishes.iter_mut().filter_map(|wish| wish.parent.take()).filter(missing).collect();
+            let of: Vec<String> = wishes.drain(..).map(|wish| wish.id).collect();
+            self.fetch(&parents, &of).await;
+        }
+    }
+
+    async fn fetch(&self, ids: &[String], parents: &[String]) {
+        let generation = self.cache.generation();
+        let found = match self.store.neighbours(ids, parents).await {
+            Ok(found) => found,
+            Err(error) => return tracing::debug!(%error, "nothing was prefetched"),
+        };
+        for Seen { entry, as_of } in found {
+            let ttl = ttl::by_quality(entry.summary.accuracy_score, entry.summary.constitutional_compliance_score);
+            let Ok(cached) = finished(&entry) else { continue };
+            let key = Key::Entry { id: entry.summary.archive_entry_id };
+            self.cache.offer(&key, cached, ttl, as_of, generation).await;
+            CACHE_PREFETCHED.increment(());
+        }
+    }
+
+    /// Writes down how often entries are read, for as long as it is polled.
+    pub async fn count_reads(&self) {
+        loop {
+            tokio::time::sleep(FLUSH).await;
+            if let Err(error) = self.flush_reads().await {
+                tracing::warn!(%error, "a minute's counts of reads are lost");
+            }
+        }
+    }
+
+    /// Writes down how often entries were read since the last time. What cannot be written is not kept: these are
+    /// statistics, and memory is bounded.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn flush_reads(&self) -> Result<(), Error> {
+        let mut reads = self.cache.take_entry_reads();
+        reads.sort_unstable();
+        for reads in reads.chunks(COUNTED_AT_ONCE) {
+            self.store.count_reads(reads).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! Entries as parent selection sees them: all of a service, and what changed since.
+
+use std::collections::HashMap;
+
+use futures_util::TryStreamExt as _;
+use sqlx::{Acquire as _, PgConnection};
+
+use crate::domain::selection::{Candidate, Loader, Pool, Score};
+use crate::store::error::Error;
+use crate::store::pool::{Store, timed};
+use crate::telemetry::catalogue::statements::Statement;
+
+/// One scan; children are counted here, not there: with stale statistics the planner joins the counts by nested loop,
+/// which took a second at a thousand entries.
+const FEATURES: &str = "
+    SELECT a.archive_entry_id, a.parent_entry_id, a.accuracy_score::float8,
+        ARRAY(SELECT CASE jsonb_typeof(a.performance_metrics -> f) WHEN 'number'
+                     THEN (a.performance_metrics ->> f)::float8 END FROM unnest($2::text[]) WITH ORDINALITY AS u (f, n)
+              ORDER BY n)
+    FROM dgm_archive a WHERE a.service_name = $1 AND a.status = 'active'";
+
+const ACTIVE: &str = "
+    SELECT archive_entry_id, parent_entry_id, accuracy_score::float8
+    FROM dgm_archive WHERE service_name = $1 AND status = 'active'";
+
+/// In a transaction of one snapshot: the snapshot itself, and which feed its changes are told by.
+const BEGIN: &str = "
+    SELECT pg_current_snapshot()::text, epoch::text FROM dgm_archive_feed";
+
+/// Entries that changed and were not visible to the snapshot: as they are now, without a score those that are no
+/// candidates of this service any more.
+const CHANGED: &str = "
+    SELECT pg_current_snapshot()::text, f.epoch::text, f.pruned_before::text::bigint > pg_snapshot_xmin($2::pg_snapshot)::text::bigint,
+        c.ids, c.parents, c.scores
+    FROM dgm_archive_feed f CROSS JOIN LATERAL (
+        SELECT array_agg(changed.id) AS ids, array_agg(a.parent_entry_id::text) AS parents,
+            array_agg(a.accuracy_score::float8) AS scores
+        FROM (
+            SELECT DISTINCT archive_entry_id::text AS id FROM dgm_archive_changes
+            WHERE service_name = $1 AND transaction_id >= pg_snapshot_xmin($2::pg_snapshot)
+              AND NOT pg_visible_in_snapshot(transaction_id, $2::pg_snapshot)
+        ) changed
+        LEFT JOIN dgm_archive a
+            ON a.archive_entry_id = changed.id AND a.service_name = $1 AND a.status = 'active'
+    ) c";
+
+/// Up to where a pool has followed the changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Followed {
+    snapshot: String,
+    epoch: String,
+}
+
+/// An entry that changed.
+#[derive(Debug)]
+pub struct Changed {
+    /// Which one.
+    pub archive_entry_id: String,
+    /// Its parent.
+    pub parent_entry_id: Option<String>,
+    /// Its accuracy; absent when it is no candidate any more.
+    pub score: Option<Score>,
+}
+
+impl Store {
+    /// The active entries of a service with the named figures as features; one that lacks a figure takes no part.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn candidates(&self, service: &str, features: &[String]) -> Result<Vec<Candidate>, Error> {
+        let mut connection = self.acquire_reading().await?;
+        let query = sqlx::query_as::<_, (String, Option<String>, f64, Vec<Option<f64>>)>(FEATURES)
+            .bind(service)
+            .bind(features)
+            .fetch_all(&mut *connection);
+        let rows = timed(Statement::ArchiveCandidates, query).await?;
+        let mut children: HashMap<&str, u32> = HashMap::new();
+        for parent in rows.iter().filter_map(|(_, parent, ..)| parent.as_deref()) {
+            *children.entry(parent).or_default() += 1;
+        }
+        let candidate = |(id, _, score, features): &(String, _, f64, Vec<Option<f64>>)| {
+            Some(Candidate {
+                archive_entry_id: id.clone(),
+                score: Score::new(*score)?,
+                children: children.get(id.as_str()).copied().unwrap_or(0),
+                features: features.iter().copied().collect::<Option<_>>()?,
+            })
+        };
+        Ok(rows.iter().filter_map(candidate).collect())
+    }
+
+    /// The active entries of a service, and from where on their changes are to be followed.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn pool(&self, service: &str) -> Result<(Pool, Followed), Error> {
+        let mut connection = self.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        // As long as it takes: a million entries are a second or two.
+        let begin = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = 0";
+        sqlx::raw_sql(begin).execute(&mut *transaction).await?;
+        let loaded = timed(Statement::ArchiveCandidates, load(&mut transaction, service)).await?;
+        transaction.commit().await?;
+        Ok(loaded)
+    }
+
+    /// What changed in a service since, and up to where that is; `None` when that cannot be told any more.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn changed(&self, service: &str, since: &Followed) -> Result<Option<(Vec<Changed>, Followed)>, Error> {
+        type Row = (String, String, bool, Option<Vec<String>>, Option<Vec<Option<String>>>, Option<Vec<Option<f64>>>);
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query_as::<_, Row>(CHANGED).bind(service).bind(&since.snapshot).fetch_one(&mut *connection);
+        let (snapshot, epoch, missed, ids, parents, scores) = timed(Statement::ArchiveChanged, query).await?;
+        if missed || epoch != since.epoch {
+            return Ok(None);
+        }
+        let columns =
+            ids.unwrap_or_default().into_iter().zip(parents.unwrap_or_default()).zip(scores.unwrap_or_default());
+        let changed = columns.map(|((archive_entry_id, parent_entry_id), score)| Changed {
+            archive_entry_id,
+            parent_entry_id,
+            score: score.and_then(Score::new),
+        });
+        Ok(Some((changed.collect(), Followed { snapshot, epoch })))
+    }
+}
+
+async fn load(connection: &mut PgConnection, service: &str) -> Result<(Pool, Followed), sqlx::Error> {
+    let (snapshot, epoch) = sqlx::query_as(BEGIN).fetch_one(&mut *connection).await?;
+    let mut rows = sqlx::query_as::<_, (String, Option<String>, f64)>(ACTIVE).bind(service).fetch(connection);
+    let mut loader = Loader::new();
+    while let Some((id, parent, score)) = rows.try_next().await? {
+        // The column's check admits no other scores.
+        if let Some(score) = Score::new(score) {
+            loader.put(&id, parent.as_deref(), score);
+        }
+    }
+    Ok((loader.finish(), Followed { snapshot, epoch }))
+}

@@ -1,0 +1,159 @@
+//! Single creates, committed in groups.
+
+use std::collections::HashMap;
+
+use sqlx::{Acquire as _, PgConnection};
+use uuid::Uuid;
+
+use super::write::{Created, DIGESTS, GENERATIONS, Row, id_of, insert_inspirations, insert_rows};
+use crate::domain::archive::NewEntry;
+use crate::store::error::Error;
+use crate::store::pool::{Store, timed};
+use crate::store::writer::Batch;
+use crate::telemetry::catalogue::labels::Writer;
+use crate::telemetry::catalogue::statements::Statement;
+
+/// An entry to be created, whatever becomes of others.
+#[derive(Debug)]
+pub(in crate::store) struct NewRow {
+    entry: NewEntry,
+    by: Option<Uuid>,
+}
+
+impl Store {
+    /// Creates one entry, which has its id set; durable when this answers.
+    ///
+    /// # Errors
+    /// [`Error::MissingReference`] for an unknown parent or inspiration, [`Error::Busy`].
+    pub async fn create_entry(&self, entry: NewEntry, by: Option<Uuid>) -> Result<Created, Error> {
+        self.writers.entries.write(self, NewRow { entry, by }).await
+    }
+}
+
+impl Batch for NewRow {
+    const LABEL: Writer = Writer::Entries;
+    type Reply = Created;
+
+    fn rows(&self) -> usize {
+        1
+    }
+
+    async fn write(store: &Store, batch: &[Self]) -> Result<Vec<Result<Created, Error>>, Error> {
+        let mut connection = store.acquire_writing().await?;
+        let plan = Plan::new(batch, generations(&mut connection, batch).await?);
+        if plan.rows.iter().all(|row| row.entry.inspirations.is_empty()) {
+            let (_, digests) = insert(&mut connection, &plan.rows).await?;
+            return Ok(plan.replies(&digests));
+        }
+        let mut transaction = connection.begin().await?;
+        let (new, digests) = insert(&mut transaction, &plan.rows).await?;
+        let inspired = plan.rows.iter().map(|row| row.entry).filter(|entry| new.iter().any(|id| id == id_of(entry)));
+        insert_inspirations(&mut transaction, inspired).await?;
+        transaction.commit().await?;
+        Ok(plan.replies(&digests))
+    }
+}
+
+/// Every entry that the batch refers to, with its generation, and those of the batch that refer to others and are there
+/// already. Entries are never deleted, so what is found here will be there when the batch is inserted; what is not would
+/// make the whole batch fail.
+async fn generations(connection: &mut PgConnection, batch: &[NewRow]) -> Result<HashMap<String, i32>, Error> {
+    let parents = batch.iter().filter_map(|new| new.entry.parent_entry_id.as_deref());
+    let inspirations = batch.iter().flat_map(|new| &new.entry.inspirations).map(|i| i.archive_entry_id.as_str());
+    let referring =
+        batch.iter().filter(|new| new.entry.parent_entry_id.is_some() || !new.entry.inspirations.is_empty());
+    let asked: Vec<&str> = parents.chain(inspirations).chain(referring.map(|new| id_of(&new.entry))).collect();
+    if asked.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let query = sqlx::query_as::<_, (String, i32)>(GENERATIONS).bind(asked).fetch_all(connection);
+    Ok(timed(Statement::ArchiveInsert, query).await?.into_iter().collect())
+}
+
+type Digests = HashMap<String, Option<Vec<u8>>>;
+
+/// The ids that are new, and the digests of those that were there.
+async fn insert(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(Vec<String>, Digests), Error> {
+    if rows.is_empty() {
+        return Ok(Default::default());
+    }
+    let new = insert_rows(connection, rows).await?;
+    if new.len() == rows.len() {
+        return Ok((new, Digests::new()));
+    }
+    let asked: Vec<&str> = rows.iter().map(|row| id_of(row.entry)).collect();
+    let query = sqlx::query_as(DIGESTS).bind(asked).fetch_all(connection);
+    let digests = timed(Statement::ArchiveInsert, query).await?.into_iter();
+    let digests = digests.filter(|(id, _): &(String, _)| !new.contains(id)).collect();
+    Ok((new, digests))
+}
+
+/// What is inserted, and for each request of the batch what decides its fate.
+struct Plan<'a> {
+    rows: Vec<Row<'a>>,
+    fates: Vec<Fate>,
+}
+
+enum Fate {
+    /// That of this row.
+    Row(usize),
+    /// An earlier request of the batch has the id of this one: that row's, if the bodies are the same.
+    Repeats { place: usize, same: bool },
+    /// Another entry has its id.
+    Conflict,
+    /// It names something that does not exist; the constraint that says so.
+    Dangling(&'static str),
+}
+
+impl<'a> Plan<'a> {
+    fn new(batch: &'a [NewRow], mut known: HashMap<String, i32>) -> Self {
+        let mut plan = Plan { rows: Vec::with_capacity(batch.len()), fates: Vec::with_capacity(batch.len()) };
+        let mut places: HashMap<&str, usize> = HashMap::with_capacity(batch.len());
+        for NewRow { entry, by } in batch {
+            let digest = entry.digest();
+            let fate = if let Some(&place) = places.get(id_of(entry)) {
+                Fate::Repeats { place, same: plan.rows.get(place).is_some_and(|row| row.digest == digest) }
+            } else if let Some(constraint) = dangling(entry, &known) {
+                // What is there has nothing dangling, so it came from another request.
+                if known.contains_key(id_of(entry)) { Fate::Conflict } else { Fate::Dangling(constraint) }
+            } else {
+                let of_parent = || Some(known.get(entry.parent_entry_id.as_deref()?)?.saturating_add(1));
+                let generation = entry.generation_number.or_else(of_parent).unwrap_or(0);
+                known.entry(id_of(entry).to_owned()).or_insert(generation);
+                places.insert(id_of(entry), plan.rows.len());
+                plan.rows.push(Row { entry, generation, digest, by: *by });
+                Fate::Row(plan.rows.len() - 1)
+            };
+            plan.fates.push(fate);
+        }
+        plan
+    }
+
+    fn replies(&self, digests: &Digests) -> Vec<Result<Created, Error>> {
+        let of_row = |place: usize| {
+            self.rows.get(place).map_or(Created::Conflict, |row| match digests.get(id_of(row.entry)) {
+                None => Created::New,
+                Some(Some(digest)) if *digest == row.digest => Created::Same,
+                Some(_) => Created::Conflict,
+            })
+        };
+        let reply = |fate: &Fate| match *fate {
+            Fate::Dangling(constraint) => Err(Error::MissingReference(constraint.to_owned())),
+            Fate::Row(place) => Ok(of_row(place)),
+            Fate::Conflict | Fate::Repeats { same: false, .. } => Ok(Created::Conflict),
+            Fate::Repeats { place, same: true } => Ok(match of_row(place) {
+                Created::New => Created::Same,
+                other => other,
+            }),
+        };
+        self.fates.iter().map(reply).collect()
+    }
+}
+
+fn dangling(entry: &NewEntry, known: &HashMap<String, i32>) -> Option<&'static str> {
+    if entry.parent_entry_id.as_ref().is_some_and(|parent| !known.contains_key(parent)) {
+        return Some("dgm_archive_parent_entry_id_fkey");
+    }
+    let unknown = entry.inspirations.iter().any(|of| !known.contains_key(&of.archive_entry_id));
+    unknown.then_some("dgm_archive_inspirations_inspiration_entry_id_fkey")
+}

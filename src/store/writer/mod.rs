@@ -1,0 +1,167 @@
+//! Group commit: writes that arrive while a batch is committing form the next one.
+//!
+//! No delay is added: an idle writer takes what there is, at once. A caller is answered after COMMIT. When a batch is
+//! refused for its data it is halved until what is at fault stands alone, so that it fails alone. A full queue refuses.
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::store::error::Error;
+use crate::store::pool::Store;
+use crate::telemetry::catalogue::labels::Writer as Label;
+use crate::telemetry::catalogue::writer::{
+    WRITER_BATCH_ROWS, WRITER_COMMIT_DURATION, WRITER_QUEUED, WRITER_REFUSED, WRITER_SPLIT, WRITER_WAIT,
+};
+
+/// Batches under way at a time: one commits while the next one is sent. More make each smaller, and all slower.
+const LANES: usize = 2;
+/// Most requests of one batch. Some dozens nearly saturate the server; more only bound the answer's delay.
+const MOST: usize = 512;
+/// Requests that may wait. At 50,000 a second this is a sixth of a second's work.
+const QUEUE: usize = 8192;
+
+/// What is written together.
+pub(super) trait Batch: Send + Sync + Sized + 'static {
+    /// The label of its metrics.
+    const LABEL: Label;
+    /// What its caller learns.
+    type Reply: Send + 'static;
+
+    /// Rows of one request.
+    fn rows(&self) -> usize;
+
+    /// Writes all in one transaction; answers for each. It may be called twice for the same requests when it is not known
+    /// whether the first call committed, so it must be idempotent.
+    fn write(
+        store: &Store,
+        batch: &[Self],
+    ) -> impl Future<Output = Result<Vec<Result<Self::Reply, Error>>, Error>> + Send;
+}
+
+struct Waiting<B: Batch> {
+    request: B,
+    since: Instant,
+    answer: oneshot::Sender<Result<B::Reply, Error>>,
+}
+
+/// A writer of one kind; its tasks start with the first request.
+pub(super) struct Writer<B: Batch> {
+    queue: OnceLock<mpsc::Sender<Waiting<B>>>,
+    lanes: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl<B: Batch> Default for Writer<B> {
+    fn default() -> Self {
+        Self { queue: OnceLock::new(), lanes: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+}
+
+impl<B: Batch> std::fmt::Debug for Writer<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("kind", &B::LABEL).finish_non_exhaustive()
+    }
+}
+
+impl<B: Batch> Writer<B> {
+    /// Writes a request with whatever else is waiting; durable when this answers.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many wait; else what the write says of this request.
+    pub(super) async fn write(&self, store: &Store, request: B) -> Result<B::Reply, Error> {
+        let queue = self.queue.get_or_init(|| self.start(store));
+        let (answer, answered) = oneshot::channel();
+        queue.try_send(Waiting { request, since: Instant::now(), answer }).map_err(|_| {
+            WRITER_REFUSED.increment((B::LABEL,));
+            Error::Busy
+        })?;
+        WRITER_QUEUED.set((B::LABEL,), f64::from(u32::try_from(QUEUE - queue.capacity()).unwrap_or(u32::MAX)));
+        answered.await.unwrap_or(Err(Error::Busy))
+    }
+
+    fn start(&self, store: &Store) -> mpsc::Sender<Waiting<B>> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for _ in 0..LANES {
+            self.lanes.spawn(lane(store.clone(), Arc::clone(&receiver), self.stop.clone()));
+        }
+        sender
+    }
+
+    /// Writes what is waiting and ends.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        self.lanes.close();
+        self.lanes.wait().await;
+    }
+}
+
+async fn lane<B: Batch>(store: Store, queue: Arc<Mutex<mpsc::Receiver<Waiting<B>>>>, stop: CancellationToken) {
+    let mut waiting = Vec::with_capacity(MOST);
+    loop {
+        {
+            let mut queue = queue.lock().await;
+            tokio::select! {
+                _ = queue.recv_many(&mut waiting, MOST) => {}
+                () = stop.cancelled() => {
+                    queue.close();
+                    queue.recv_many(&mut waiting, MOST).await;
+                }
+            }
+        }
+        if waiting.is_empty() {
+            // Closed, and nothing is left.
+            return;
+        }
+        commit(&store, &mut waiting).await;
+    }
+}
+
+async fn commit<B: Batch>(store: &Store, waiting: &mut Vec<Waiting<B>>) {
+    let started = Instant::now();
+    let (mut requests, mut answers) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
+    for Waiting { request, since, answer } in waiting.drain(..) {
+        WRITER_WAIT.observe((B::LABEL,), started.saturating_duration_since(since));
+        requests.push(request);
+        answers.push(answer);
+    }
+    let rows: usize = requests.iter().map(B::rows).sum();
+    WRITER_BATCH_ROWS.record((B::LABEL,), f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+    let replies = write(store, &requests).await;
+    WRITER_COMMIT_DURATION.observe((B::LABEL,), started.elapsed());
+    for (answer, reply) in answers.into_iter().zip(replies) {
+        // A caller that is gone has no use for its answer.
+        let _ = answer.send(reply);
+    }
+}
+
+/// Every request's fate, in order.
+async fn write<B: Batch>(store: &Store, requests: &[B]) -> Vec<Result<B::Reply, Error>> {
+    let mut outcome = B::write(store, requests).await;
+    if matches!(&outcome, Err(error) if error.is_broken_connection()) {
+        // Whether it committed is not known; requests are idempotent, so a second time tells.
+        outcome = B::write(store, requests).await;
+    }
+    match outcome {
+        Ok(replies) => replies,
+        Err(error) if requests.len() > 1 && error.is_about_data() => {
+            WRITER_SPLIT.increment((B::LABEL,));
+            let (left, right) = requests.split_at(requests.len() / 2);
+            let mut replies = Box::pin(write(store, left)).await;
+            replies.extend(Box::pin(write(store, right)).await);
+            replies
+        }
+        Err(error) => {
+            let others = requests.iter().skip(1).map(|_| Err(error.again())).collect::<Vec<_>>();
+            std::iter::once(Err(error)).chain(others).collect()
+        }
+    }
+}

@@ -1,0 +1,154 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::store::pool::Settings;
+
+/// What a test does to its writer's batches.
+#[derive(Debug)]
+struct Desk {
+    /// A batch takes one to go on.
+    passes: Semaphore,
+    batches: std::sync::Mutex<Vec<Vec<i32>>>,
+    broken: AtomicUsize,
+}
+
+impl Desk {
+    fn open() -> Arc<Self> {
+        Self::with_passes(Semaphore::MAX_PERMITS)
+    }
+
+    fn with_passes(passes: usize) -> Arc<Self> {
+        Arc::new(Self { passes: Semaphore::new(passes), batches: Default::default(), broken: AtomicUsize::new(0) })
+    }
+
+    fn batches(&self) -> Vec<Vec<i32>> {
+        self.batches.lock().unwrap().clone()
+    }
+}
+
+/// A number; a negative one is what the database refuses.
+#[derive(Debug)]
+struct Number(i32, Arc<Desk>);
+
+impl Batch for Number {
+    const LABEL: Label = Label::Samples;
+    type Reply = i32;
+
+    fn rows(&self) -> usize {
+        1
+    }
+
+    async fn write(_: &Store, batch: &[Self]) -> Result<Vec<Result<i32, Error>>, Error> {
+        let desk = &batch[0].1;
+        desk.batches.lock().unwrap().push(batch.iter().map(|number| number.0).collect());
+        desk.passes.acquire().await.unwrap().forget();
+        if desk.broken.load(Ordering::SeqCst) > 0 {
+            desk.broken.fetch_sub(1, Ordering::SeqCst);
+            return Err(Error::Unavailable(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())));
+        }
+        if batch.iter().any(|number| number.0 < 0) {
+            return Err(Error::Refused("negative".to_owned()));
+        }
+        Ok(batch.iter().map(|number| Ok(number.0 * 2)).collect())
+    }
+}
+
+fn writer() -> (Arc<Writer<Number>>, Store) {
+    let store = Store::new("postgres://nobody@127.0.0.1:1/none", &Settings::default()).unwrap();
+    (Arc::default(), store)
+}
+
+/// Sends numbers at once, each from a task of its own, in order.
+async fn send(writer: &Arc<Writer<Number>>, store: &Store, desk: &Arc<Desk>, numbers: &[i32]) -> Vec<Answer> {
+    let mut tasks = Vec::new();
+    for &number in numbers {
+        let (writer, store, desk) = (writer.clone(), store.clone(), desk.clone());
+        tasks.push(tokio::spawn(async move { writer.write(&store, Number(number, desk)).await }));
+        tokio::task::yield_now().await;
+    }
+    tasks
+}
+
+type Answer = tokio::task::JoinHandle<Result<i32, Error>>;
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_arrives_while_batches_commit_forms_the_next_one_and_an_idle_writer_does_not_wait() {
+    let ((writer, store), desk) = (writer(), Desk::with_passes(0));
+    let mut answers = Vec::new();
+    for first in [1, 2] {
+        answers.extend(send(&writer, &store, &desk, &[first]).await);
+        until(|| desk.batches().len() == usize::try_from(first).unwrap()).await;
+    }
+    answers.extend(send(&writer, &store, &desk, &[3, 4, 5, 6]).await);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(desk.batches(), [vec![1], vec![2]], "both lanes are taken");
+    desk.passes.add_permits(3);
+    let mut replies = Vec::new();
+    for answer in answers {
+        replies.push(answer.await.unwrap().unwrap());
+    }
+    assert_eq!(replies, [2, 4, 6, 8, 10, 12]);
+    assert_eq!(desk.batches(), [vec![1], vec![2], vec![3, 4, 5, 6]]);
+}
+
+#[tokio::test]
+async fn a_bad_row_fails_alone() {
+    let ((writer, store), desk) = (writer(), Desk::with_passes(0));
+    let mut answers = send(&writer, &store, &desk, &[1]).await;
+    until(|| desk.batches().len() == 1).await;
+    answers.extend(send(&writer, &store, &desk, &[2]).await);
+    until(|| desk.batches().len() == 2).await;
+    answers.extend(send(&writer, &store, &desk, &[3, 4, -5, 6, 7]).await);
+    desk.passes.add_permits(100);
+    let mut refused = Vec::new();
+    for (answer, number) in answers.into_iter().zip([1, 2, 3, 4, -5, 6, 7]) {
+        match answer.await.unwrap() {
+            Ok(reply) => assert_eq!(reply, number * 2),
+            Err(Error::Refused(_)) => refused.push(number),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(refused, [-5]);
+    assert!(desk.batches().contains(&vec![3, 4, -5, 6, 7]), "they were one batch: {:?}", desk.batches());
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_tried_once_more_and_then_told_to_all() {
+    let ((writer, store), desk) = (writer(), Desk::open());
+    desk.broken.store(1, Ordering::SeqCst);
+    assert_eq!(writer.write(&store, Number(1, desk.clone())).await.unwrap(), 2);
+    desk.broken.store(2, Ordering::SeqCst);
+    let outcome = writer.write(&store, Number(1, desk.clone())).await;
+    assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
+    assert_eq!(writer.write(&store, Number(1, desk)).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_closing_writes_what_waits() {
+    let ((writer, store), desk) = (writer(), Desk::with_passes(0));
+    let numbers: Vec<i32> = (0..i32::try_from(QUEUE + 3 * MOST).unwrap()).collect();
+    let answers = send(&writer, &store, &desk, &numbers).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    desk.passes.add_permits(Semaphore::MAX_PERMITS / 2);
+    writer.close().await;
+    let (mut written, mut busy) = (0, 0);
+    for answer in answers {
+        match answer.await.unwrap() {
+            Ok(_) => written += 1,
+            Err(Error::Busy) => busy += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(written >= QUEUE && busy > 0, "{written} written, {busy} refused");
+    assert_eq!(desk.batches().iter().map(Vec::len).sum::<usize>(), written);
+    assert!(matches!(writer.write(&store, Number(1, desk)).await, Err(Error::Busy)), "closed");
+}

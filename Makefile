@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test lint generate loadtest peers-test schema-test deny
+.PHONY: help setup up test faults-test lint generate loadtest peers-test schema-test deny
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,6 +12,10 @@ up: setup ## Install what is missing, build, run `dgm dev`
 
 test: setup ## Every test, against real servers that the run starts itself
 	cargo test --workspace --locked
+
+faults-test: setup ## The long forms of the fault tests, one after the other, with a release binary
+	DGM_TEST_READS=1000000 DGM_TEST_ROUNDS=20 DGM_TEST_ENTRIES=100000 cargo test --release --locked --test it -- \
+		--test-threads 1 --nocapture coherence durability cluster zipf
 
 lint: ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check

@@ -4,25 +4,17 @@ use std::process::Command;
 
 use crate::support::{Database, stdout};
 
-fn sql(database: &Database, statement: &str) -> String {
-    let output = Command::new("psql").args(["-XAtqc", statement]).arg(database.url()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    stdout(&output).trim().to_owned()
-}
-
 #[test]
 fn a_job_runs_alone_on_the_record_and_its_old_runs_are_forgotten() {
-    let database = Database::start();
-    assert!(database.dgm(&["migrate", "up"]).status.success());
-    sql(
-        &database,
+    let database = Database::migrated();
+    database.sql(
         "INSERT INTO dgm_job_runs (job_name, instance, started_at) VALUES
             ('ensure-partitions', 'old', now() - interval '8 days'), ('rescue-leases', 'other', now() - interval '8 days')",
     );
     let run = database.dgm(&["job", "run", "ensure-partitions"]);
     assert_eq!(stdout(&run).trim(), "ensure-partitions: 4 made", "{run:?}");
     assert_eq!(stdout(&database.dgm(&["job", "run", "ensure-partitions"])).trim(), "ensure-partitions: 0 made");
-    let runs = sql(&database, "SELECT job_name, outcome, detail FROM dgm_job_runs ORDER BY id");
+    let runs = database.sql("SELECT job_name, outcome, detail FROM dgm_job_runs ORDER BY id");
     assert_eq!(runs, "rescue-leases||\nensure-partitions|success|4 made\nensure-partitions|success|0 made");
 
     // Another holder: exit code 2, and nothing is done or recorded.
@@ -33,7 +25,7 @@ fn a_job_runs_alone_on_the_record_and_its_old_runs_are_forgotten() {
         .spawn()
         .unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while sql(&database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") == "0" {
+    while database.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") == "0" {
         assert!(std::time::Instant::now() < deadline, "the holder did not get the lock");
     }
     let skipped = database.dgm(&["job", "run", "rescue-leases"]);

@@ -2,7 +2,10 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
+mod cluster;
+mod coherence;
 mod dev;
+mod durability;
 mod http;
 mod jobs;
 mod migrations;
@@ -10,3 +13,4 @@ mod runs;
 mod schema_reference;
 mod serve;
 mod support;
+mod zipf;

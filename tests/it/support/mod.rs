@@ -1,9 +1,14 @@
 //! A private PostgreSQL for one test, with helpers to look at it from outside.
 
+pub(crate) mod crash;
 pub(crate) mod dev;
+pub(crate) mod redis;
+pub(crate) mod serve;
+pub(crate) mod wire;
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dgm_service::postgres::Server;
 use tempfile::TempDir;
@@ -12,7 +17,7 @@ use tempfile::TempDir;
 pub(crate) struct Database {
     // Order matters: the server stops before its directory is removed.
     server: Server,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Database {
@@ -22,7 +27,7 @@ impl Database {
         make_traversable(directory.path());
         let settings = [("fsync", "off"), ("shared_buffers", "32MB"), ("max_connections", "40")];
         let server = Server::start(directory.path(), &settings).unwrap();
-        Self { server, _directory: directory }
+        Self { server, directory }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -57,6 +62,27 @@ impl Database {
         )
     }
 
+    /// One with the schema.
+    pub(crate) fn migrated() -> Self {
+        let database = Self::start();
+        assert!(database.dgm(&["migrate", "up"]).status.success());
+        database
+    }
+
+    /// What psql answers, fields by `|`, rows by line.
+    pub(crate) fn sql(&self, statement: &str) -> String {
+        let output = Command::new("psql").args(["-XAtqc", statement]).arg(self.url()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        stdout(&output).trim().to_owned()
+    }
+
+    /// The secret of a new API token.
+    pub(crate) fn token(&self, role: &str) -> String {
+        let made = self.dgm(&["token", "create", "--name", role, "--role", role]);
+        assert!(made.status.success(), "{made:?}");
+        stdout(&made).trim().to_owned()
+    }
+
     /// Runs the real binary against this server.
     pub(crate) fn dgm(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_dgm")).args(arguments).env("DATABASE_URL", self.url()).output().unwrap()
@@ -70,4 +96,22 @@ pub(crate) fn make_traversable(path: &Path) {
 
 pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn signal(process: u32, name: &str) {
+    assert!(Command::new("kill").args([name, &process.to_string()]).status().unwrap().success());
+}
+
+/// A number that the environment may set: how long a test runs.
+pub(crate) fn setting(name: &str, ordinary: usize) -> usize {
+    std::env::var(name).map_or(ordinary, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: no number")))
+}
+
+/// Ends what runs until the flag is set; also when its owner panics, for whom the others would run on.
+pub(crate) struct Stopper<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test lint generate loadtest peers-test schema-test deny
+.PHONY: help setup up test faults-test scale-test lint generate bench loadtest peers-test schema-test deny
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ faults-test: setup ## The long forms of the fault tests, one after the other, wi
 	DGM_TEST_READS=1000000 DGM_TEST_ROUNDS=20 DGM_TEST_ENTRIES=100000 cargo test --release --locked --test it -- \
 		--test-threads 1 --nocapture coherence durability cluster zipf
 
+scale-test: setup ## The plans of all statements at a million entries and ten million samples
+	DGM_TEST_FILL=1000000 cargo test --locked --test it -- --nocapture plans
+
 lint: ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -26,6 +29,10 @@ generate: setup ## Write the generated files anew (openapi.json, docs/METRICS.md
 	target/debug/dgm openapi > openapi.json
 	target/debug/dgm metrics > docs/METRICS.md
 	DGM_GENERATE=1 cargo test --locked --test it schema_reference
+
+bench: ## The ceiling table in docs/PERFORMANCE.md: the service beside a bare handler (ARGS for options, --help lists them)
+	@scripts/setup wrk
+	cargo bench --locked --bench ceiling -- $(ARGS)
 
 loadtest: setup ## The mixed load of goose against a throwaway service: 100 users, 30 s (ARGS for goose's options)
 	cargo build --release --locked --workspace

@@ -89,7 +89,7 @@ mod tests {
         assert!(breaker.is_up(), "a success in between starts the count anew");
         breaker.failed(false);
         assert!(!breaker.is_up() && !breaker.admits());
-        breaker.started = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        breaker.started = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
         assert!(breaker.admits(), "the pause is over");
         assert!(!breaker.admits(), "and one tries at a time");
         breaker.succeeded();

@@ -77,24 +77,24 @@ pub(super) fn entry_id(text: &str) -> Option<String> {
 /// How copies of a class are handled.
 pub(super) trait Policy {
     /// Copies are served only while the ledger is confirmed, and none that it knows to be old.
-    fn is_judged(self) -> bool;
+    fn is_judged(&self) -> bool;
     /// Copies lie in Redis too. Who is behind a token does not: revoking it must not depend on Redis. Nor do the newest
     /// samples: by the time they came back from there they would not be the newest.
-    fn is_shared(self) -> bool;
+    fn is_shared(&self) -> bool;
     /// Not to be pushed out by entries: a session that is lost cannot be loaded again.
-    fn is_identity(self) -> bool;
+    fn is_identity(&self) -> bool;
 }
 
 impl Policy for Class {
-    fn is_judged(self) -> bool {
+    fn is_judged(&self) -> bool {
         matches!(self, Self::Entry)
     }
 
-    fn is_shared(self) -> bool {
+    fn is_shared(&self) -> bool {
         !matches!(self, Self::Token | Self::MetricsCurrent)
     }
 
-    fn is_identity(self) -> bool {
+    fn is_identity(&self) -> bool {
         matches!(self, Self::Session | Self::Token)
     }
 }

@@ -252,10 +252,10 @@ mod tests {
 
     #[test]
     fn a_confirmation_wears_off() {
-        let ledger = Ledger { started: Instant::now().checked_sub(Duration::from_secs(60)).unwrap(), ..Ledger::new() };
+        let ledger = Ledger { started: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(), ..Ledger::new() };
         ledger.confirm(Instant::now().checked_sub(Duration::from_millis(3500)).unwrap());
         assert!(ledger.is_confirmed());
-        let ledger = Ledger { started: Instant::now().checked_sub(Duration::from_secs(60)).unwrap(), ..Ledger::new() };
+        let ledger = Ledger { started: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(), ..Ledger::new() };
         ledger.confirm(Instant::now().checked_sub(CONFIRMED_FOR).unwrap());
         assert!(!ledger.is_confirmed());
     }

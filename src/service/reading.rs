@@ -16,7 +16,7 @@ const WISHES: usize = 256;
 /// Wishes of one statement.
 const AT_ONCE: usize = 32;
 /// How often reads are written down.
-const FLUSH: Duration = Duration::from_secs(60);
+const FLUSH: Duration = Duration::from_mins(1);
 /// Entries of one statement that counts reads.
 const COUNTED_AT_ONCE: usize = 1000;
 /// Entries that a new process fetches before it is asked, the most read ones.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDate;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, PgPool, Postgres};
+use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 
 use super::archive::NewRow;
 use super::error::Error;
@@ -143,10 +143,31 @@ impl Store {
         acquire(&self.pool).await
     }
 
+    /// A transaction; it rolls back when it is dropped.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        begin(self.pool.clone()).await
+    }
+
+    /// A transaction of a connection for group commit.
+    pub(super) async fn begin_writing(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        begin(self.writing.clone()).await
+    }
+
     /// A connection for group commit.
     pub(super) async fn acquire_writing(&self) -> Result<PoolConnection<Postgres>, Error> {
         acquire(&self.writing).await
     }
+}
+
+/// In a task of its own, which goes on when its caller is dropped. A connection whose BEGIN was under way at that moment
+/// would go back to the pool as one outside of transactions (sqlx counts them only after the answer), and the next writes
+/// on it would be answered and never committed.
+async fn begin(pool: PgPool) -> Result<Transaction<'static, Postgres>, Error> {
+    let started = Instant::now();
+    #[allow(clippy::disallowed_methods, reason = "here it cannot be dropped")]
+    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
+    Ok(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
 }
 
 fn options(url: &str, settings: &Settings) -> Result<PgConnectOptions, sqlx::Error> {

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
+mod ceiling;
 mod cluster;
 mod coherence;
 mod dev;
@@ -9,6 +10,7 @@ mod durability;
 mod http;
 mod jobs;
 mod migrations;
+mod plans;
 mod runs;
 mod schema_reference;
 mod serve;

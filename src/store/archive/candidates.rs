@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
-use sqlx::{Acquire as _, PgConnection};
+use sqlx::PgConnection;
 
 use crate::domain::selection::{Candidate, Loader, Pool, Score};
 use crate::store::error::Error;
@@ -94,8 +94,7 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn pool(&self, service: &str) -> Result<(Pool, Followed), Error> {
-        let mut connection = self.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         // As long as it takes: a million entries are a second or two.
         let begin = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = 0";
         sqlx::raw_sql(begin).execute(&mut *transaction).await?;

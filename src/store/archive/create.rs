@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Acquire as _, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::write::{Created, DIGESTS, GENERATIONS, Row, id_of, insert_inspirations, insert_rows};
@@ -45,7 +45,8 @@ impl Batch for NewRow {
             let (_, digests) = insert(&mut connection, &plan.rows).await?;
             return Ok(plan.replies(&digests));
         }
-        let mut transaction = connection.begin().await?;
+        drop(connection);
+        let mut transaction = store.begin_writing().await?;
         let (new, digests) = insert(&mut transaction, &plan.rows).await?;
         let inspired = plan.rows.iter().map(|row| row.entry).filter(|entry| new.iter().any(|id| id == id_of(entry)));
         insert_inspirations(&mut transaction, inspired).await?;

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::{Acquire as _, Row as _};
 use utoipa::ToSchema;
 
 use super::{summary, summary_columns};
@@ -172,8 +172,7 @@ impl Store {
         service: &str,
         mut each: impl FnMut(Entry) -> ControlFlow<()> + Send,
     ) -> Result<(), Error> {
-        let mut connection = self.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         // Bounded by the reader, not by the clock.
         sqlx::raw_sql("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
         timed(Statement::ArchiveExport, async {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
-use sqlx::{Acquire as _, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::archive::{EntryPatch, NewEntry, Status};
@@ -81,8 +81,7 @@ impl Store {
     /// # Errors
     /// [`Error::MissingReference`] for an unknown parent or inspiration.
     pub async fn create_entries(&self, entries: &[NewEntry], by: Option<Uuid>) -> Result<Vec<Created>, Error> {
-        let mut connection = self.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let created = insert_entries(&mut transaction, entries, by).await?;
         if created.contains(&Created::Conflict) {
             transaction.rollback().await?;
@@ -98,8 +97,7 @@ impl Store {
     /// # Errors
     /// The server's; then nothing stays.
     pub async fn import_entries(&self, entries: &[NewEntry], mut progress: impl FnMut(usize)) -> Result<usize, Error> {
-        let mut connection = self.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let (mut new, mut handled) = (0, 0);
         for batch in rows(&mut transaction, entries, None).await?.chunks(BATCH) {
             new += insert_rows(&mut transaction, batch).await?.len();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use sqlx::postgres::PgRow;
-use sqlx::{Acquire as _, PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::{improvement, improvement_columns};
@@ -122,8 +122,7 @@ impl Store {
         entry: impl FnOnce(&Improvement) -> Option<NewEntry> + Send,
         by: Option<Uuid>,
     ) -> Result<Outcome, Error> {
-        let mut connection = self.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let query = sqlx::query(STATE_LOCKED)
             .bind(id)
             .try_map(|row: PgRow| Ok((improvement(&row)?, row.try_get::<Option<Uuid>, _>("lease_token")?)))

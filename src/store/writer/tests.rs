@@ -21,7 +21,11 @@ impl Desk {
     }
 
     fn with_passes(passes: usize) -> Arc<Self> {
-        Arc::new(Self { passes: Semaphore::new(passes), batches: Default::default(), broken: AtomicUsize::new(0) })
+        Arc::new(Self {
+            passes: Semaphore::new(passes),
+            batches: std::sync::Mutex::default(),
+            broken: AtomicUsize::new(0),
+        })
     }
 
     fn batches(&self) -> Vec<Vec<i32>> {

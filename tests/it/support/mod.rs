@@ -22,16 +22,26 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[("shared_buffers", "32MB"), ("max_connections", "40")])
+    }
+
+    /// With settings of the server.
+    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // The server may run under another account, which must be able to reach its folder.
         make_traversable(directory.path());
-        let settings = [("fsync", "off"), ("shared_buffers", "32MB"), ("max_connections", "40")];
+        let settings: Vec<_> = [("fsync", "off")].into_iter().chain(settings.iter().copied()).collect();
         let server = Server::start(directory.path(), &settings).unwrap();
         Self { server, directory }
     }
 
     pub(crate) fn url(&self) -> String {
         self.server.url("postgres")
+    }
+
+    /// What the server writes.
+    pub(crate) fn log(&self) -> std::path::PathBuf {
+        self.directory.path().join("postgres.log")
     }
 
     /// The schema as `pg_dump` writes it, without the migrator's own two tables and the comment lines with tokens.

@@ -1,0 +1,1 @@
+VACUUM (ANALYZE) dgm_archive, dgm_archive_inspirations, dgm_archive_score_history, dgm_improvements, dgm_improvement_events, dgm_performance_metrics

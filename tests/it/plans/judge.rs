@@ -1,0 +1,101 @@
+//! Reads plans from the server's log.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::Database;
+
+/// What grows with the archive. The others stay small by themselves or by a job.
+const LARGE: [&str; 4] = ["dgm_archive", "dgm_improvements", "dgm_improvement_events", "dgm_archive_inspirations"];
+const SAMPLES: &str = "dgm_performance_metrics_";
+/// Partitions of one answer about a day or less: that of the day, that of the day before, and those made ahead, in which an
+/// open end must be looked for.
+const FEW: usize = 5;
+
+pub(super) struct Judge<'a> {
+    database: &'a Database,
+    log: PathBuf,
+    from: usize,
+}
+
+pub(super) struct Verdict {
+    pub(super) plans: usize,
+    pub(super) faults: Vec<String>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn from_now_on(database: &'a Database) -> Self {
+        let log = database.log();
+        let from = std::fs::read(&log).unwrap().len();
+        Self { database, log, from }
+    }
+
+    /// On every statement that was logged since.
+    pub(super) fn verdict(&self) -> Verdict {
+        // The log is written by many processes; once it has this, it has what was before.
+        let mark = format!("SELECT 'mark {}'", self.from);
+        self.database.sql(&mark);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let text = loop {
+            let text = String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()[self.from..]).into_owned();
+            if text.contains(&mark) {
+                break text;
+            }
+            assert!(Instant::now() < deadline, "the server does not log its plans");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let plans = plans(&text);
+        let mut seen = BTreeSet::new();
+        let faults = plans.iter().flat_map(faults).filter(|fault| seen.insert(fault.clone())).collect();
+        Verdict { plans: plans.len(), faults }
+    }
+}
+
+/// A plan follows its line, each of its own lines after a tab.
+fn plans(log: &str) -> Vec<Value> {
+    let mut plans = Vec::new();
+    let mut lines = log.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.ends_with(" plan:") {
+            let mut json = String::new();
+            while let Some(more) = lines.next_if(|line| line.starts_with('\t')) {
+                json.push_str(more);
+            }
+            plans.push(serde_json::from_str(&json).unwrap());
+        }
+    }
+    plans
+}
+
+fn faults(explained: &Value) -> Vec<String> {
+    let text = explained["Query Text"].as_str().unwrap();
+    let (mut whole, mut partitions) = (Vec::new(), BTreeSet::new());
+    walk(&explained["Plan"], &mut |node| {
+        let Some(table) = node["Relation Name"].as_str() else { return };
+        // An insert names what it may insert into.
+        if node["Node Type"] == "ModifyTable" {
+            return;
+        }
+        if node["Node Type"] == "Seq Scan" && (LARGE.contains(&table) || table.starts_with(SAMPLES)) {
+            whole.push(table.to_owned());
+        }
+        if table.starts_with(SAMPLES) {
+            partitions.insert(table.to_owned());
+        }
+    });
+    let mut faults: Vec<String> = whole.iter().map(|table| format!("reads {table} whole: {text}")).collect();
+    if partitions.len() > FEW {
+        faults = vec![format!("reads {} partitions: {text}", partitions.len())];
+    }
+    faults
+}
+
+fn walk(node: &Value, visit: &mut impl FnMut(&Value)) {
+    visit(node);
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        walk(child, visit);
+    }
+}

@@ -1,0 +1,99 @@
+//! Every statement of the service on a filled database, by the server's own word (`auto_explain`): as it is executed, with
+//! its values bound, planned for these values and, after some repetitions, for any.
+
+mod calls;
+mod judge;
+
+use std::path::Path;
+use std::process::Command;
+
+use dgm_service::telemetry::catalogue::Label as _;
+use dgm_service::telemetry::catalogue::statements::Statement;
+
+use crate::support::serve::Serve;
+use crate::support::{Database, setting};
+use judge::Judge;
+
+/// More than it takes the server to try a plan for any values.
+const REPETITIONS: usize = 7;
+/// Statements of other commands, or of jobs that no call starts.
+const NOT_CALLED: &[&str] = &[
+    "archive_export",
+    "clock",
+    "feed_prune",
+    "job_runs",
+    "partition_ensure",
+    "replica_lag",
+    "access_count",
+    "improvement_rescue",
+];
+
+const EXPLAIN: &[(&str, &str)] = &[
+    ("session_preload_libraries", "auto_explain"),
+    ("auto_explain.log_min_duration", "0"),
+    ("auto_explain.log_format", "json"),
+    ("auto_explain.log_nested_statements", "on"),
+    ("shared_buffers", "512MB"),
+    ("max_wal_size", "4GB"),
+    ("max_connections", "60"),
+    ("autovacuum", "off"),
+];
+
+/// Runs a file of tests/fill. Its statements are not explained.
+fn fill(database: &Database, file: &str, entries: usize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fill").join(file);
+    let options = format!(
+        "-c auto_explain.log_min_duration=-1 -c fill.archive={entries} -c fill.improvements={entries} -c fill.samples={}",
+        10 * entries
+    );
+    let output = Command::new("psql")
+        .args(["-Xq", "-v", "ON_ERROR_STOP=1", "-f"])
+        .arg(path)
+        .arg(database.url())
+        .env("PGOPTIONS", options)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn no_statement_reads_a_large_table_whole_or_partitions_it_need_not() {
+    let entries = setting("DGM_TEST_FILL", 60_000);
+    let database = Database::start_with(EXPLAIN);
+    assert!(database.dgm(&["migrate", "up"]).status.success());
+    std::thread::scope(|scope| {
+        scope.spawn(|| fill(&database, "archive.sql", entries));
+        scope.spawn(|| fill(&database, "samples.sql", entries));
+    });
+    fill(&database, "vacuum.sql", entries);
+    let mut serve = Serve::start_with(&database, "", &[("DGM__JOBS__ENABLED", "false")]);
+    serve.token = database.token("admin");
+    let judge = Judge::from_now_on(&database);
+    for round in 0..REPETITIONS {
+        calls::all(&serve, round, entries);
+        for job in ["rescue-leases", "ensure-partitions", "prune-changes"] {
+            assert!(database.dgm(&["job", "run", job]).status.success(), "{job}");
+        }
+        assert!(database.dgm(&["export", "--service", "service-00"]).status.success());
+    }
+    let metrics = serve.metrics();
+    let called = |name: &str| {
+        let series = format!("dgm_db_statement_duration_seconds_count{{statement=\"{name}\"}} ");
+        metrics.lines().any(|line| line.strip_prefix(&series).is_some_and(|count| count != "0"))
+    };
+    let forgotten: Vec<&str> =
+        Statement::values().into_iter().filter(|name| !called(name) && !NOT_CALLED.contains(name)).collect();
+    assert_eq!(forgotten, [] as [&str; 0], "no call runs these statements");
+
+    let verdict = judge.verdict();
+    assert!(verdict.plans > 40 * REPETITIONS, "only {} plans were logged", verdict.plans);
+    assert!(verdict.faults.is_empty(), "{}", verdict.faults.join("\n\n"));
+
+    // The judge does find what must not be.
+    let judge = Judge::from_now_on(&database);
+    database.sql("SELECT count(*) FROM dgm_archive WHERE problem_statement = 'x'");
+    database.sql("SELECT count(*) FROM dgm_performance_metrics WHERE service_name = 'big' AND metric_type = 'tokens'");
+    let faults = judge.verdict().faults;
+    assert!(faults.len() == 2 && faults[0].contains("reads dgm_archive whole"), "{faults:?}");
+    assert!(faults[1].contains("partitions"), "{faults:?}");
+}

@@ -73,11 +73,10 @@ impl NewSample {
         let timed = self.id.is_none() || self.measurement_timestamp.is_some();
         check.that(timed, "measurement_timestamp", "must be given with an id, or a retry would not be recognised");
         let within_window = self.measurement_timestamp.is_none_or(|at| (window.from..=window.to).contains(&at));
-        check.that(
-            within_window,
-            "measurement_timestamp",
-            format!("must lie between {} and {}", window.from.to_rfc3339(), window.to.to_rfc3339()),
-        );
+        if !within_window {
+            let window = format!("must lie between {} and {}", window.from.to_rfc3339(), window.to.to_rfc3339());
+            check.that(false, "measurement_timestamp", window);
+        }
         check.done()
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use axum::extract::{MatchedPath, Request, State as Extract};
-use axum::http::{Method, header};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::State;
-use super::extract::{Bearer, Caller};
+use super::extract::{Caller, bearer};
 use super::problem::{Kind, Problem};
 use crate::domain::identity::{Principal, Role};
 use crate::service::Error;
@@ -80,20 +80,15 @@ fn access(method: &Method, route: &str) -> Access {
 }
 
 /// The check in front of every handler.
-pub(super) async fn check(
-    Extract(state): Extract<State>,
-    bearer: Bearer,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if let Some(problem) = misdirected(&state, &request) {
+pub(super) async fn admit(state: &State, mut request: Request, next: Next) -> Response {
+    if let Some(problem) = misdirected(state, &request) {
         return problem.into_response();
     }
     // No route: the fallback answers 404, which needs no caller.
     let route = request.extensions().get::<MatchedPath>();
     let asked = route.map(|route| access(request.method(), route.as_str()));
     if let Some(Least(needed)) = asked {
-        match caller(&state, bearer).await {
+        match caller(state, request.headers().get(header::AUTHORIZATION).cloned()).await {
             Ok(principal) if principal.role >= needed => {
                 request.extensions_mut().insert(Caller(principal));
             }
@@ -107,16 +102,16 @@ pub(super) async fn check(
     next.run(request).await
 }
 
-async fn caller(state: &State, Bearer(secret): Bearer) -> Result<Arc<Principal>, Problem> {
+async fn caller(state: &State, authorization: Option<HeaderValue>) -> Result<Arc<Principal>, Problem> {
     if !state.options.authenticate {
         static NOBODY: LazyLock<Arc<Principal>> = LazyLock::new(|| Arc::new(Principal::unauthenticated()));
         return Ok(Arc::clone(&NOBODY));
     }
-    let Some(secret) = secret else {
+    let Some(secret) = authorization.as_ref().and_then(bearer) else {
         AUTH_FAILURES.increment((AuthFailure::Missing,));
         return Err(Error::Unauthenticated("send `Authorization: Bearer <token>`").into());
     };
-    Ok(state.service.authenticate(&secret).await?)
+    Ok(state.service.authenticate(secret).await?)
 }
 
 /// A page in a browser can make requests to 127.0.0.1, under its own name (DNS rebinding, which the Host header tells) or

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::problem::{Kind, Problem};
@@ -37,10 +37,14 @@ impl<S: Sync> FromRequestParts<S> for Bearer {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let (scheme, secret) = value.and_then(|value| value.split_once(' ')).unwrap_or_default();
-        Ok(Self(scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim().to_owned())))
+        Ok(Self(parts.headers.get(header::AUTHORIZATION).and_then(bearer).map(str::to_owned)))
     }
+}
+
+/// The secret of an `Authorization` header.
+pub(super) fn bearer(authorization: &HeaderValue) -> Option<&str> {
+    let (scheme, secret) = authorization.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
 /// Path parameters.
@@ -102,36 +106,39 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match axum::Json::from_request(request, state).await {
-            Ok(axum::Json(value)) => Ok(Self(value)),
-            Err(rejection) => Err(body_problem(&rejection)),
-        }
+        decode(&json_bytes(request, state).await?).map(Self)
     }
 }
 
 /// One JSON value or an array of them; `true` when it was an array.
 pub(super) struct OneOrMany<T>(pub(super) Vec<T>, pub(super) bool);
 
-impl<T: DeserializeOwned + 'static, S: Send + Sync> FromRequest<S> for OneOrMany<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OneOrMany<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let json =
-            |mime: &str| mime.split(';').next().is_some_and(|m| m.trim().eq_ignore_ascii_case("application/json"));
-        let mime = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if !mime.is_some_and(json) {
-            return Err(Problem::new(Kind::UnsupportedMediaType, "send Content-Type: application/json"));
-        }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| bytes_problem(&rejection))?;
-        let many = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        let bytes = json_bytes(request, state).await?;
         // Not an untagged enum, whose errors do not say what is wrong.
-        let parsed = if many {
-            axum::Json::from_bytes(&bytes).map(|axum::Json(items)| items)
-        } else {
-            axum::Json::from_bytes(&bytes).map(|axum::Json(item)| vec![item])
-        };
-        Ok(Self(parsed.map_err(|rejection| body_problem(&rejection))?, many))
+        let many = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        Ok(Self(if many { decode(&bytes)? } else { vec![decode(&bytes)?] }, many))
     }
+}
+
+async fn json_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    let json = |mime: &str| mime.split(';').next().is_some_and(|m| m.trim().eq_ignore_ascii_case("application/json"));
+    let mime = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !mime.is_some_and(json) {
+        return Err(Problem::new(Kind::UnsupportedMediaType, "send Content-Type: application/json"));
+    }
+    Bytes::from_request(request, state).await.map_err(|rejection| bytes_problem(&rejection))
+}
+
+/// Errors are told with their place in the body; keeping track of it costs, so only what is wrong is read that way.
+fn decode<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).or_else(|_| {
+        let axum::Json(value) = axum::Json::from_bytes(bytes).map_err(|rejection| body_problem(&rejection))?;
+        Ok(value)
+    })
 }
 
 fn body_problem(rejection: &JsonRejection) -> Problem {

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -65,8 +65,10 @@ fn finish(routes: Router<State>, state: State) -> Router {
     routes
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(DefaultBodyLimit::max(state.options.max_body_bytes))
-        .layer(from_fn_with_state(state.clone(), access::check))
-        .layer(from_fn(observe::request))
+        // Together, since each layer of its own boxes all that is below it.
+        .layer((
+            from_fn_with_state(state.clone(), observe::request),
+            DefaultBodyLimit::max(state.options.max_body_bytes),
+        ))
         .with_state(state)
 }

@@ -91,7 +91,7 @@ impl Store {
         };
         let replica = settings.replica.as_ref().map(|(url, max_lag)| {
             let options = self::options(url, settings)?;
-            Ok::<_, sqlx::Error>(Arc::new(Replica::new(pool(settings.max_connections, &options), *max_lag)))
+            Ok::<_, sqlx::Error>(Arc::new(Replica::new(settings.max_connections, options, *max_lag)))
         });
         Ok(Self {
             pool: pool(settings.max_connections, &options),

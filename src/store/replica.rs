@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Postgres};
 
 use super::error::Error;
@@ -15,6 +16,8 @@ use crate::telemetry::catalogue::database::{DB_READS, DB_REPLICA_LAG};
 use crate::telemetry::catalogue::labels::Source;
 use crate::telemetry::catalogue::statements::Statement;
 
+/// Longest wait for a connection.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// How often the replica is asked.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -28,7 +31,13 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    pub(super) fn new(pool: PgPool, max_lag: Duration) -> Self {
+    pub(super) fn new(connections: u32, options: PgConnectOptions, max_lag: Duration) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            // The primary is there to answer: neither wait for a replica that is gone nor run into a broken connection.
+            .acquire_timeout(PATIENCE)
+            .test_before_acquire(true)
+            .connect_lazy_with(options);
         Self { pool, max_lag, started: Instant::now(), as_of: AtomicU64::new(0) }
     }
 

@@ -14,11 +14,19 @@ use crate::domain::sample::{Current, Ingested, NewSample, Point, Range};
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::Statement;
 
-const INSERT: &str = "
-    INSERT INTO dgm_performance_metrics
-        (id, service_name, metric_type, metric_value, measurement_timestamp, archive_entry_id)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::float8[], $5::timestamptz[], $6::text[])
-    ON CONFLICT DO NOTHING RETURNING id";
+macro_rules! insert {
+    ($rest:literal) => {
+        concat!(
+            "INSERT INTO dgm_performance_metrics
+                (id, service_name, metric_type, metric_value, measurement_timestamp, archive_entry_id)
+             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::float8[], $5::timestamptz[], $6::text[])",
+            $rest
+        )
+    };
+}
+/// For ids that we made just now, which nobody can have used.
+const INSERT_FRESH: &str = insert!("");
+const INSERT: &str = insert!(" ON CONFLICT DO NOTHING RETURNING id");
 
 /// A request with more samples than this is a batch of its own.
 const JOINED: usize = 256;
@@ -92,16 +100,17 @@ impl Batch for Ingest {
         self.rows.len()
     }
 
-    async fn write(store: &Store, batch: &[Self]) -> Result<Vec<Result<Ingested, Error>>, Error> {
+    async fn write(store: &Store, batch: &[Self], again: bool) -> Result<Vec<Result<Ingested, Error>>, Error> {
         let rows: Vec<&SampleRow> = batch.iter().flat_map(|ingest| &ingest.rows).collect();
         let months = || rows.iter().filter_map(|row| month_of(row.at));
         store.ensure_months(months()).await?;
-        let mut stored = match store.insert_samples(&rows).await {
+        let fresh = !again && rows.iter().all(|row| row.sample.id.is_none());
+        let mut stored = match store.insert_samples(&rows, fresh).await {
             // Retention dropped a month that we knew.
             Err(Error::NoPartition) => {
                 store.forget_months();
                 store.ensure_months(months()).await?;
-                store.insert_samples(&rows).await?
+                store.insert_samples(&rows, fresh).await?
             }
             other => other?,
         };
@@ -131,17 +140,17 @@ impl Store {
         if ingest.rows.len() <= JOINED {
             return self.writers.samples.write(self, ingest).await;
         }
-        let replies = Ingest::write(self, std::slice::from_ref(&ingest)).await?;
+        let replies = Ingest::write(self, std::slice::from_ref(&ingest), false).await?;
         replies.into_iter().next().unwrap_or(Err(Error::Busy))
     }
 
-    /// The ids of the rows that were new.
-    async fn insert_samples(&self, rows: &[&SampleRow]) -> Result<HashSet<Uuid>, Error> {
+    /// The ids of the rows that were new; none where that goes without saying.
+    async fn insert_samples(&self, rows: &[&SampleRow], fresh: bool) -> Result<HashSet<Uuid>, Error> {
         fn column<'a, T>(rows: &[&'a SampleRow], of: impl Fn(&'a SampleRow) -> T) -> Vec<T> {
             rows.iter().copied().map(of).collect()
         }
         let mut connection = self.acquire_writing().await?;
-        let query = sqlx::query_scalar(INSERT)
+        let query = sqlx::query_scalar(if fresh { INSERT_FRESH } else { INSERT })
             .bind(column(rows, |row| row.id))
             .bind(column(rows, |row| row.sample.service_name.as_str()))
             .bind(column(rows, |row| row.sample.metric_type.as_str()))

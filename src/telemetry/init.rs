@@ -9,13 +9,13 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::fmt::format::{Format, JsonFields};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Registry, fmt};
 
-use super::json::JsonLines;
-use super::otlp;
+use super::json::{HumanLines, JsonLines};
+use super::{otlp, spans};
 
 /// How long the last spans may take to leave the process.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -105,6 +105,7 @@ pub fn init(settings: &Settings) -> Result<Guard, Error> {
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let (subscriber, guard) = subscriber(settings, io::stderr, colours)?;
     subscriber.try_init()?;
+    spans::exported(settings.otlp_endpoint.is_some());
     Ok(guard)
 }
 
@@ -125,7 +126,9 @@ where
     // Complaints about a standard error that is gone would go to standard error, and panic there.
     let lines = fmt::layer().with_writer(writer).log_internal_errors(false);
     let lines = match settings.format {
-        LogFormat::Human => lines.with_ansi(colours).with_filter(wanted).boxed(),
+        LogFormat::Human => {
+            lines.with_ansi(colours).event_format(HumanLines(Format::default())).with_filter(wanted).boxed()
+        }
         LogFormat::Json => {
             lines.with_ansi(false).fmt_fields(JsonFields::new()).event_format(JsonLines).with_filter(wanted).boxed()
         }

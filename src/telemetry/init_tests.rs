@@ -5,7 +5,7 @@ use serde_json::Value;
 use tracing::subscriber::with_default;
 
 use super::*;
-use crate::telemetry::spans;
+use crate::telemetry::{context, spans};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -92,6 +92,33 @@ fn a_line_for_eyes_has_the_request_too() {
     let text = logged(&settings(LogFormat::Human, "info"), work);
     assert!(text.contains("WARN") && text.contains("request_id=\"r-1\"") && text.contains("rows=3"), "{text}");
     assert!(!text.contains('\u{1b}'), "no colours where none are wanted");
+}
+
+#[tokio::test]
+async fn a_line_without_a_span_bears_its_request() {
+    let request = context::Request {
+        id: http::HeaderValue::from_static("r-2"),
+        method: "GET",
+        route: "/api/v1/archive/{archive_entry_id}",
+    };
+    for (format, expected) in [
+        (
+            LogFormat::Json,
+            "\"span\":{\"http.request.method\":\"GET\",\"http.route\":\"/api/v1/archive/{archive_entry_id}\",\"name\":\"request\",\"request_id\":\"r-2\"}",
+        ),
+        (LogFormat::Human, "request_id=\"r-2\""),
+    ] {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let (subscriber, _guard) = subscriber(&settings(format, "info"), move || writer.clone(), false).unwrap();
+        let _default = tracing::subscriber::set_default(subscriber);
+        context::within(request.clone(), async { tracing::warn!("slow") }).await;
+        tracing::info!("elsewhere");
+        let text = lines.text();
+        let (first, second) = text.trim().split_once('\n').unwrap();
+        assert!(first.contains(expected), "{text}");
+        assert!(!second.contains("r-2"), "{text}");
+    }
 }
 
 #[test]

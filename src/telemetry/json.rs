@@ -1,4 +1,4 @@
-//! A log line as one JSON object: `timestamp`, `level`, `target`, `message`, `fields`, and `span`, which holds the fields
+//! How log lines look. For machines: one JSON object: `timestamp`, `level`, `target`, `message`, `fields`, and `span`, which holds the fields
 //! of all spans around the event (an inner one wins) and the name of the innermost, so that `span.request_id` stands in
 //! the same place however deep the event is.
 
@@ -6,10 +6,12 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::format::{Format, JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields as _, FormattedFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::context;
 
 /// The format; its field format is [`JsonFields`].
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +49,33 @@ where
             }
             span.insert("name".to_owned(), innermost.name().into());
             line.insert("span".to_owned(), span.into());
+        } else if let Some(request) = context::current(|request| {
+            let mut span: Map<String, Value> =
+                request.fields().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+            span.insert("name".to_owned(), "request".into());
+            span
+        }) {
+            line.insert("span".to_owned(), request.into());
         }
         writeln!(writer, "{}", json!(line))
+    }
+}
+
+/// For eyes: the library's own form, after the request that it belongs to.
+#[derive(Debug, Clone)]
+pub(super) struct HumanLines(pub(super) Format);
+
+impl<S, N> FormatEvent<S, N> for HumanLines
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let request = context::current(|request| {
+            request.fields().iter().try_for_each(|(name, value)| write!(writer, "{name}={value:?} "))
+        });
+        request.unwrap_or(Ok(()))?;
+        self.0.format_event(context, writer, event)
     }
 }
 

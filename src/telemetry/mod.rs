@@ -1,6 +1,7 @@
 //! What can be seen of the process: metrics, traces, logs.
 
 pub mod catalogue;
+pub mod context;
 mod init;
 mod json;
 mod otlp;

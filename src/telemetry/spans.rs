@@ -1,6 +1,8 @@
 //! Trace context between processes (<https://www.w3.org/TR/trace-context/>). Without an exporter of traces there is
 //! none, and both functions do nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::HeaderMap;
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
@@ -9,6 +11,19 @@ use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+static EXPORTED: AtomicBool = AtomicBool::new(false);
+
+/// Tells whether spans go anywhere.
+pub(super) fn exported(whether: bool) {
+    EXPORTED.store(whether, Ordering::Relaxed);
+}
+
+/// Whether spans go anywhere; if not, a request need not have one.
+#[must_use]
+pub fn are_exported() -> bool {
+    EXPORTED.load(Ordering::Relaxed)
+}
 
 /// Makes the caller's span of `traceparent` and `tracestate` the parent of this one. A missing or malformed header
 /// leaves the span as it is. Call it before the span is entered and before [`trace_id`]: both start it.

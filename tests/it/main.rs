@@ -11,6 +11,7 @@ mod http;
 mod jobs;
 mod migrations;
 mod plans;
+mod replica;
 mod runs;
 mod schema_reference;
 mod serve;

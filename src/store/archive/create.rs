@@ -38,7 +38,7 @@ impl Batch for NewRow {
         1
     }
 
-    async fn write(store: &Store, batch: &[Self]) -> Result<Vec<Result<Created, Error>>, Error> {
+    async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Created, Error>>, Error> {
         let mut connection = store.acquire_writing().await?;
         let plan = Plan::new(batch, generations(&mut connection, batch).await?);
         if plan.rows.iter().all(|row| row.entry.inspirations.is_empty()) {

@@ -14,11 +14,13 @@ use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::Statement;
 
-const INSERT: &str = "
-    INSERT INTO dgm_improvements (improvement_id, service_name, parent_entry_id, problem_statement, priority,
+const INSERT: &str = concat!(
+    "INSERT INTO dgm_improvements AS i (improvement_id, service_name, parent_entry_id, problem_statement, priority,
         max_improvement_time, max_attempts, constitutional_constraints, performance_metrics, create_digest, created_by)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-    ON CONFLICT (improvement_id) DO NOTHING";
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+     ON CONFLICT (improvement_id) DO NOTHING RETURNING ",
+    improvement_columns!()
+);
 
 const GET: &str = concat!("SELECT ", improvement_columns!(), " FROM dgm_improvements i WHERE i.improvement_id = $1");
 
@@ -111,18 +113,17 @@ impl Store {
             .bind(Value::Object(new.performance_metrics.clone()))
             .bind(&digest)
             .bind(by)
-            .execute(&mut *connection);
-        let inserted = timed(Statement::ImprovementInsert, query).await?.rows_affected() == 1;
-        let created = if inserted {
-            Created::New
-        } else {
-            let query = sqlx::query("SELECT create_digest FROM dgm_improvements WHERE improvement_id = $1")
-                .bind(id)
-                .try_map(|row: PgRow| row.try_get::<Option<Vec<u8>>, _>(0))
-                .fetch_one(&mut *connection);
-            let known = timed(Statement::ImprovementGet, query).await?;
-            if known.as_ref() == Some(&digest) { Created::Same } else { Created::Conflict }
-        };
+            .try_map(|row| improvement(&row))
+            .fetch_optional(&mut *connection);
+        if let Some(inserted) = timed(Statement::ImprovementInsert, query).await? {
+            return Ok((Created::New, inserted));
+        }
+        let query = sqlx::query("SELECT create_digest FROM dgm_improvements WHERE improvement_id = $1")
+            .bind(id)
+            .try_map(|row: PgRow| row.try_get::<Option<Vec<u8>>, _>(0))
+            .fetch_one(&mut *connection);
+        let known = timed(Statement::ImprovementGet, query).await?;
+        let created = if known.as_ref() == Some(&digest) { Created::Same } else { Created::Conflict };
         let query = sqlx::query(GET).bind(id).try_map(|row| improvement(&row)).fetch_one(&mut *connection);
         Ok((created, timed(Statement::ImprovementGet, query).await?))
     }

@@ -38,11 +38,12 @@ pub(super) trait Batch: Send + Sync + Sized + 'static {
     /// Rows of one request.
     fn rows(&self) -> usize;
 
-    /// Writes all in one transaction; answers for each. It may be called twice for the same requests when it is not known
-    /// whether the first call committed, so it must be idempotent.
+    /// Writes all in one transaction; answers for each. `again`: it is not known whether an earlier call with these requests
+    /// committed, so what is there already may be theirs.
     fn write(
         store: &Store,
         batch: &[Self],
+        again: bool,
     ) -> impl Future<Output = Result<Vec<Result<Self::Reply, Error>>, Error>> + Send;
 }
 
@@ -145,10 +146,10 @@ async fn commit<B: Batch>(store: &Store, waiting: &mut Vec<Waiting<B>>) {
 
 /// Every request's fate, in order.
 async fn write<B: Batch>(store: &Store, requests: &[B]) -> Vec<Result<B::Reply, Error>> {
-    let mut outcome = B::write(store, requests).await;
+    let mut outcome = B::write(store, requests, false).await;
     if matches!(&outcome, Err(error) if error.is_broken_connection()) {
         // Whether it committed is not known; requests are idempotent, so a second time tells.
-        outcome = B::write(store, requests).await;
+        outcome = B::write(store, requests, true).await;
     }
     match outcome {
         Ok(replies) => replies,

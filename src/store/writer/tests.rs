@@ -45,7 +45,7 @@ impl Batch for Number {
         1
     }
 
-    async fn write(_: &Store, batch: &[Self]) -> Result<Vec<Result<i32, Error>>, Error> {
+    async fn write(_: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<i32, Error>>, Error> {
         let desk = &batch[0].1;
         desk.batches.lock().unwrap().push(batch.iter().map(|number| number.0).collect());
         desk.passes.acquire().await.unwrap().forget();

@@ -81,14 +81,15 @@ impl Cache {
     }
 
     /// The value of a key: from the in-process tier, from Redis, or loaded; `None` when there is none. Callers that ask
-    /// at the same time share one load, which goes on when the one that started it goes away.
+    /// at the same time share one load, which goes on when the one that started it goes away. What the load needs is
+    /// gathered in `load` itself, which a hit does not call.
     ///
     /// # Errors
     /// What the load says, to all that wait for it; it is not kept.
     pub async fn get_or_load<E, F, Fut>(&self, key: &Key, load: F) -> Result<Option<Cached>, Arc<E>>
     where
         E: From<LoadLost> + Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Loaded, E>> + Send + 'static,
     {
         let (text, class) = (key.text(), key.class());
@@ -104,7 +105,10 @@ impl Cache {
             CACHE_BYPASSED.increment((class,));
         }
         let (flying, key) = (Arc::clone(tiers), text.clone());
-        let start = move |flight| async move { flying.fly(flight, class, text, usable, load).await };
+        let start = move |flight| {
+            let load = load();
+            async move { flying.fly(flight, class, text, usable, load).await }
+        };
         let (result, joined) = tiers.flights.join(&key, start);
         if joined {
             CACHE_COALESCED.increment((class,));

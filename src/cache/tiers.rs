@@ -43,18 +43,14 @@ impl Tiers {
     }
 
     /// Finds the value below the in-process tier, and keeps it unless it was outdated meanwhile.
-    pub(super) async fn fly<E, F, Fut>(
+    pub(super) async fn fly<E>(
         &self,
         flight: flight::Id,
         class: Class,
         text: String,
         usable: bool,
-        load: F,
-    ) -> Result<Option<Cached>, Arc<E>>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<Loaded, E>>,
-    {
+        load: impl Future<Output = Result<Loaded, E>>,
+    ) -> Result<Option<Cached>, Arc<E>> {
         // Before the load: a label that is too old is refused by readers, one that is too new would not be.
         let generation = self.ledger.generation();
         if usable && let Some((found, left)) = self.redis_lookup(class, &text).await {
@@ -63,7 +59,7 @@ impl Tiers {
             return Ok(Some(found));
         }
         let started = Instant::now();
-        let loaded = load().await;
+        let loaded = load.await;
         CACHE_LOAD_DURATION.observe((class,), started.elapsed());
         let (value, life, as_of) = match loaded {
             Ok(Loaded::Found { cached, ttl, as_of }) => (Some(cached), ttl::jittered(ttl), as_of),

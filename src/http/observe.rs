@@ -25,7 +25,8 @@ pub(super) async fn request(Extract(state): Extract<State>, request: Request, ne
     let id = request_id(&request);
     let flight = InFlight::enter();
     let mut response = if spans::are_exported() {
-        traced(&state, request, next, route, method, &id, started).await
+        // Boxed, since it would make the future of every request larger.
+        Box::pin(traced(&state, request, next, route, method, &id, started)).await
     } else {
         let context = context::Request { id: id.clone(), method: method.as_str(), route: route.as_str() };
         context::within(context, async {

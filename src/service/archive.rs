@@ -116,13 +116,15 @@ impl Service {
     pub async fn entry(&self, id: &str) -> Result<Cached, Error> {
         let missing = || Error::NotFound { what: "archive entry", id: id.to_owned() };
         valid_id(id)?;
-        let (store, wishes, owned) = (self.store.clone(), self.wishes.clone(), id.to_owned());
-        let load = move || async move {
-            let Some(seen) = store.entry(&owned).await? else { return Ok(Loaded::Absent) };
-            wishes.read(&seen);
-            let Seen { entry, as_of } = seen;
-            let ttl = ttl::by_quality(entry.summary.accuracy_score, entry.summary.constitutional_compliance_score);
-            Ok::<_, Error>(Loaded::Found { cached: finished(&entry)?, ttl, as_of })
+        let load = || {
+            let (store, wishes, owned) = (self.store.clone(), self.wishes.clone(), id.to_owned());
+            async move {
+                let Some(seen) = store.entry(&owned).await? else { return Ok(Loaded::Absent) };
+                wishes.read(&seen);
+                let Seen { entry, as_of } = seen;
+                let ttl = ttl::by_quality(entry.summary.accuracy_score, entry.summary.constitutional_compliance_score);
+                Ok::<_, Error>(Loaded::Found { cached: finished(&entry)?, ttl, as_of })
+            }
         };
         let found = self.cache.get_or_load(&Key::Entry { id: id.to_owned() }, load).await;
         found.map_err(|error| (*error).clone())?.ok_or_else(missing)

@@ -91,10 +91,12 @@ impl Service {
 
     /// A revoked token is refused at once by the replica that revoked it, and by others after this cache's TTL.
     async fn principal(&self, hash: [u8; 32]) -> Result<Option<Arc<Principal>>, Error> {
-        let store = self.store.clone();
-        let load = move || async move {
-            let Some(principal) = store.principal(&hash).await? else { return Ok(Loaded::Absent) };
-            Ok::<_, Error>(Loaded::for_a_while(Cached::of(principal), ttl::TOKEN))
+        let load = || {
+            let store = self.store.clone();
+            async move {
+                let Some(principal) = store.principal(&hash).await? else { return Ok(Loaded::Absent) };
+                Ok::<_, Error>(Loaded::for_a_while(Cached::of(principal), ttl::TOKEN))
+            }
         };
         let found = self.cache.get_or_load(&Key::Token { digest: hash }, load).await;
         let found = found.map_err(|error| (*error).clone())?;

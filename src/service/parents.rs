@@ -21,6 +21,8 @@ use tokio::sync::Mutex;
 
 /// Most parents of one selection.
 pub const MAX_PARENTS: u32 = 10_000;
+/// Bytes of a pool beside its entries, so that those of services that do not exist are bounded too.
+const HELD: usize = 1024;
 /// Above this many draws, drawing leaves the async threads.
 const FEW: usize = 1000;
 
@@ -254,7 +256,7 @@ impl Pools {
     fn make_room(&self, service: &str, bytes: usize) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = table.pools.get_mut(service) {
-            entry.bytes = bytes;
+            entry.bytes = bytes + HELD;
         }
         let mut total: usize = table.pools.values().map(|entry| entry.bytes).sum();
         while total > table.max_bytes {

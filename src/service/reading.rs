@@ -79,7 +79,7 @@ impl Service {
         let generation = self.cache.generation();
         let found = match self.store.neighbours(ids, parents).await {
             Ok(found) => found,
-            Err(error) => return tracing::debug!(%error, "nothing was prefetched"),
+            Err(error) => return tracing::warn!(%error, "nothing was prefetched"),
         };
         for Seen { entry, as_of } in found {
             let ttl = ttl::by_quality(entry.summary.accuracy_score, entry.summary.constitutional_compliance_score);

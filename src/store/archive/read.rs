@@ -41,9 +41,9 @@ pub(super) const NEIGHBOURS: &str = select_entry!(
         SELECT unnest($1::text[])
         UNION
         SELECT best.archive_entry_id FROM unnest($2::text[]) AS parent (id) CROSS JOIN LATERAL (
-            SELECT some.archive_entry_id FROM (
+            SELECT c.archive_entry_id FROM (
                 SELECT c.archive_entry_id, c.accuracy_score FROM dgm_archive c WHERE c.parent_entry_id = parent.id LIMIT 200
-            ) some ORDER BY some.accuracy_score DESC LIMIT 3) best)"
+            ) c ORDER BY c.accuracy_score DESC LIMIT 3) best)"
 );
 
 /// Level by level from the roots (entries without a parent in the service), so that parents come before children: the

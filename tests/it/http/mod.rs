@@ -6,5 +6,6 @@ mod hangups;
 mod identity;
 mod improvements;
 mod metrics;
+mod reading;
 mod snapshots;
 mod surface;

@@ -85,6 +85,12 @@ fn no_statement_reads_a_large_table_whole_or_partitions_it_need_not() {
         Statement::values().into_iter().filter(|name| !called(name) && !NOT_CALLED.contains(name)).collect();
     assert_eq!(forgotten, [] as [&str; 0], "no call runs these statements");
 
+    let errors: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("dgm_db_statement_errors_total{") && !line.ends_with(" 0"))
+        .collect();
+    assert_eq!(errors, [] as [&str; 0]);
+
     let verdict = judge.verdict();
     assert!(verdict.plans > 40 * REPETITIONS, "only {} plans were logged", verdict.plans);
     assert!(verdict.faults.is_empty(), "{}", verdict.faults.join("\n\n"));

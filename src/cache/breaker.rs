@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::ttl::milliseconds;
 use crate::telemetry::catalogue::cache::CACHE_REDIS_UP;
 
 /// So many failures in a row open it.
@@ -69,10 +70,6 @@ impl Breaker {
     fn elapsed(&self) -> u64 {
         milliseconds(self.started.elapsed())
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

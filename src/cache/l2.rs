@@ -13,6 +13,7 @@ use redis::io::tcp::TcpSettings;
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError};
 
 use super::breaker::Breaker;
+use super::ttl::milliseconds;
 use super::value::{self, Cached, Stamp};
 use crate::telemetry::catalogue::cache::{CACHE_REDIS_DURATION, CACHE_REDIS_UP};
 
@@ -99,7 +100,7 @@ impl L2 {
         if self.is_doomed(key) {
             return;
         }
-        let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
+        let life = milliseconds(life).max(1);
         let bytes = value::encode(cached, stamp);
         let _: Result<(), ()> = self.guarded(redis::cmd("SET").arg(key).arg(&bytes[..]).arg("PX").arg(life)).await;
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::ttl::milliseconds;
 use super::value::Stamp;
 
 /// The bound: no read that starts at a time answers what was replaced longer before it than this. In the ordinary course
@@ -175,10 +176,6 @@ impl Known {
         self.floors.retain(|_, floor| floor.transaction > threshold);
         self.complete_from = self.complete_from.max(threshold.saturating_add(1));
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

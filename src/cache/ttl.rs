@@ -30,6 +30,11 @@ pub(super) fn jittered(ttl: Duration) -> Duration {
     ttl.mul_f64(rand::random_range(0.9..=1.1))
 }
 
+/// A duration in whole milliseconds, as Redis takes it and atomics hold it.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
+use super::ttl::milliseconds;
+
 /// First byte of the form in Redis; another form gets another number, and what cannot be read is a miss.
 const FORM: u8 = 2;
 
@@ -73,7 +75,7 @@ impl Stamp {
 }
 
 fn unix_milliseconds(at: SystemTime) -> u64 {
-    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, milliseconds)
 }
 
 pub(super) fn encode(cached: &Cached, stamp: Stamp) -> Bytes {

@@ -76,7 +76,7 @@ fn benches(c: &mut Criterion) {
             runtime.block_on(async {
                 for _ in 0..iterations {
                     next += 1;
-                    store.create_improvement(&format!("i{next}"), &improvement(), None).await.expect("queued");
+                    store.create_improvement(&format!("i{next}"), improvement(), None).await.expect("queued");
                 }
                 let started = Instant::now();
                 for _ in 0..iterations {

@@ -1,6 +1,5 @@
 //! The queue of improvements.
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Error, Service, new_id};
@@ -24,7 +23,7 @@ impl Service {
     /// [`Error::Invalid`], [`Error::UnknownReference`], [`Error::AlreadyExists`].
     pub async fn create_improvement(
         &self,
-        new: &NewImprovement,
+        new: NewImprovement,
         by: Option<Uuid>,
     ) -> Result<(Improvement, bool), Error> {
         new.validate()?;
@@ -70,11 +69,11 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::Invalid`].
-    pub async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
+    pub async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>, Error> {
         claim.validate()?;
         let lease = claim.lease_seconds.unwrap_or(DEFAULT_LEASE_SECONDS);
         let max = claim.max.unwrap_or(1);
-        let claimed = self.store.claim(&claim.worker, claim.services.as_deref(), max, lease).await?;
+        let claimed = self.store.claim(&claim.worker, claim.services, max, lease).await?;
         for one in &claimed {
             IMPROVEMENTS_CLAIMED.increment((priority_label(&one.improvement.priority),));
         }
@@ -108,7 +107,7 @@ impl Service {
     ///
     /// # Errors
     /// As [`Service::heartbeat`], and [`Error::AlreadyExists`], [`Error::UnknownReference`] for the entry.
-    pub async fn complete(&self, id: &str, done: Completion, by: Option<Uuid>) -> Result<Improvement, Error> {
+    pub async fn complete(&self, id: &str, mut done: Completion, by: Option<Uuid>) -> Result<Improvement, Error> {
         valid_id(id)?;
         let now = self.now();
         let mut check = Check::default();
@@ -116,20 +115,13 @@ impl Service {
         check.done()?;
         // The entry's own checks must pass before the transaction starts, so it is checked with stand-ins for what the
         // improvement will fill in; those were checked when it was queued.
-        let mut wish = done.archive_entry;
-        if let Some(entry) = &mut wish {
+        if let Some(entry) = &mut done.archive_entry {
             entry.archive_entry_id.get_or_insert_with(new_id);
             entry.clone().into_entry("-", "", None).validate("/archive_entry", now)?;
         }
-        let with_entry = wish.as_ref().and_then(|entry| entry.archive_entry_id.clone());
-        let fill = move |of: &Improvement| {
-            Some(wish?.into_entry(&of.service_name, &of.problem_statement, of.parent_entry_id.as_deref()))
-        };
-        let results = done.results.map(Value::Object);
-        let outcome = self.store.complete(id, done.lease_token, results, fill, by).await?;
-        let improvement = judged(id, "complete", outcome)?;
+        let improvement = judged(id, "complete", self.store.complete(id, done, by).await?)?;
         IMPROVEMENTS_FINISHED.increment((FinishOutcome::Completed,));
-        self.forget_entries(with_entry.iter().map(String::as_str));
+        self.forget_entries(improvement.archive_entry_id.as_deref().into_iter());
         Ok(improvement)
     }
 

@@ -28,10 +28,10 @@ pub enum Error {
     Other(sqlx::Error),
 }
 
-/// `query_canceled` (`statement_timeout`), `lock_not_available`, and the classes of insufficient resources, operator
-/// intervention and connection exceptions (PostgreSQL, appendix A).
+/// `query_canceled` (`statement_timeout`), `lock_not_available`, and the classes of transaction rollback (a deadlock),
+/// insufficient resources, operator intervention and connection exceptions (PostgreSQL, appendix A).
 fn passing(code: &str) -> bool {
-    code == "55P03" || ["53", "57", "08"].iter().any(|class| code.starts_with(class))
+    code == "55P03" || ["40", "53", "57", "08"].iter().any(|class| code.starts_with(class))
 }
 
 impl Error {

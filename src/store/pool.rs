@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 
 use super::archive::NewRow;
 use super::error::Error;
+use super::improvements::{Done, Queueing, Wish};
 use super::migrate;
 use super::replica::Replica;
 use super::samples::Ingest;
@@ -22,8 +23,9 @@ use crate::telemetry::catalogue::database::{
 use crate::telemetry::catalogue::labels::PoolState;
 use crate::telemetry::catalogue::statements::Statement;
 
-/// Connections for group commit: one for each batch that may be under way, and one more of either kind.
-const WRITING: u32 = 4;
+/// Connections for group commit: one for each batch that may be under way, and some more for what is too large to be
+/// joined to others.
+const WRITING: u32 = 12;
 /// A statement that takes longer is logged.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -71,6 +73,20 @@ pub struct Store {
 pub(super) struct Writers {
     pub(super) samples: Writer<Ingest>,
     pub(super) entries: Writer<NewRow>,
+    pub(super) queueing: Writer<Queueing>,
+    pub(super) claims: Writer<Wish>,
+    pub(super) completions: Writer<Done>,
+}
+
+impl Writers {
+    /// Writes what is waiting and ends.
+    async fn close(&self) {
+        self.queueing.close().await;
+        self.claims.close().await;
+        self.completions.close().await;
+        self.samples.close().await;
+        self.entries.close().await;
+    }
 }
 
 impl Store {
@@ -129,8 +145,7 @@ impl Store {
 
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
-        self.writers.samples.close().await;
-        self.writers.entries.close().await;
+        self.writers.close().await;
         self.writing.close().await;
         if let Some(replica) = &self.replica {
             replica.close().await;

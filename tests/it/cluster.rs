@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dgm_service::cache::Key;
 
-use crate::support::redis::RedisCluster;
+use crate::support::redis::Redis;
 use crate::support::serve::Serve;
 use crate::support::wire::Reply;
 use crate::support::{Database, Stopper};
@@ -45,7 +45,7 @@ fn a_primary_dies_and_no_request_fails() {
          SELECT 'e' || n, 'agent', 'p', '{{}}', 0.5, 0.5 FROM generate_series(0, {ENTRIES} - 1) n"
     ));
     let token = database.token("operator");
-    let mut redis = RedisCluster::start();
+    let mut redis = Redis::start_cluster();
     // No room in process, so that every read asks Redis.
     let mut replicas = [(); 2].map(|()| Serve::start_with(&database, &redis.url(), &[("DGM__CACHE__MAX_BYTES", "1")]));
     for replica in &mut replicas {

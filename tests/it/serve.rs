@@ -10,9 +10,17 @@ use crate::support::serve::Serve;
 
 #[test]
 fn two_replicas_share_redis_and_neither_needs_it() {
+    check(Redis::start());
+}
+
+#[test]
+fn two_replicas_share_a_redis_cluster_and_neither_needs_it() {
+    check(Redis::start_cluster());
+}
+
+fn check(mut redis: Redis) {
     let database = Database::migrated();
     let token = database.token("operator");
-    let mut redis = Redis::start();
     let mut one = Serve::start(&database, &redis.url());
     let mut two = Serve::start(&database, &redis.url());
     assert_eq!(one.call("GET", "/api/v1/archive", None).status, 401, "serve always asks");

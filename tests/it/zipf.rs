@@ -63,6 +63,15 @@ fn read(replica: &Serve, entries: usize, batches: usize) {
 
 #[test]
 fn a_skewed_load_is_served_from_the_tiers_and_redis_is_quick() {
+    check(&Redis::start());
+}
+
+#[test]
+fn a_skewed_load_is_served_from_the_tiers_and_a_redis_cluster_is_quick() {
+    check(&Redis::start_cluster());
+}
+
+fn check(redis: &Redis) {
     let entries = setting("DGM_TEST_ENTRIES", 5_000);
     let database = Database::migrated();
     database.sql(&format!(
@@ -71,7 +80,6 @@ fn a_skewed_load_is_served_from_the_tiers_and_redis_is_quick() {
          SELECT 'e' || n, 'agent', 'p', repeat(md5(n::text), {BULK} / 32), '{{}}', 0.5, 0.5
          FROM generate_series(1, {entries}) n"
     ));
-    let redis = Redis::start();
     let room = (entries * ROOM).to_string();
     let mut replica = Serve::start_with(&database, &redis.url(), &[("DGM__CACHE__MAX_BYTES", &room)]);
     replica.token = database.token("reader");

@@ -67,7 +67,7 @@ pub(in crate::http) async fn create(
     Caller(caller): Caller,
     Body(new): Body<NewImprovement>,
 ) -> Result<(StatusCode, Json<Improvement>), Problem> {
-    let (improvement, created) = state.service.create_improvement(&new, caller.user_id).await?;
+    let (improvement, created) = state.service.create_improvement(new, caller.user_id).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(improvement)))
 }
 
@@ -106,7 +106,7 @@ pub(in crate::http) async fn claim(
     Extract(state): Extract<State>,
     Body(claim): Body<Claim>,
 ) -> Result<Json<ClaimedItems>, Problem> {
-    Ok(Json(ClaimedItems { items: state.service.claim(&claim).await? }))
+    Ok(Json(ClaimedItems { items: state.service.claim(claim).await? }))
 }
 
 /// Show life: the lease starts anew, at most up to `max_improvement_time` after the claim.

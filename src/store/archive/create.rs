@@ -16,8 +16,8 @@ use crate::telemetry::catalogue::statements::Statement;
 /// An entry to be created, whatever becomes of others.
 #[derive(Debug)]
 pub(in crate::store) struct NewRow {
-    entry: NewEntry,
-    by: Option<Uuid>,
+    pub(in crate::store) entry: NewEntry,
+    pub(in crate::store) by: Option<Uuid>,
 }
 
 impl Store {
@@ -39,20 +39,27 @@ impl Batch for NewRow {
     }
 
     async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Created, Error>>, Error> {
-        let mut connection = store.acquire_writing().await?;
-        let plan = Plan::new(batch, generations(&mut connection, batch).await?);
-        if plan.rows.iter().all(|row| row.entry.inspirations.is_empty()) {
-            let (_, digests) = insert(&mut connection, &plan.rows).await?;
-            return Ok(plan.replies(&digests));
+        if batch.iter().all(|new| new.entry.inspirations.is_empty()) {
+            // One statement inserts: it is its own transaction.
+            return create(&mut *store.acquire_writing().await?, batch).await;
         }
-        drop(connection);
         let mut transaction = store.begin_writing().await?;
-        let (new, digests) = insert(&mut transaction, &plan.rows).await?;
-        let inspired = plan.rows.iter().map(|row| row.entry).filter(|entry| new.iter().any(|id| id == id_of(entry)));
-        insert_inspirations(&mut transaction, inspired).await?;
+        let replies = create(&mut transaction, batch).await?;
         transaction.commit().await?;
-        Ok(plan.replies(&digests))
+        Ok(replies)
     }
+}
+
+/// Creates those that can be; the others write nothing. In a transaction if any has inspirations.
+pub(in crate::store) async fn create(
+    connection: &mut PgConnection,
+    batch: &[NewRow],
+) -> Result<Vec<Result<Created, Error>>, Error> {
+    let plan = Plan::new(batch, generations(connection, batch).await?);
+    let (new, digests) = insert(connection, &plan.rows).await?;
+    let inspired = plan.rows.iter().map(|row| row.entry).filter(|entry| new.iter().any(|id| id == id_of(entry)));
+    insert_inspirations(connection, inspired).await?;
+    Ok(plan.replies(&digests))
 }
 
 /// Every entry that the batch refers to, with its generation, and those of the batch that refer to others and are there

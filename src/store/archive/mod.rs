@@ -9,11 +9,10 @@ mod tree;
 mod write;
 
 pub use candidates::{Changed, Followed};
-pub(in crate::store) use create::NewRow;
+pub(in crate::store) use create::{NewRow, create};
 pub use list::{Filter, Sort};
 pub use read::{Seen, Stats};
 pub use tree::Relative;
-pub(in crate::store) use write::insert_entries;
 pub use write::{Created, Patched};
 
 use sqlx::Row as _;

@@ -139,7 +139,7 @@ impl Store {
 }
 
 /// Creates entries within a caller's transaction, telling for each what became of it.
-pub(in crate::store) async fn insert_entries(
+async fn insert_entries(
     connection: &mut PgConnection,
     entries: &[NewEntry],
     by: Option<Uuid>,
@@ -205,23 +205,26 @@ async fn rows<'a>(
 
 /// The ids of the entries that were new.
 pub(super) async fn insert_rows(connection: &mut PgConnection, batch: &[Row<'_>]) -> Result<Vec<String>, Error> {
-    fn column<'a, T>(batch: &'a [Row<'a>], of: impl Fn(&'a NewEntry) -> T) -> Vec<T> {
+    fn column<'a, T>(batch: &[&'a Row<'a>], of: impl Fn(&'a NewEntry) -> T) -> Vec<T> {
         batch.iter().map(|row| of(row.entry)).collect()
     }
+    // In order, so that two batches with the same ids never wait for each other.
+    let mut batch: Vec<&Row<'_>> = batch.iter().collect();
+    batch.sort_by_key(|row| id_of(row.entry));
     let statement = if batch.len() == 1 { Statement::ArchiveInsert } else { Statement::ArchiveInsertBatch };
     let query = sqlx::query_scalar(INSERT)
-        .bind(column(batch, id_of))
-        .bind(column(batch, |e| e.parent_entry_id.as_deref()))
+        .bind(column(&batch, id_of))
+        .bind(column(&batch, |e| e.parent_entry_id.as_deref()))
         .bind(batch.iter().map(|row| row.generation).collect::<Vec<_>>())
-        .bind(column(batch, |e| e.service_name.as_str()))
-        .bind(column(batch, |e| e.problem_statement.as_str()))
-        .bind(column(batch, |e| e.solution_patch.as_deref()))
-        .bind(column(batch, |e| Value::Object(e.performance_metrics.clone())))
-        .bind(column(batch, |e| e.accuracy_score))
-        .bind(column(batch, |e| e.constitutional_compliance_score))
-        .bind(column(batch, |e| e.evaluation_results.clone().map(Value::Object)))
-        .bind(column(batch, |e| e.status.as_str()))
-        .bind(column(batch, |e| e.created_at))
+        .bind(column(&batch, |e| e.service_name.as_str()))
+        .bind(column(&batch, |e| e.problem_statement.as_str()))
+        .bind(column(&batch, |e| e.solution_patch.as_deref()))
+        .bind(column(&batch, |e| Value::Object(e.performance_metrics.clone())))
+        .bind(column(&batch, |e| e.accuracy_score))
+        .bind(column(&batch, |e| e.constitutional_compliance_score))
+        .bind(column(&batch, |e| e.evaluation_results.clone().map(Value::Object)))
+        .bind(column(&batch, |e| e.status.as_str()))
+        .bind(column(&batch, |e| e.created_at))
         .bind(batch.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>())
         .bind(batch.iter().map(|row| row.by).collect::<Vec<_>>())
         .fetch_all(connection);

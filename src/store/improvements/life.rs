@@ -1,14 +1,10 @@
 //! What a holder does with its improvement, and what operators do to it.
 
-use serde_json::Value;
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{improvement, improvement_columns};
-use crate::domain::archive::NewEntry;
 use crate::domain::improvement::Improvement;
-use crate::store::archive::{Created, insert_entries};
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::Statement;
@@ -32,10 +28,6 @@ const HEARTBEAT: &str = held!(
 );
 const PROGRESS: &str =
     held!("heartbeat_at = now(), progress = $3, progress_message = coalesce($4, i.progress_message)");
-const COMPLETE: &str = held!(
-    "status = 'completed', progress = 100, results = $3, archive_entry_id = $4, completed_at = now(),
-     error_message = NULL, lease_expires_at = NULL"
-);
 /// Backoff: 10 s, doubled at each attempt, at most an hour.
 const FAIL: &str = held!(
     "error_message = $3,
@@ -56,8 +48,6 @@ const RETRY: &str = concat!(
     improvement_columns!()
 );
 const STATE: &str = concat!("SELECT ", improvement_columns!(), " FROM dgm_improvements i WHERE i.improvement_id = $1");
-const STATE_LOCKED: &str =
-    concat!("SELECT ", improvement_columns!(), " FROM dgm_improvements i WHERE i.improvement_id = $1 FOR UPDATE");
 
 /// Why nothing was changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,53 +97,6 @@ impl Store {
             .fetch_optional(&mut *connection);
         let changed = timed(Statement::ImprovementProgress, query).await?;
         or_refusal(&mut connection, id, Some(token), changed).await
-    }
-
-    /// Completes an improvement and writes the entry that `entry` makes of it, in one transaction. A repeated call with
-    /// the same lease answers what the first one did.
-    ///
-    /// # Errors
-    /// [`Error::MissingReference`] for an unknown parent or inspiration.
-    pub async fn complete(
-        &self,
-        id: &str,
-        token: Uuid,
-        results: Option<Value>,
-        entry: impl FnOnce(&Improvement) -> Option<NewEntry> + Send,
-        by: Option<Uuid>,
-    ) -> Result<Outcome, Error> {
-        let mut transaction = self.begin().await?;
-        let query = sqlx::query(STATE_LOCKED)
-            .bind(id)
-            .try_map(|row: PgRow| Ok((improvement(&row)?, row.try_get::<Option<Uuid>, _>("lease_token")?)))
-            .fetch_optional(&mut *transaction);
-        let Some((state, holder)) = timed(Statement::ImprovementComplete, query).await? else {
-            return Ok(Err(Refusal::Missing));
-        };
-        match state.status.as_str() {
-            "completed" if holder == Some(token) => return Ok(Ok(state)),
-            "running" if holder == Some(token) => {}
-            "running" => return Ok(Err(Refusal::LeaseLost)),
-            _ => return Ok(Err(Refusal::State(Box::new(state)))),
-        }
-        let entry = entry(&state);
-        if let Some(entry) = &entry {
-            let created = insert_entries(&mut transaction, std::slice::from_ref(entry), by).await?;
-            if created.contains(&Created::Conflict) {
-                transaction.rollback().await?;
-                return Ok(Err(Refusal::EntryConflict(entry.archive_entry_id.clone().unwrap_or_default())));
-            }
-        }
-        let query = sqlx::query(COMPLETE)
-            .bind(id)
-            .bind(token)
-            .bind(results)
-            .bind(entry.and_then(|entry| entry.archive_entry_id))
-            .try_map(|row| improvement(&row))
-            .fetch_one(&mut *transaction);
-        let completed = timed(Statement::ImprovementComplete, query).await?;
-        transaction.commit().await?;
-        Ok(Ok(completed))
     }
 
     /// Notes that the attempt failed: back to the queue after a pause while attempts are left and `retryable`.

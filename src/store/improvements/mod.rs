@@ -2,10 +2,16 @@
 //!
 //! Time is the database's `now()` throughout: leases are judged by the one clock that all replicas share.
 
+mod claim;
+mod complete;
+mod create;
 mod events;
 mod life;
 mod queue;
 
+pub(super) use claim::Wish;
+pub(super) use complete::Done;
+pub(super) use create::Queueing;
 pub use life::{Outcome, Refusal};
 pub use queue::{Filter, Rescued};
 

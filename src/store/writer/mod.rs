@@ -21,8 +21,6 @@ use crate::telemetry::catalogue::writer::{
     WRITER_BATCH_ROWS, WRITER_COMMIT_DURATION, WRITER_QUEUED, WRITER_REFUSED, WRITER_SPLIT, WRITER_WAIT,
 };
 
-/// Batches under way at a time: one commits while the next one is sent. More make each smaller, and all slower.
-const LANES: usize = 2;
 /// Most requests of one batch. Some dozens nearly saturate the server; more only bound the answer's delay.
 const MOST: usize = 512;
 /// Requests that may wait. At 50,000 a second this is a sixth of a second's work.
@@ -32,6 +30,11 @@ const QUEUE: usize = 8192;
 pub(super) trait Batch: Send + Sync + Sized + 'static {
     /// The label of its metrics.
     const LABEL: Label;
+    /// Batches under way at a time: one commits while the next one is sent. More make each smaller, and all slower.
+    const LANES: usize = 2;
+    /// Whether what it writes is for its caller alone: then it is not written for one that is gone, nor a second time where
+    /// nobody knows whether the first took effect.
+    const HANDS_OUT: bool = false;
     /// What its caller learns.
     type Reply: Send + 'static;
 
@@ -91,7 +94,7 @@ impl<B: Batch> Writer<B> {
     fn start(&self, store: &Store) -> mpsc::Sender<Waiting<B>> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));
-        for _ in 0..LANES {
+        for _ in 0..B::LANES {
             self.lanes.spawn(lane(store.clone(), Arc::clone(&receiver), self.stop.clone()));
         }
         sender
@@ -130,9 +133,15 @@ async fn commit<B: Batch>(store: &Store, waiting: &mut Vec<Waiting<B>>) {
     let started = Instant::now();
     let (mut requests, mut answers) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
     for Waiting { request, since, answer } in waiting.drain(..) {
+        if B::HANDS_OUT && answer.is_closed() {
+            continue;
+        }
         WRITER_WAIT.observe((B::LABEL,), started.saturating_duration_since(since));
         requests.push(request);
         answers.push(answer);
+    }
+    if requests.is_empty() {
+        return;
     }
     let rows: usize = requests.iter().map(B::rows).sum();
     WRITER_BATCH_ROWS.record((B::LABEL,), f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
@@ -147,7 +156,7 @@ async fn commit<B: Batch>(store: &Store, waiting: &mut Vec<Waiting<B>>) {
 /// Every request's fate, in order.
 async fn write<B: Batch>(store: &Store, requests: &[B]) -> Vec<Result<B::Reply, Error>> {
     let mut outcome = B::write(store, requests, false).await;
-    if matches!(&outcome, Err(error) if error.is_broken_connection()) {
+    if !B::HANDS_OUT && matches!(&outcome, Err(error) if error.is_broken_connection()) {
         // Whether it committed is not known; requests are idempotent, so a second time tells.
         outcome = B::write(store, requests, true).await;
     }

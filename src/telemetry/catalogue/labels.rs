@@ -82,7 +82,9 @@ label! {
 }
 label! {
     /// A writer that commits in groups.
-    Writer "writer" { Samples "samples", Entries "entries", }
+    Writer "writer" {
+        Samples "samples", Entries "entries", Improvements "improvements", Claims "claims", Completions "completions",
+    }
 }
 label! {
     /// Where a read that may be behind went.

@@ -7,6 +7,7 @@ mod run;
 
 use dgm_service::cache::BOUND;
 
+use crate::support::redis::Redis;
 use crate::support::setting;
 use history::Violation;
 use nemesis::Action;
@@ -14,7 +15,16 @@ use run::{Plan, run};
 
 #[test]
 fn no_read_is_older_than_promised_whatever_breaks() {
-    let outcome = run(&Plan { reads: setting("DGM_TEST_READS", 30_000), actions: &Action::ALL, settings: &[] });
+    holds(Redis::start);
+}
+
+#[test]
+fn nor_is_one_with_a_redis_cluster() {
+    holds(Redis::start_cluster);
+}
+
+fn holds(redis: fn() -> Redis) {
+    let outcome = run(&Plan { redis, reads: setting("DGM_TEST_READS", 30_000), actions: &Action::ALL, settings: &[] });
     eprintln!("{outcome}");
     let violations = &outcome.verdict.violations;
     assert!(violations.is_empty(), "{outcome}; the first: {:#?}", &violations[..violations.len().min(10)]);
@@ -27,7 +37,8 @@ fn no_read_is_older_than_promised_whatever_breaks() {
 #[test]
 fn without_the_judgement_of_versions_the_same_run_fails() {
     let settings: &[(&str, &str)] = &[("DGM__CACHE__COHERENT", "false")];
-    let outcome = run(&Plan { reads: 5_000, actions: &[Action::RestoreRedis, Action::Bulk], settings });
+    let outcome =
+        run(&Plan { redis: Redis::start, reads: 5_000, actions: &[Action::RestoreRedis, Action::Bulk], settings });
     eprintln!("{outcome}");
     let stale = outcome.verdict.violations.iter().any(|(_, violation)| matches!(violation, Violation::Stale(_)));
     assert!(stale, "{outcome}; the run cannot fail");

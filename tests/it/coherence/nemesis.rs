@@ -58,7 +58,7 @@ impl Action {
 pub(super) struct Nemesis<'a> {
     run: &'a Run<'a>,
     redis: &'a mut Redis,
-    snapshot: Vec<u8>,
+    snapshot: Vec<Vec<u8>>,
     rng: StdRng,
     pub(super) actions: usize,
     pub(super) feeds_cut: usize,

@@ -26,6 +26,8 @@ const LIMIT: Duration = Duration::from_mins(30);
 
 /// What to do.
 pub(super) struct Plan {
+    /// What stands between the replicas.
+    pub(super) redis: fn() -> Redis,
     /// At least so many; and every action at least once.
     pub(super) reads: usize,
     pub(super) actions: &'static [Action],
@@ -110,7 +112,7 @@ pub(super) fn run(plan: &Plan) -> Outcome {
     ));
     database.sql(AUDIT);
     let token = database.token("operator");
-    let mut redis = Redis::start();
+    let mut redis = (plan.redis)();
     // In the second there is room for a part of the entries only, so that it asks Redis all the time.
     let replicas = ["67108864", "65536"].map(|bytes| {
         let mut settings = vec![("DGM__CACHE__MAX_BYTES", bytes), ("DGM__DATABASE__MAX_CONNECTIONS", "8")];

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -193,6 +193,100 @@ fn sixteen_claimers_never_get_one_twice_and_go_by_priority_then_age() {
     }
     let metrics = dev.ops("/metrics").1;
     assert!(metrics.contains("dgm_improvements_claimed_total{priority=\"critical\"} 2500"), "{metrics}");
+}
+
+/// What arrives at once is written together, and must not share its fate.
+#[test]
+fn of_many_at_once_each_is_judged_alone() {
+    const EACH: usize = 12;
+    let dev = Dev::new();
+    let entry = |id: &str, score: f64| {
+        json!({"archive_entry_id": id, "service_name": "agent", "problem_statement": "p", "accuracy_score": score,
+            "constitutional_compliance_score": 1})
+    };
+    dev.post("/api/v1/archive", &entry("taken", 0.5)).expect(201);
+    // Name, the parent when queued, the completion's entry and token; what is answered to each of both.
+    let kinds = [("good", None), ("orphan", Some("none")), ("conflict", None), ("dangling", None), ("stranger", None)];
+    let at_once = |send: &(dyn Fn(&str, usize) -> Answer + Sync)| {
+        std::thread::scope(|scope| {
+            let one = |kind: &'static str, n| scope.spawn(move || (kind, n, send(kind, n)));
+            let all: Vec<_> = (0..EACH).flat_map(|n| kinds.map(|(kind, _)| one(kind, n))).collect();
+            all.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>()
+        })
+    };
+    let queued = at_once(&|kind, n| {
+        let parent = kinds.iter().find(|of| of.0 == kind).unwrap().1;
+        let body = json!({"improvement_id": format!("{kind}-{n}"), "service_name": "agent", "problem_statement": "p",
+            "parent_entry_id": parent});
+        dev.post("/api/v1/improvements", &body)
+    });
+    for (kind, n, answer) in queued {
+        if kind == "orphan" {
+            assert_eq!(answer.problem(), "unknown-reference");
+        } else {
+            assert_eq!(answer.expect(201)["improvement_id"], format!("{kind}-{n}"));
+        }
+    }
+    let claimed = dev.post("/api/v1/improvements:claim", &json!({"worker": "w", "max": 100})).expect(200);
+    let tokens: HashMap<&str, &str> = claimed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["improvement_id"].as_str().unwrap(), item["lease_token"].as_str().unwrap()))
+        .collect();
+    assert_eq!(tokens.len(), EACH * 4);
+
+    let complete = |kind: &str, n: usize| {
+        let id = format!("{kind}-{n}");
+        let mut result = json!({"archive_entry_id": format!("of-{id}"), "accuracy_score": 0.7,
+            "constitutional_compliance_score": 0.9});
+        match kind {
+            "conflict" => result["archive_entry_id"] = json!("taken"),
+            "dangling" => result["parent_entry_id"] = json!("none"),
+            _ => {}
+        }
+        let token = if kind == "stranger" {
+            "00000000-0000-4000-8000-000000000000"
+        } else {
+            tokens.get(&*id).copied().unwrap_or_default()
+        };
+        act(&dev, &id, "complete", json!({"archive_entry": result}), token)
+    };
+    // Each twice, as by a client that is impatient.
+    let twice = std::thread::scope(|scope| {
+        let other = scope.spawn(|| at_once(&complete));
+        let mut all = at_once(&complete);
+        all.extend(other.join().unwrap());
+        all
+    });
+    for (kind, n, answer) in twice {
+        match kind {
+            "good" => assert_eq!(answer.expect(200)["archive_entry_id"], format!("of-good-{n}")),
+            "conflict" => assert_eq!(answer.problem(), "already-exists"),
+            "dangling" => assert_eq!(answer.problem(), "unknown-reference"),
+            "stranger" => assert_eq!(answer.problem(), "lease-lost"),
+            _ => assert_eq!(answer.status, 422, "without a token"),
+        }
+    }
+    let states = dev.sql(
+        "SELECT split_part(improvement_id, '-', 1), status, count(*) FROM dgm_improvements GROUP BY 1, 2 ORDER BY 1",
+    );
+    assert_eq!(
+        states,
+        format!("conflict|running|{EACH}\ndangling|running|{EACH}\ngood|completed|{EACH}\nstranger|running|{EACH}")
+    );
+    assert_eq!(
+        dev.sql("SELECT count(*), min(accuracy_score) FROM dgm_archive WHERE archive_entry_id LIKE 'of-%'"),
+        format!("{EACH}|0.7000")
+    );
+    let metrics = dev.ops("/metrics").1;
+    for writer in ["improvements", "completions"] {
+        let value = |what: &str| {
+            let series = format!("dgm_writer_batch_rows_{what}{{writer=\"{writer}\"}}");
+            metrics.lines().find_map(|line| line.strip_prefix(&series)).unwrap().trim().parse::<f64>().unwrap()
+        };
+        assert!(value("count") < value("sum"), "no {writer} were written together");
+    }
 }
 
 #[test]

@@ -9,91 +9,44 @@ use tempfile::TempDir;
 use super::dev::free_port;
 use super::{signal, stdout};
 
-/// A single server; killed when dropped.
+/// A server of its own, or a cluster of six; killed when dropped.
 pub(crate) struct Redis {
+    nodes: Vec<Node>,
+}
+
+struct Node {
     child: Child,
     port: u16,
     directory: TempDir,
-}
-
-impl Redis {
-    pub(crate) fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let port = free_port();
-        Self { child: spawn(port, directory.path(), &[]), port, directory }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// Connections stay open and nothing is answered.
-    pub(crate) fn pause(&self) {
-        signal(self.child.id(), "-STOP");
-    }
-
-    pub(crate) fn resume(&self) {
-        signal(self.child.id(), "-CONT");
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// After a kill: nothing in it, the same port.
-    pub(crate) fn restart_empty(&mut self) {
-        self.restart_with(&[]);
-    }
-
-    /// What is in it now, as the bytes of an RDB file.
-    pub(crate) fn snapshot(&self) -> Vec<u8> {
-        assert_eq!(cli(self.port, &["SAVE"]).trim(), "OK");
-        std::fs::read(self.directory.path().join("dump.rdb")).unwrap()
-    }
-
-    /// After a kill: the content of that moment, the same port.
-    pub(crate) fn restart_with(&mut self, snapshot: &[u8]) {
-        let file = self.directory.path().join("dump.rdb");
-        if snapshot.is_empty() {
-            let _ = std::fs::remove_file(file);
-        } else {
-            std::fs::write(file, snapshot).unwrap();
-        }
-        self.child = spawn(self.port, self.directory.path(), &[]);
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // SIGKILL reaches a stopped process too.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    /// What it is always started with.
+    options: Vec<String>,
 }
 
 const PRIMARIES: usize = 3;
 const SLOTS: usize = 16_384;
 
-/// Three primaries, each with a replica; killed when dropped.
-pub(crate) struct RedisCluster {
-    nodes: Vec<Redis>,
-}
-
-impl RedisCluster {
-    /// Answers when every node says that the cluster is whole and every replica has its primary's data.
+impl Redis {
     pub(crate) fn start() -> Self {
-        let nodes: Vec<Redis> = (0..2 * PRIMARIES)
-            .map(|_| {
-                let directory = tempfile::tempdir().unwrap();
-                // The bus is by default 10000 above, where there may be no port.
-                let (port, bus) = (free_port(), free_port().to_string());
-                let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
-                Redis { child: spawn(port, directory.path(), &options), port, directory }
-            })
-            .collect();
-        for (index, node) in nodes.iter().enumerate() {
-            let first = nodes[0].port;
+        Self { nodes: vec![Node::start(Vec::new())] }
+    }
+
+    /// Three primaries, each with a replica. Answers when every node says that the cluster is whole and every replica has
+    /// its primary's data.
+    pub(crate) fn start_cluster() -> Self {
+        let node = |_| {
+            // The bus is by default 10000 above, where there may be no port.
+            let bus = free_port().to_string();
+            let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
+            Node::start(options.map(str::to_owned).to_vec())
+        };
+        let cluster = Self { nodes: (0..2 * PRIMARIES).map(node).collect() };
+        cluster.join();
+        cluster
+    }
+
+    fn join(&self) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let first = self.nodes[0].port;
             let bus = info(first, &["CONFIG", "GET", "cluster-port"]).lines().last().unwrap().to_owned();
             let epoch = (index + 1).to_string();
             assert_eq!(cli(node.port, &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).trim(), "OK");
@@ -106,27 +59,71 @@ impl RedisCluster {
                 assert_eq!(cli(node.port, &["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).trim(), "OK");
             }
         }
-        let cluster = Self { nodes };
-        cluster.wait("all know each other", |port| {
+        self.wait("all know each other", |port| {
             info(port, &["CLUSTER", "NODES"]).lines().filter(|line| !line.contains("handshake")).count()
                 == 2 * PRIMARIES
         });
         for index in 0..PRIMARIES {
-            let id = cli(cluster.nodes[index].port, &["CLUSTER", "MYID"]);
-            let replica = cluster.nodes[PRIMARIES + index].port;
+            let id = cli(self.nodes[index].port, &["CLUSTER", "MYID"]);
+            let replica = self.nodes[PRIMARIES + index].port;
             assert_eq!(cli(replica, &["CLUSTER", "REPLICATE", id.trim()]).trim(), "OK");
         }
-        cluster.wait("cluster_state is ok", |port| info(port, &["CLUSTER", "INFO"]).contains("cluster_state:ok"));
-        cluster.wait("replicas are linked", |port| {
-            let replication = info(port, &["INFO", "replication"]);
-            replication.contains("master_link_status:up") || replication.contains("state=online")
-        });
-        cluster
+        self.wait_whole();
+    }
+
+    fn is_cluster(&self) -> bool {
+        self.nodes.len() > 1
+    }
+
+    /// Until what was broken is found whole by its own nodes.
+    fn wait_whole(&self) {
+        if self.is_cluster() {
+            self.wait("cluster_state is ok", |port| info(port, &["CLUSTER", "INFO"]).contains("cluster_state:ok"));
+            self.wait("replicas are linked", |port| {
+                let replication = info(port, &["INFO", "replication"]);
+                replication.contains("master_link_status:up") || replication.contains("state=online")
+            });
+        }
     }
 
     pub(crate) fn url(&self) -> String {
         let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-        format!("redis+cluster://{}", nodes.join(","))
+        format!("{}://{}", if self.is_cluster() { "redis+cluster" } else { "redis" }, nodes.join(","))
+    }
+
+    /// Connections stay open and nothing is answered.
+    pub(crate) fn pause(&self) {
+        self.nodes.iter().for_each(|node| signal(node.child.id(), "-STOP"));
+    }
+
+    pub(crate) fn resume(&self) {
+        self.nodes.iter().for_each(|node| signal(node.child.id(), "-CONT"));
+        self.wait_whole();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.nodes.iter_mut().for_each(Node::kill);
+    }
+
+    /// After a kill: nothing in it, the same ports.
+    pub(crate) fn restart_empty(&mut self) {
+        let nothing = vec![Vec::new(); self.nodes.len()];
+        self.restart_with(&nothing);
+    }
+
+    /// What is in each node now, as the bytes of an RDB file.
+    pub(crate) fn snapshot(&self) -> Vec<Vec<u8>> {
+        let of = |node: &Node| {
+            assert_eq!(cli(node.port, &["SAVE"]).trim(), "OK");
+            std::fs::read(node.directory.path().join("dump.rdb")).unwrap()
+        };
+        self.nodes.iter().map(of).collect()
+    }
+
+    /// After a kill: the content of that moment, the same ports.
+    pub(crate) fn restart_with(&mut self, snapshot: &[Vec<u8>]) {
+        self.nodes.iter_mut().zip(snapshot).for_each(|(node, content)| node.restart_with(content));
+        self.wait_whole();
     }
 
     /// The slot of a key.
@@ -165,12 +162,42 @@ impl RedisCluster {
     }
 }
 
+impl Node {
+    fn start(options: Vec<String>) -> Self {
+        let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
+        Self { child: spawn(port, directory.path(), &options), port, directory, options }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn restart_with(&mut self, content: &[u8]) {
+        let file = self.directory.path().join("dump.rdb");
+        if content.is_empty() {
+            let _ = std::fs::remove_file(file);
+        } else {
+            std::fs::write(file, content).unwrap();
+        }
+        self.child = spawn(self.port, self.directory.path(), &self.options);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // SIGKILL reaches a stopped process too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn holds(range: &str, slot: usize) -> bool {
     let (from, to) = range.split_once('-').unwrap_or((range, range));
     from.parse().is_ok_and(|from: usize| from <= slot) && to.parse().is_ok_and(|to: usize| slot <= to)
 }
 
-fn spawn(port: u16, directory: &Path, options: &[&str]) -> Child {
+fn spawn(port: u16, directory: &Path, options: &[String]) -> Child {
     let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
         .arg(directory)

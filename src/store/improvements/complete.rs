@@ -1,0 +1,161 @@
+//! Completing, with the entry that came of it; committed in groups.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::life::{Outcome, Refusal};
+use super::{improvement, improvement_columns};
+use crate::domain::improvement::{Completion, Improvement};
+use crate::store::archive::{Created, NewRow, create};
+use crate::store::error::Error;
+use crate::store::pool::{Store, timed};
+use crate::store::writer::Batch;
+use crate::telemetry::catalogue::labels::Writer;
+use crate::telemetry::catalogue::statements::Statement;
+
+/// In order, so that two batches never wait for each other.
+const LOCK: &str = concat!(
+    "SELECT ",
+    improvement_columns!(),
+    " FROM dgm_improvements i WHERE i.improvement_id = ANY($1) ORDER BY i.improvement_id FOR UPDATE"
+);
+
+/// Of those that are locked and were found held.
+const COMPLETE: &str = concat!(
+    "UPDATE dgm_improvements i SET status = 'completed', progress = 100, results = d.results,
+        archive_entry_id = d.entry, completed_at = now(), error_message = NULL, lease_expires_at = NULL
+     FROM unnest($1::text[], $2::jsonb[], $3::text[]) AS d (id, results, entry)
+     WHERE i.improvement_id = d.id RETURNING ",
+    improvement_columns!()
+);
+
+/// What a worker has done.
+#[derive(Debug)]
+pub(in crate::store) struct Done {
+    id: String,
+    completion: Completion,
+    by: Option<Uuid>,
+}
+
+impl Store {
+    /// Completes an improvement and writes the entry that came of it, which has its id set, in one transaction. A
+    /// repeated call with the same lease answers what the first one did.
+    ///
+    /// # Errors
+    /// [`Error::MissingReference`] for an unknown parent or inspiration, [`Error::Busy`].
+    pub async fn complete(&self, id: &str, completion: Completion, by: Option<Uuid>) -> Result<Outcome, Error> {
+        self.writers.completions.write(self, Done { id: id.to_owned(), completion, by }).await
+    }
+}
+
+impl Batch for Done {
+    const LABEL: Writer = Writer::Completions;
+    type Reply = Outcome;
+
+    fn rows(&self) -> usize {
+        1
+    }
+
+    async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Outcome, Error>>, Error> {
+        let mut replies: Vec<Option<Result<Outcome, Error>>> = batch.iter().map(|_| None).collect();
+        // What is there twice is judged by what became of the first.
+        loop {
+            let mut taken = HashSet::new();
+            let unanswered = (0..).zip(batch).zip(&replies).filter(|(_, reply)| reply.is_none());
+            let round: Vec<(usize, &Self)> =
+                unanswered.map(|(done, _)| done).filter(|(_, done)| taken.insert(done.id.as_str())).collect();
+            if round.is_empty() {
+                return Ok(replies.into_iter().map(|reply| reply.unwrap_or(Err(Error::Busy))).collect());
+            }
+            for (place, reply) in complete(store, &round).await? {
+                if let Some(of) = replies.get_mut(place) {
+                    *of = Some(reply);
+                }
+            }
+        }
+    }
+}
+
+type Replies = Vec<(usize, Result<Outcome, Error>)>;
+
+/// Completes those whose lease is held, each improvement once.
+async fn complete(store: &Store, round: &[(usize, &Done)]) -> Result<Replies, Error> {
+    let mut transaction = store.begin_writing().await?;
+    let mut states = lock(&mut transaction, round).await?;
+    let mut replies = Replies::with_capacity(round.len());
+    let (mut held, mut entries) = (Vec::new(), Vec::new());
+    for (place, done) in round {
+        match judge(states.remove(&done.id), done.completion.lease_token) {
+            ControlFlow::Break(outcome) => replies.push((*place, Ok(outcome))),
+            ControlFlow::Continue(state) => {
+                let entry = done.completion.archive_entry.clone();
+                let parent = state.parent_entry_id.as_deref();
+                let entry = entry.map(|entry| entry.into_entry(&state.service_name, &state.problem_statement, parent));
+                let id = done.completion.archive_entry.as_ref().and_then(|entry| entry.archive_entry_id.as_deref());
+                held.push((*place, *done, id));
+                entries.extend(entry.map(|entry| NewRow { entry, by: done.by }));
+            }
+        }
+    }
+    let mut created = create(&mut transaction, &entries).await?.into_iter();
+    let mut written = Vec::with_capacity(held.len());
+    for (place, done, entry) in held {
+        match entry.and_then(|entry| Some((entry, created.next()?))) {
+            Some((_, Err(error))) => replies.push((place, Err(error))),
+            Some((entry, Ok(Created::Conflict))) => {
+                replies.push((place, Ok(Err(Refusal::EntryConflict(entry.to_owned())))));
+            }
+            None | Some((_, Ok(Created::New | Created::Same))) => written.push((place, done, entry)),
+        }
+    }
+    let mut completed = update(&mut transaction, &written).await?;
+    transaction.commit().await?;
+    // They are locked: none can have gone.
+    let reply = |(place, done, _): Held<'_>| (place, Ok(completed.remove(&done.id).ok_or(Refusal::Missing)));
+    replies.extend(written.into_iter().map(reply));
+    Ok(replies)
+}
+
+/// A place in the batch, what stands there, and the id of the entry that came of it.
+type Held<'a> = (usize, &'a Done, Option<&'a str>);
+
+async fn update(connection: &mut PgConnection, held: &[Held<'_>]) -> Result<HashMap<String, Improvement>, Error> {
+    if held.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let query = sqlx::query(COMPLETE)
+        .bind(held.iter().map(|(_, done, _)| done.id.as_str()).collect::<Vec<_>>())
+        .bind(held.iter().map(|(_, done, _)| done.completion.results.clone().map(Value::Object)).collect::<Vec<_>>())
+        .bind(held.iter().map(|(_, _, entry)| *entry).collect::<Vec<_>>())
+        .try_map(|row: PgRow| improvement(&row))
+        .fetch_all(connection);
+    let completed = timed(Statement::ImprovementComplete, query).await?;
+    Ok(completed.into_iter().map(|improvement| (improvement.improvement_id.clone(), improvement)).collect())
+}
+
+type States = HashMap<String, (Improvement, Option<Uuid>)>;
+
+async fn lock(connection: &mut PgConnection, round: &[(usize, &Done)]) -> Result<States, Error> {
+    let query = sqlx::query(LOCK)
+        .bind(round.iter().map(|(_, done)| done.id.as_str()).collect::<Vec<_>>())
+        .try_map(|row: PgRow| Ok((improvement(&row)?, row.try_get::<Option<Uuid>, _>("lease_token")?)))
+        .fetch_all(connection);
+    let states = timed(Statement::ImprovementComplete, query).await?;
+    Ok(states.into_iter().map(|state| (state.0.improvement_id.clone(), state)).collect())
+}
+
+/// The improvement, when this lease runs; else what is to be answered.
+fn judge(state: Option<(Improvement, Option<Uuid>)>, token: Uuid) -> ControlFlow<Outcome, Improvement> {
+    let Some((state, holder)) = state else { return ControlFlow::Break(Err(Refusal::Missing)) };
+    match state.status.as_str() {
+        "completed" if holder == Some(token) => ControlFlow::Break(Ok(state)),
+        "running" if holder == Some(token) => ControlFlow::Continue(state),
+        "running" => ControlFlow::Break(Err(Refusal::LeaseLost)),
+        _ => ControlFlow::Break(Err(Refusal::State(Box::new(state)))),
+    }
+}

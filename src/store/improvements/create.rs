@@ -1,0 +1,128 @@
+//! Queueing, committed in groups.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::{improvement, improvement_columns};
+use crate::domain::improvement::{Improvement, NewImprovement};
+use crate::store::archive::Created;
+use crate::store::error::Error;
+use crate::store::pool::{Store, timed};
+use crate::store::writer::Batch;
+use crate::telemetry::catalogue::labels::Writer;
+use crate::telemetry::catalogue::statements::Statement;
+
+/// An unknown parent keeps its row out, not the others'. By the clock, not by the transaction's start, so that what
+/// came first is the oldest of its batch, too.
+const INSERT: &str = concat!(
+    "INSERT INTO dgm_improvements AS i (improvement_id, service_name, parent_entry_id, problem_statement, priority,
+        max_improvement_time, max_attempts, constitutional_constraints, performance_metrics, create_digest, created_by,
+        created_at)
+     SELECT n.*, clock_timestamp()
+     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::jsonb[],
+        $9::jsonb[], $10::bytea[], $11::uuid[])
+        AS n (id, service, parent, problem, priority, time, attempts, constraints, metrics, digest, by)
+     WHERE n.parent IS NULL OR EXISTS (SELECT FROM dgm_archive a WHERE a.archive_entry_id = n.parent)
+     ON CONFLICT (improvement_id) DO NOTHING RETURNING ",
+    improvement_columns!()
+);
+
+const KNOWN: &str = concat!(
+    "SELECT i.create_digest, ",
+    improvement_columns!(),
+    " FROM dgm_improvements i WHERE i.improvement_id = ANY($1)"
+);
+
+/// An improvement to be queued, whatever becomes of others.
+#[derive(Debug)]
+pub(in crate::store) struct Queueing {
+    id: String,
+    new: NewImprovement,
+    digest: Vec<u8>,
+    by: Option<Uuid>,
+}
+
+impl Store {
+    /// Queues an improvement; durable when this answers.
+    ///
+    /// # Errors
+    /// [`Error::MissingReference`] for an unknown parent, [`Error::Busy`].
+    pub async fn create_improvement(
+        &self,
+        id: &str,
+        new: NewImprovement,
+        by: Option<Uuid>,
+    ) -> Result<(Created, Improvement), Error> {
+        let digest = new.digest();
+        self.writers.queueing.write(self, Queueing { id: id.to_owned(), new, digest, by }).await
+    }
+}
+
+impl Batch for Queueing {
+    const LABEL: Writer = Writer::Improvements;
+    type Reply = (Created, Improvement);
+
+    fn rows(&self) -> usize {
+        1
+    }
+
+    async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Self::Reply, Error>>, Error> {
+        let mut connection = store.acquire_writing().await?;
+        let mut queued = insert(&mut connection, batch).await?;
+        let known = if queued.len() == batch.len() {
+            HashMap::new()
+        } else {
+            let old = batch.iter().filter(|one| !queued.contains_key(&one.id)).map(|one| one.id.as_str());
+            // One that is twice in the batch is among the new.
+            known(&mut connection, old.chain(queued.keys().map(String::as_str)).collect()).await?
+        };
+        let reply = |one: &Self| {
+            if let Some(improvement) = queued.remove(&one.id) {
+                return Ok((Created::New, improvement));
+            }
+            let Some((digest, improvement)) = known.get(&one.id) else {
+                return Err(Error::MissingReference("dgm_improvements_parent_entry_id_fkey".to_owned()));
+            };
+            let same = digest.as_ref() == Some(&one.digest);
+            Ok((if same { Created::Same } else { Created::Conflict }, improvement.clone()))
+        };
+        Ok(batch.iter().map(reply).collect())
+    }
+}
+
+async fn insert(connection: &mut PgConnection, batch: &[Queueing]) -> Result<HashMap<String, Improvement>, Error> {
+    fn column<'a, T>(batch: &'a [Queueing], of: impl Fn(&'a NewImprovement) -> T) -> Vec<T> {
+        batch.iter().map(|one| of(&one.new)).collect()
+    }
+    let query = sqlx::query(INSERT)
+        .bind(batch.iter().map(|one| one.id.as_str()).collect::<Vec<_>>())
+        .bind(column(batch, |new| new.service_name.as_str()))
+        .bind(column(batch, |new| new.parent_entry_id.as_deref()))
+        .bind(column(batch, |new| new.problem_statement.as_str()))
+        .bind(column(batch, |new| new.priority.as_str()))
+        .bind(column(batch, |new| new.max_improvement_time))
+        .bind(column(batch, |new| new.max_attempts))
+        .bind(column(batch, |new| new.constitutional_constraints.clone().map(Value::Object)))
+        .bind(column(batch, |new| Value::Object(new.performance_metrics.clone())))
+        .bind(batch.iter().map(|one| one.digest.as_slice()).collect::<Vec<_>>())
+        .bind(batch.iter().map(|one| one.by).collect::<Vec<_>>())
+        .try_map(|row| improvement(&row))
+        .fetch_all(connection);
+    let queued = timed(Statement::ImprovementInsert, query).await?;
+    Ok(queued.into_iter().map(|improvement| (improvement.improvement_id.clone(), improvement)).collect())
+}
+
+type Known = HashMap<String, (Option<Vec<u8>>, Improvement)>;
+
+async fn known(connection: &mut PgConnection, ids: Vec<&str>) -> Result<Known, Error> {
+    let query = sqlx::query(KNOWN)
+        .bind(ids)
+        .try_map(|row: PgRow| Ok((row.try_get::<Option<Vec<u8>>, _>("create_digest")?, improvement(&row)?)))
+        .fetch_all(connection);
+    let known = timed(Statement::ImprovementGet, query).await?;
+    Ok(known.into_iter().map(|known| (known.1.improvement_id.clone(), known)).collect())
+}

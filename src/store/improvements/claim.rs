@@ -18,7 +18,8 @@ use crate::telemetry::catalogue::statements::Statement;
 /// A claim of more than this is a batch of its own.
 const JOINED: u32 = 8;
 
-/// The nth of the queue goes to the nth place. The array keeps the planner from running the locking subquery more than
+/// The nth of the queue goes to the nth place. `IS TRUE` leaves only the index in the order of the queue to the planner,
+/// whatever it believes of the queue's length (migration 20). The array keeps the planner from running the locking subquery more than
 /// once, and from expecting so many that it would read the whole table.
 const CLAIM: &str = concat!(
     "UPDATE dgm_improvements i SET status = 'running', worker = p.worker, lease_token = gen_random_uuid(),
@@ -26,7 +27,7 @@ const CLAIM: &str = concat!(
         attempts = i.attempts + 1, started_at = now(), completed_at = NULL, progress = 0, progress_message = NULL
      FROM unnest(ARRAY(
         SELECT q.id FROM dgm_improvements q
-        WHERE q.status = 'queued' AND q.available_at <= now() AND ($4::text[] IS NULL OR q.service_name = ANY($4))
+        WHERE (q.status = 'queued') IS TRUE AND q.available_at <= now() AND ($4::text[] IS NULL OR q.service_name = ANY($4))
         ORDER BY q.priority_rank, q.created_at, q.id FOR UPDATE SKIP LOCKED LIMIT cardinality($1)))
         WITH ORDINALITY AS n (id, place)
      JOIN unnest($1::int[], $2::text[], $3::float8[]) WITH ORDINALITY AS p (request, worker, lease, place) USING (place)

@@ -7,20 +7,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::domain::clock::SystemClock;
 use crate::http;
-use crate::jobs::Runner;
+use crate::jobs::{Runner, Schedules};
 use crate::service::{Service, Settings};
 use crate::store::pool::{self, Store};
 use crate::telemetry::catalogue;
-
-/// How often gauges that cost a query are refreshed.
-const OBSERVE: Duration = Duration::from_secs(15);
 
 /// Puts the use cases together; for commands that serve nobody, too.
 ///
@@ -45,6 +41,8 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
     .context("cache.redis_url")?;
     let settings = Settings {
         retention_months: config.samples.retention_months,
+        premake_months: config.samples.premake_months,
+        retention_patience: Duration::from_secs(config.samples.retention_patience_seconds),
         max_future: TimeDelta::seconds(i64::from(config.samples.max_future_seconds)),
         selection_max_bytes: config.cache.selection_max_bytes,
         session_ttl: Duration::from_secs(config.auth.session_ttl_seconds),
@@ -111,23 +109,15 @@ impl App {
         let header_timeout = Duration::from_secs(config.http.header_timeout_seconds);
         let (api_router, ops_router) = (http::api(state.clone()), http::operations(state.clone()));
         catalogue::initialise();
-        let runner = Runner::new(state.service.clone(), config.samples.premake_months, state.stopping.clone());
-        let observer = tokio::spawn(observe(state.service.clone()));
+        let times =
+            Schedules::parse(&config.jobs.schedules).map_err(|error| anyhow::anyhow!("jobs.schedules: {error}"))?;
+        let runner = Runner::new(state.service.clone(), times, state.stopping.clone());
         let background = tokio::spawn({
             let service = state.service.clone();
-            async move {
-                {
-                    tokio::join!(
-                        service.follow_changes(),
-                        service.prefetch(),
-                        service.count_reads(),
-                        service.watch_replica()
-                    )
-                }
-            }
+            async move { tokio::join!(service.follow_changes(), service.prefetch(), service.watch_replica()) }
         });
         state.service.changes_known().await;
-        let mut scheduler = if config.jobs.enabled { Some(runner.schedule().await?) } else { None };
+        let mut scheduler = runner.schedule(config.jobs.enabled).await?;
         // The operations listener outlives the API's drain, so that the last of it can still be seen.
         let ops_stop = CancellationToken::new();
         let ops = http::serve(operations, ops_router, header_timeout, ops_stop.clone());
@@ -141,9 +131,7 @@ impl App {
         tracing::info!("stopping: readiness is false");
         tokio::time::sleep(Duration::from_secs(config.http.unready_seconds)).await;
         state.stopping.cancel();
-        if let Some(scheduler) = &mut scheduler {
-            scheduler.shutdown().await?;
-        }
+        scheduler.shutdown().await?;
         let drain = Duration::from_secs(config.http.drain_seconds);
         if tokio::time::timeout(drain, &mut served).await.is_err() {
             tracing::warn!("requests still ran after {drain:?}; their connections are closed");
@@ -152,7 +140,6 @@ impl App {
         if tokio::time::timeout(drain, runner.drained()).await.is_err() {
             tracing::warn!("a job still ran after {drain:?}");
         }
-        observer.abort();
         background.abort();
         if let Err(error) = state.service.flush_reads().await {
             tracing::warn!(%error, "the last counts of reads are lost");
@@ -161,18 +148,6 @@ impl App {
         let _ = tokio::time::timeout(Duration::from_secs(1), ops).await;
         state.service.close().await;
         Ok(())
-    }
-}
-
-/// Keeps the gauges that cost a query fresh.
-async fn observe(service: Service) {
-    let mut ticks = tokio::time::interval(OBSERVE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = service.observe_database().await {
-            tracing::debug!(%error, "the database's gauges are not fresh");
-        }
     }
 }
 

@@ -46,9 +46,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     }
     let config = common.load(&overrides)?;
     let telemetry = start_telemetry(&config)?;
-    let premake = config.samples.premake_months;
     let app = App::bind(config, Exposure { authenticate: arguments.auth, loopback_hosts_only: true }).await?;
-    app.service().ensure_partitions(premake).await?;
+    app.service().ensure_partitions().await?;
     let (api, operations) = app.addresses()?;
     if !arguments.auth {
         eprintln!("dgm dev: callers are not asked who they are (--auth changes that); only this machine can reach it");

@@ -7,7 +7,8 @@ use clap::Subcommand;
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Common;
-use crate::jobs::{JOBS, Job, Outcome, Runner};
+use crate::jobs::{JOBS, Job, Outcome, Runner, Schedules, Scope};
+use crate::service::partitions::{Partition, State};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
@@ -26,13 +27,20 @@ pub(super) enum PartitionCommand {
     Status,
     /// Make the partitions of this month and of the months to come
     Ensure,
+    /// Drop the partitions of months that are no longer kept (`samples.retention_months`), as the job enforce-retention does
+    Drop {
+        /// Only say which
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<ExitCode> {
     let (config, service) = common.service()?;
+    let schedules = Schedules::parse(&config.jobs.schedules).map_err(|error| anyhow!("jobs.schedules: {error}"))?;
     match command {
         JobCommand::List => {
-            say!("{:<18} {:<16} {:<36} purpose", "job", "schedule (UTC)", "last run");
+            say!("{:<20} {:<16} {:<20} {:<36} purpose", "job", "schedule (UTC)", "next run", "last run");
             for job in JOBS {
                 let last = service.job_runs(Some(job.name), 1).await?;
                 let last = last.first().map_or_else(
@@ -42,15 +50,20 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
                         format!("{} {outcome}", run.started_at.format("%Y-%m-%dT%H:%M:%SZ"))
                     },
                 );
-                say!("{:<18} {:<16} {last:<36} {}", job.name, job.schedule, job.purpose);
+                let last = if job.scope == Scope::Each { "in every process".to_owned() } else { last };
+                let schedule = schedules.of(job);
+                let next = schedule.and_then(|schedule| schedule.next(service.now()));
+                let next = next.map_or_else(String::new, |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+                let schedule = schedule.map_or("", |schedule| schedule.as_str());
+                say!("{:<20} {schedule:<16} {next:<20} {last:<36} {}", job.name, job.purpose);
             }
             Ok(ExitCode::SUCCESS)
         }
         JobCommand::Run { name } => {
             let known = || JOBS.iter().map(|job| job.name).collect::<Vec<_>>().join(", ");
             let job = Job::named(&name).ok_or_else(|| anyhow!("no job {name:?}: {}", known()))?;
-            let runner = Runner::new(service, config.samples.premake_months, CancellationToken::new());
-            match runner.run(job).await? {
+            let runner = Runner::new(service, schedules, CancellationToken::new());
+            match runner.run(job, None).await? {
                 Outcome::Success(done) => {
                     say!("{name}: {done}");
                     Ok(ExitCode::SUCCESS)
@@ -66,17 +79,44 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
 }
 
 pub(super) async fn partition(common: &Common, command: PartitionCommand) -> anyhow::Result<ExitCode> {
-    let (config, service) = common.service()?;
+    let (_, service) = common.service()?;
     match command {
         PartitionCommand::Status => {
-            say!("{:<36} {:>12} {:>14}  bounds", "partition", "rows", "bytes");
-            for partition in service.partitions().await? {
+            let partitions = service.partitions().await?;
+            say!("{:<36} {:>12} {:>14}  {:<10} bounds", "partition", "rows", "bytes", "state");
+            for partition in &partitions {
                 let rows = if partition.rows < 0 { "unknown".to_owned() } else { partition.rows.to_string() };
-                say!("{:<36} {rows:>12} {:>14}  {}", partition.name, partition.bytes, partition.bounds);
+                let expired = partition.state == State::Attached && service.is_expired(partition);
+                let state = if expired { "expired" } else { partition.state.as_str() };
+                say!("{:<36} {rows:>12} {:>14}  {state:<10} {}", partition.name, partition.bytes, partition.bounds);
+            }
+            let attached = partitions.iter().filter(|partition| partition.state == State::Attached);
+            let attached: Vec<_> = attached.filter_map(|partition| partition.month).collect();
+            let horizon = partitions.iter().filter(|p| p.state == State::Attached).filter_map(Partition::end).max();
+            say!("");
+            say!("horizon: {}", horizon.map_or_else(|| "none".to_owned(), |end| format!("samples up to {end} (UTC)")));
+            let missing: Vec<_> = service.missing_months(&attached).iter().map(ToString::to_string).collect();
+            if !missing.is_empty() {
+                say!("missing: {}; `dgm partition ensure` makes those to come", missing.join(", "));
+            }
+        }
+        PartitionCommand::Drop { dry_run: true } => {
+            let expired = service.partitions().await?.into_iter().filter(|partition| service.is_expired(partition));
+            for partition in expired {
+                say!("would drop {} ({} bytes)", partition.name, partition.bytes);
+            }
+        }
+        PartitionCommand::Drop { dry_run: false } => {
+            let done = service.enforce_retention().await?;
+            for name in &done.dropped {
+                say!("dropped {name}");
+            }
+            if let Some((name, reason)) = done.failed {
+                return Err(anyhow!("{name} is not dropped, nor what comes after it: {reason}"));
             }
         }
         PartitionCommand::Ensure => {
-            let made = service.ensure_partitions(config.samples.premake_months).await?;
+            let made = service.ensure_partitions().await?;
             say!("{made} partitions made");
         }
     }

@@ -97,11 +97,11 @@ section!(
 );
 section!(
     /// `[samples]`
-    Samples { retention_months: u32, premake_months: u32, max_future_seconds: u32, }
+    Samples { retention_months: u32, premake_months: u32, retention_patience_seconds: u64, max_future_seconds: u32, }
 );
 section!(
     /// `[jobs]`
-    Jobs { enabled: bool, }
+    Jobs { enabled: bool, schedules: String, }
 );
 section!(
     /// `[telemetry]`

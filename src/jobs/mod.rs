@@ -2,23 +2,40 @@
 //! and the jobs stand in one table.
 
 mod runner;
+mod schedule;
 
 use std::time::Duration;
 
 pub use runner::{Outcome, Runner};
+pub use schedule::{Schedule, Schedules};
 
-use crate::service::{Error, Service};
+use crate::service::Service;
+use crate::service::improvements::Rescued;
+use crate::service::partitions::Retention;
 use crate::telemetry::catalogue::labels;
 
-/// A job: idempotent, bounded, run by one replica at a time.
+/// Who runs a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// One of all replicas, each occurrence once, on the record.
+    One,
+    /// Every process for itself.
+    Each,
+}
+
+/// A job: idempotent and bounded.
 #[derive(Debug, Clone, Copy)]
 pub struct Job {
     /// Its name; the label of its metrics and the key of its lock.
     pub name: &'static str,
     /// What it does.
     pub purpose: &'static str,
-    /// When: seconds, minutes, hours, days, months, weekdays (UTC).
+    /// Who runs it.
+    pub scope: Scope,
+    /// When, unless the settings say otherwise: seconds, minutes, hours, days, months, weekdays (UTC).
     pub schedule: &'static str,
+    /// It starts at random within this time, so that not everything does at once.
+    pub jitter: Duration,
     /// It is cancelled after this.
     pub timeout: Duration,
     pub(crate) label: labels::Job,
@@ -29,7 +46,11 @@ pub struct Job {
 enum Task {
     RescueLeases,
     EnsurePartitions,
+    EnforceRetention,
     PruneChanges,
+    WarmCache,
+    FlushAccessCounts,
+    CollectHealth,
 }
 
 /// Every job.
@@ -37,7 +58,9 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "rescue-leases",
         purpose: "gives the improvements of workers that fell silent, or ran too long, to others",
+        scope: Scope::One,
         schedule: "*/5 * * * * *",
+        jitter: Duration::ZERO,
         timeout: Duration::from_mins(1),
         label: labels::Job::RescueLeases,
         task: Task::RescueLeases,
@@ -45,18 +68,62 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "ensure-partitions",
         purpose: "makes the monthly partitions of the months to come",
+        scope: Scope::One,
         schedule: "0 7 * * * *",
+        jitter: Duration::from_secs(5),
         timeout: Duration::from_mins(2),
         label: labels::Job::EnsurePartitions,
         task: Task::EnsurePartitions,
     },
     Job {
+        name: "enforce-retention",
+        purpose: "drops the monthly partitions of samples that are no longer kept",
+        scope: Scope::One,
+        schedule: "0 17 * * * *",
+        jitter: Duration::from_secs(5),
+        timeout: Duration::from_mins(30),
+        label: labels::Job::EnforceRetention,
+        task: Task::EnforceRetention,
+    },
+    Job {
         name: "prune-changes",
         purpose: "forgets changes of the archive from more than a day ago",
+        scope: Scope::One,
         schedule: "0 23 * * * *",
+        jitter: Duration::from_secs(5),
         timeout: Duration::from_mins(2),
         label: labels::Job::PruneChanges,
         task: Task::PruneChanges,
+    },
+    Job {
+        name: "warm-cache",
+        purpose: "fetches the entries that are read most and are not in the cache",
+        scope: Scope::Each,
+        schedule: "30 */10 * * * *",
+        jitter: Duration::from_mins(1),
+        timeout: Duration::from_mins(1),
+        label: labels::Job::WarmCache,
+        task: Task::WarmCache,
+    },
+    Job {
+        name: "flush-access-counts",
+        purpose: "writes down how often entries were read",
+        scope: Scope::Each,
+        schedule: "0 * * * * *",
+        jitter: Duration::from_secs(30),
+        timeout: Duration::from_secs(30),
+        label: labels::Job::FlushAccessCounts,
+        task: Task::FlushAccessCounts,
+    },
+    Job {
+        name: "collect-health",
+        purpose: "measures partitions and the queue for the metrics of this process",
+        scope: Scope::Each,
+        schedule: "*/15 * * * * *",
+        jitter: Duration::from_secs(2),
+        timeout: Duration::from_secs(30),
+        label: labels::Job::CollectHealth,
+        task: Task::CollectHealth,
     },
 ];
 
@@ -67,17 +134,23 @@ impl Job {
         JOBS.iter().find(|job| job.name == name)
     }
 
-    async fn work(&self, service: &Service, premake_months: u32) -> Result<String, Error> {
-        match self.task {
-            Task::RescueLeases => {
-                let rescued = service.rescue_leases().await?;
-                Ok(format!("{} requeued, {} failed", rescued.requeued, rescued.failed))
-            }
-            Task::EnsurePartitions => {
-                let made = service.ensure_partitions(premake_months).await?;
-                Ok(format!("{made} made"))
-            }
-            Task::PruneChanges => Ok(format!("{} forgotten", service.prune_changes().await?)),
-        }
+    /// What was done, or why not, in words.
+    async fn work(&self, service: &Service) -> Result<String, String> {
+        let done = match self.task {
+            Task::RescueLeases => service.rescue_leases().await.map(|rescued| {
+                let Rescued { requeued, failed } = rescued;
+                format!("{requeued} requeued, {failed} failed")
+            }),
+            Task::EnsurePartitions => service.ensure_partitions().await.map(|made| format!("{made} made")),
+            Task::EnforceRetention => match service.enforce_retention().await {
+                Ok(Retention { failed: Some((name, reason)), .. }) => return Err(format!("{name}: {reason}")),
+                done => done.map(|done| format!("{} dropped", done.dropped.len())),
+            },
+            Task::PruneChanges => service.prune_changes().await.map(|forgotten| format!("{forgotten} forgotten")),
+            Task::WarmCache => service.warm_cache().await.map(|fetched| format!("{fetched} fetched")),
+            Task::FlushAccessCounts => service.flush_reads().await.map(|entries| format!("{entries} entries")),
+            Task::CollectHealth => service.observe_database().await.map(|()| "measured".to_owned()),
+        };
+        done.map_err(|error| error.to_string())
     }
 }

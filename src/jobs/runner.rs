@@ -1,23 +1,35 @@
-//! Runs jobs: one replica at a time, within their time, on the record.
+//! Runs jobs: one replica at a time, each occurrence once, within their time, on the record.
 
-use std::time::Instant;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use tokio_cron_scheduler::{Job as Tick, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{JOBS, Job};
-use crate::service::health::unix_seconds;
+use super::{JOBS, Job, Schedules, Scope};
+use crate::service::health::{JobStart, unix_seconds};
 use crate::service::{Error, Service};
-use crate::telemetry::catalogue::jobs::{JOB_DURATION, JOB_LAST_SUCCESS, JOB_RUNS};
+use crate::telemetry::catalogue::jobs::{
+    JOB_DURATION, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
+};
 use crate::telemetry::catalogue::labels::JobOutcome;
+
+/// How often missed occurrences are looked for.
+const CATCH_UP: Duration = Duration::from_secs(10);
+/// An occurrence that is older than this and its jitter, and was not run, is missed.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Most missed occurrences that are counted at once.
+const MISSED: usize = 1000;
 
 /// What became of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Done; what was done, in words.
     Success(String),
-    /// Another replica (or an earlier run here) is at it.
+    /// Another replica (or an earlier run here) is at it, or has done it.
     Skipped,
     /// It went wrong, or was cancelled or timed out.
     Failure(String),
@@ -27,7 +39,7 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 pub struct Runner {
     service: Service,
-    premake_months: u32,
+    schedules: Arc<Schedules>,
     instance: String,
     stop: CancellationToken,
     running: TaskTracker,
@@ -36,76 +48,140 @@ pub struct Runner {
 impl Runner {
     /// A runner; runs are cancelled when `stop` is.
     #[must_use]
-    pub fn new(service: Service, premake_months: u32, stop: CancellationToken) -> Self {
+    pub fn new(service: Service, schedules: Schedules, stop: CancellationToken) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let instance = format!("{}:{}", host.trim(), std::process::id());
-        Self { service, premake_months, instance, stop, running: TaskTracker::new() }
+        Self { service, schedules: Arc::new(schedules), instance, stop, running: TaskTracker::new() }
     }
 
-    /// Runs a job now, unless another run of it is under way anywhere.
+    /// Runs a job now, unless another run of it is under way anywhere or this occurrence of its schedule was run. Without
+    /// an occurrence it is a run by hand.
     ///
     /// # Errors
     /// When the database cannot be asked for the job's lock.
-    pub async fn run(&self, job: &'static Job) -> Result<Outcome, Error> {
-        let Some(lock) = self.service.start_job(job.name, &self.instance).await? else {
-            JOB_RUNS.increment((job.label, JobOutcome::Skipped));
-            return Ok(Outcome::Skipped);
-        };
-        let started = Instant::now();
-        let task = job.work(&self.service, self.premake_months);
-        let (label, word, outcome) = tokio::select! {
-            done = tokio::time::timeout(job.timeout, task) => match done {
-                Ok(Ok(done)) => (JobOutcome::Success, "success", Outcome::Success(done)),
-                Ok(Err(error)) => (JobOutcome::Failure, "failure", Outcome::Failure(error.to_string())),
-                Err(_) => (JobOutcome::Timeout, "timeout", Outcome::Failure(format!("not done after {:?}", job.timeout))),
-            },
-            () = self.stop.cancelled() => {
-                (JobOutcome::Cancelled, "cancelled", Outcome::Failure("the process stops".to_owned()))
+    pub async fn run(&self, job: &'static Job, occurrence: Option<DateTime<Utc>>) -> Result<Outcome, Error> {
+        if job.scope == Scope::Each {
+            return Ok(self.work(job, std::future::pending()).await.1);
+        }
+        let mut lock = match self.service.start_job(job.name, &self.instance, occurrence).await? {
+            JobStart::Run { lock, lost } => {
+                JOB_RUNS.add((job.label, JobOutcome::Lost), lost);
+                lock
+            }
+            JobStart::Running | JobStart::Done => {
+                JOB_RUNS.increment((job.label, JobOutcome::Skipped));
+                return Ok(Outcome::Skipped);
             }
         };
-        JOB_DURATION.observe((job.label,), started.elapsed());
-        JOB_RUNS.increment((job.label, label));
+        let (label, outcome) = self.work(job, lock.lost()).await;
         let detail = match &outcome {
-            Outcome::Success(done) => {
-                JOB_LAST_SUCCESS.set((job.label,), unix_seconds(self.service.now()));
-                tracing::debug!(job = job.name, done, "job done");
-                done
-            }
-            Outcome::Failure(reason) => {
-                tracing::warn!(job = job.name, reason, "job failed");
-                reason
-            }
+            Outcome::Success(text) | Outcome::Failure(text) => text.as_str(),
             Outcome::Skipped => "",
         };
-        lock.finish(word, detail).await?;
+        lock.finish(label.as_str(), detail).await?;
         Ok(outcome)
     }
 
-    /// Starts the clock. The scheduler lives until it is shut down.
+    /// Does the work until it is done, its time is over, the process stops, or the right to it is lost.
+    async fn work(&self, job: &'static Job, lost: impl Future<Output = ()>) -> (JobOutcome, Outcome) {
+        let started = Instant::now();
+        JOB_LAST_START.set((job.label,), unix_seconds(self.service.now()));
+        JOB_RUNNING.set((job.label,), 1.0);
+        let failure = |outcome, reason: String| (outcome, Outcome::Failure(reason));
+        let (label, outcome) = tokio::select! {
+            done = tokio::time::timeout(job.timeout, job.work(&self.service)) => match done {
+                Ok(Ok(done)) => (JobOutcome::Success, Outcome::Success(done)),
+                Ok(Err(reason)) => failure(JobOutcome::Failure, reason),
+                Err(_) => failure(JobOutcome::Timeout, format!("not done after {:?}", job.timeout)),
+            },
+            () = lost => failure(JobOutcome::Failure, "the connection that holds its lock broke".to_owned()),
+            () = self.stop.cancelled() => failure(JobOutcome::Cancelled, "the process stops".to_owned()),
+        };
+        JOB_RUNNING.set((job.label,), 0.0);
+        JOB_DURATION.observe((job.label,), started.elapsed());
+        JOB_RUNS.increment((job.label, label));
+        match &outcome {
+            Outcome::Success(done) => {
+                JOB_LAST_SUCCESS.set((job.label,), unix_seconds(self.service.now()));
+                tracing::debug!(job = job.name, done, "job done");
+            }
+            Outcome::Failure(reason) => tracing::warn!(job = job.name, reason, "job failed"),
+            Outcome::Skipped => {}
+        }
+        (label, outcome)
+    }
+
+    /// Starts the clock: of the jobs of each process, which run at once for the first time, and with `shared` of those that
+    /// one of all processes runs, too. The scheduler lives until it is shut down.
     ///
     /// # Errors
-    /// When a schedule of the table is wrong.
-    pub async fn schedule(&self) -> Result<JobScheduler, JobSchedulerError> {
+    /// When a schedule is wrong.
+    pub async fn schedule(&self, shared: bool) -> Result<JobScheduler, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
-        for job in JOBS {
+        for job in JOBS.iter().filter(|job| shared || job.scope == Scope::Each) {
+            let Some(schedule) = self.schedules.of(job).cloned() else { continue };
             let runner = self.clone();
-            let tick = Tick::new_async(job.schedule, move |_, _| {
+            let tick = Tick::new_async(schedule.as_str().to_owned(), move |_, _| {
+                let occurrence = schedule.latest(runner.service.now());
                 let runner = runner.clone();
-                Box::pin(async move {
-                    // Tracked, so that stopping waits for the record of a cancelled run.
-                    let run = runner.clone();
-                    drop(runner.running.spawn(async move {
-                        if let Err(error) = run.run(job).await {
-                            JOB_RUNS.increment((job.label, JobOutcome::Failure));
-                            tracing::warn!(job = job.name, %error, "job could not start");
-                        }
-                    }));
-                })
+                Box::pin(async move { runner.start(job, occurrence, job.jitter, 0) })
             })?;
             scheduler.add(tick).await?;
         }
         scheduler.start().await?;
+        JOBS.iter().filter(|job| job.scope == Scope::Each).for_each(|job| self.start(job, None, Duration::ZERO, 0));
+        if shared {
+            let runner = self.clone();
+            self.running.spawn(async move {
+                while runner.stop.run_until_cancelled(runner.catch_up()).await.is_some() {
+                    let pause = tokio::time::sleep(CATCH_UP);
+                    let _ = runner.stop.run_until_cancelled(pause).await;
+                }
+            });
+        }
         Ok(scheduler)
+    }
+
+    /// Tracked, so that stopping waits for the record of a cancelled run.
+    fn start(&self, job: &'static Job, occurrence: Option<DateTime<Utc>>, jitter: Duration, missed: usize) {
+        let runner = self.clone();
+        self.running.spawn(async move {
+            let wait = tokio::time::sleep(jitter.mul_f64(rand::random()));
+            if runner.stop.run_until_cancelled(wait).await.is_none() {
+                return;
+            }
+            match runner.run(job, occurrence).await {
+                Ok(Outcome::Skipped) => {}
+                Ok(_) => JOB_MISSED.add((job.label,), missed as u64),
+                Err(_) if runner.stop.is_cancelled() => {}
+                Err(error) => {
+                    JOB_RUNS.increment((job.label, JobOutcome::Failure));
+                    tracing::warn!(job = job.name, %error, "job could not start");
+                }
+            }
+        });
+    }
+
+    /// Starts the jobs whose latest occurrence nobody ran: all replicas were down then, or the one that began it died.
+    async fn catch_up(&self) {
+        let now = self.service.now();
+        for job in JOBS.iter().filter(|job| job.scope == Scope::One) {
+            let Some(schedule) = self.schedules.of(job) else { continue };
+            let Some(latest) = schedule.latest(now) else { continue };
+            let age = (now - latest).to_std().unwrap_or_default();
+            if age < PATIENCE + job.jitter {
+                continue;
+            }
+            match self.service.last_occurrence(job.name).await {
+                Ok(Some(last)) if last >= latest => {}
+                Ok(last) => {
+                    // Without a record nothing was missed: the database is new.
+                    let missed = last.map_or(0, |last| schedule.between(last, latest, MISSED));
+                    self.start(job, Some(latest), Duration::ZERO, missed);
+                }
+                Err(error) => return tracing::debug!(%error, "missed jobs cannot be looked for"),
+            }
+        }
     }
 
     /// Waits until no run is under way.

@@ -1,12 +1,11 @@
 //! The parts as operators, jobs and probes see them.
 
-use chrono::{DateTime, Months, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Error, Service};
 pub use crate::cache::RedisStatus;
-pub use crate::store::jobs::{JobLock, JobRun};
-use crate::telemetry::catalogue::database::{PARTITION_HORIZON, PARTITION_OLDEST, PARTITIONS};
-use crate::telemetry::catalogue::labels::{ImprovementState, Table};
+pub use crate::store::jobs::{JobLock, JobRun, JobStart};
+use crate::telemetry::catalogue::labels::ImprovementState;
 use crate::telemetry::catalogue::queue::{IMPROVEMENTS, OLDEST_QUEUED};
 
 impl Service {
@@ -49,13 +48,7 @@ impl Service {
     /// # Errors
     /// [`Error::Unavailable`]; the gauges keep their last values.
     pub async fn observe_database(&self) -> Result<(), Error> {
-        let partitions = self.store.partitions().await?;
-        let table = (Table::PerformanceMetrics,);
-        PARTITIONS.set(table, f64::from(u32::try_from(partitions.len()).unwrap_or(u32::MAX)));
-        let months = || partitions.iter().filter_map(|partition| partition.month);
-        let end = months().max().and_then(|last| last.checked_add_months(Months::new(1)));
-        PARTITION_HORIZON.set(table, end.map_or(0.0, unix));
-        PARTITION_OLDEST.set(table, months().min().map_or(0.0, unix));
+        self.observe_partitions(&self.store.partitions().await?);
         let depths = self.store.queue_depths().await?;
         for (state, word) in [(ImprovementState::Queued, "queued"), (ImprovementState::Running, "running")] {
             let found = depths.iter().find(|(status, ..)| status == word);
@@ -68,12 +61,25 @@ impl Service {
         Ok(())
     }
 
-    /// The right to run a job; `None` when another run of it is under way anywhere.
+    /// The right to run a job, unless another run of it is under way anywhere or this occurrence was run.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn start_job(&self, job: &'static str, instance: &str) -> Result<Option<JobLock>, Error> {
-        Ok(self.store.start_job(job, instance).await?)
+    pub async fn start_job(
+        &self,
+        job: &'static str,
+        instance: &str,
+        occurrence: Option<DateTime<Utc>>,
+    ) -> Result<JobStart, Error> {
+        Ok(self.store.start_job(job, instance, occurrence).await?)
+    }
+
+    /// The latest occurrence of a job's schedule that was run, or is being run.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn last_occurrence(&self, job: &str) -> Result<Option<DateTime<Utc>>, Error> {
+        Ok(self.store.last_occurrence(job).await?)
     }
 
     /// The newest runs, of one job or of all.
@@ -88,10 +94,6 @@ impl Service {
     pub async fn close(&self) {
         self.store.close().await;
     }
-}
-
-fn unix(day: NaiveDate) -> f64 {
-    unix_seconds(day.and_time(chrono::NaiveTime::MIN).and_utc())
 }
 
 /// Whole seconds since 1970, exact in a double for the next hundred million years.

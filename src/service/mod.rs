@@ -29,6 +29,10 @@ use crate::store::pool::Store;
 pub struct Settings {
     /// Months that samples are kept.
     pub retention_months: u32,
+    /// Months that have their partitions beforehand.
+    pub premake_months: u32,
+    /// Longest wait of retention for those who look at a partition.
+    pub retention_patience: Duration,
     /// How far in the future a sample may lie.
     pub max_future: TimeDelta,
     /// Bytes that entries in the form for parent selection may take.

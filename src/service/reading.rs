@@ -1,7 +1,6 @@
 //! What follows from reading entries, off the path of requests: what will be read next is fetched, reads are counted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
 
@@ -15,11 +14,9 @@ use crate::telemetry::catalogue::cache::CACHE_PREFETCHED;
 const WISHES: usize = 256;
 /// Wishes of one statement.
 const AT_ONCE: usize = 32;
-/// How often reads are written down.
-const FLUSH: Duration = Duration::from_mins(1);
 /// Entries of one statement that counts reads.
 const COUNTED_AT_ONCE: usize = 1000;
-/// Entries that a new process fetches before it is asked, the most read ones.
+/// Entries that are fetched before anybody asks, the most read ones.
 const WARM: i64 = 1000;
 
 /// Somebody read this entry from the database.
@@ -54,16 +51,21 @@ impl Wishes {
 }
 
 impl Service {
-    /// Fetches what was wished for, for as long as it is polled; first, what was read most in the past.
-    pub async fn prefetch(&self) {
-        match self.store.most_read(WARM).await {
-            Ok(ids) => {
-                for ids in ids.chunks(AT_ONCE) {
-                    self.fetch(ids, &[]).await;
-                }
-            }
-            Err(error) => tracing::debug!(%error, "the cache starts cold"),
+    /// Fetches the entries that were read most and that this process does not hold; answers how many.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn warm_cache(&self) -> Result<usize, Error> {
+        let mut ids = self.store.most_read(WARM).await?;
+        ids.retain(|id| !self.cache.holds(&Key::Entry { id: id.clone() }));
+        for ids in ids.chunks(AT_ONCE) {
+            self.fetch(ids, &[]).await;
         }
+        Ok(ids.len())
+    }
+
+    /// Fetches what was wished for, for as long as it is polled.
+    pub async fn prefetch(&self) {
         let mut receiver = self.wishes.receiver.lock().await;
         let mut wishes = Vec::with_capacity(AT_ONCE);
         while receiver.recv_many(&mut wishes, AT_ONCE).await > 0 {
@@ -90,27 +92,17 @@ impl Service {
         }
     }
 
-    /// Writes down how often entries are read, for as long as it is polled.
-    pub async fn count_reads(&self) {
-        loop {
-            tokio::time::sleep(FLUSH).await;
-            if let Err(error) = self.flush_reads().await {
-                tracing::warn!(%error, "a minute's counts of reads are lost");
-            }
-        }
-    }
-
-    /// Writes down how often entries were read since the last time. What cannot be written is not kept: these are
+    /// Writes down how often entries were read since the last time; answers how many entries. What cannot be written is not kept: these are
     /// statistics, and memory is bounded.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn flush_reads(&self) -> Result<(), Error> {
+    pub async fn flush_reads(&self) -> Result<usize, Error> {
         let mut reads = self.cache.take_entry_reads();
         reads.sort_unstable();
-        for reads in reads.chunks(COUNTED_AT_ONCE) {
-            self.store.count_reads(reads).await?;
+        for some in reads.chunks(COUNTED_AT_ONCE) {
+            self.store.count_reads(some).await?;
         }
-        Ok(())
+        Ok(reads.len())
     }
 }

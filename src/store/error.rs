@@ -40,6 +40,13 @@ impl Error {
         matches!(self, Self::MissingReference(_) | Self::Duplicate(_) | Self::Refused(_) | Self::NoPartition)
     }
 
+    /// Whether a statement ran, or waited for a lock, longer than it may (`query_canceled`, `lock_not_available`).
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        let Self::Unavailable(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| code == "57014" || code == "55P03")
+    }
+
     /// Whether a connection broke in the middle, so that nobody knows whether the statement took effect.
     pub(super) fn is_broken_connection(&self) -> bool {
         match self {

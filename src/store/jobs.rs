@@ -1,5 +1,7 @@
 //! Exclusion and history of scheduled jobs.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::pool::PoolConnection;
@@ -11,10 +13,26 @@ use super::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::Statement;
 
 const RUNS_OF_ALL: &str = "
-    SELECT id, job_name, instance, started_at, finished_at, outcome, detail FROM dgm_job_runs ORDER BY id DESC LIMIT $1";
+    SELECT id, job_name, instance, scheduled_for, started_at, finished_at, outcome, detail FROM dgm_job_runs
+    ORDER BY id DESC LIMIT $1";
 const RUNS_OF_ONE: &str = "
-    SELECT id, job_name, instance, started_at, finished_at, outcome, detail FROM dgm_job_runs
+    SELECT id, job_name, instance, scheduled_for, started_at, finished_at, outcome, detail FROM dgm_job_runs
     WHERE job_name = $1 ORDER BY started_at DESC, id DESC LIMIT $2";
+
+const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('dgm.job.' || $1, 0))";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtextextended('dgm.job.' || $1, 0))";
+/// Whoever has the lock knows that runs without an end are those of processes that died.
+const SETTLE: &str = "
+    UPDATE dgm_job_runs SET finished_at = clock_timestamp(), outcome = 'lost', detail = 'its process died'
+    WHERE job_name = $1 AND finished_at IS NULL";
+const START: &str = "
+    INSERT INTO dgm_job_runs (job_name, instance, scheduled_for) VALUES ($1, $2, $3)
+    ON CONFLICT (job_name, scheduled_for) WHERE outcome IS DISTINCT FROM 'lost' DO NOTHING RETURNING id";
+const LAST: &str = "
+    SELECT max(scheduled_for) FROM dgm_job_runs WHERE job_name = $1 AND outcome IS DISTINCT FROM 'lost'";
+
+/// How often a run makes sure that it still has its lock.
+const WATCH: Duration = Duration::from_secs(5);
 
 /// The right to run a job, held by a session lock: it ends with the connection, whatever happens to the process.
 #[derive(Debug)]
@@ -22,6 +40,22 @@ pub struct JobLock {
     connection: Option<PoolConnection<Postgres>>,
     job: &'static str,
     run: i64,
+}
+
+/// What came of the wish to run a job.
+#[derive(Debug)]
+pub enum JobStart {
+    /// It may run.
+    Run {
+        /// The right to.
+        lock: JobLock,
+        /// Earlier runs whose process died, found out now.
+        lost: u64,
+    },
+    /// Another process is at it.
+    Running,
+    /// This occurrence was run already.
+    Done,
 }
 
 /// A run of a job.
@@ -33,43 +67,57 @@ pub struct JobRun {
     pub job_name: String,
     /// Which replica ran it.
     pub instance: String,
+    /// Which occurrence of its schedule it was; `null` for a run by hand.
+    pub scheduled_for: Option<DateTime<Utc>>,
     /// When it started.
     pub started_at: DateTime<Utc>,
-    /// When it ended; `null` while it runs, or when its replica died.
+    /// When it ended; `null` while it runs, or when its replica died and nobody ran the job since.
     pub finished_at: Option<DateTime<Utc>>,
-    /// `success`, `failure`, `timeout` or `cancelled`.
+    /// `success`, `failure`, `timeout`, `cancelled` or `lost` (its replica died).
     pub outcome: Option<String>,
     /// What it did, or why it failed.
     pub detail: Option<String>,
 }
 
 impl Store {
-    /// Takes the job's lock and notes that a run starts; `None` when another replica runs it.
+    /// Takes the job's lock and notes that a run starts, of this occurrence of its schedule or, without one, by hand.
     ///
     /// # Errors
     /// The server's.
-    pub async fn start_job(&self, job: &'static str, instance: &str) -> Result<Option<JobLock>, Error> {
+    pub async fn start_job(
+        &self,
+        job: &'static str,
+        instance: &str,
+        occurrence: Option<DateTime<Utc>>,
+    ) -> Result<JobStart, Error> {
         // The guard comes first: a caller that is cancelled while the lock is asked for must not give a connection that
         // may hold it back to the pool.
         let mut lock = JobLock { connection: Some(self.acquire().await?), job, run: 0 };
-        if let Some(connection) = &mut lock.connection {
-            let query = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended('dgm.job.' || $1, 0))")
-                .bind(job)
-                .fetch_one(&mut **connection);
-            if !timed::<bool>(Statement::JobRuns, query).await? {
-                lock.connection.take();
-                return Ok(None);
-            }
+        let Some(connection) = &mut lock.connection else { return Ok(JobStart::Running) };
+        let query = sqlx::query_scalar(LOCK).bind(job).fetch_one(&mut **connection);
+        if !timed::<bool>(Statement::JobRuns, query).await? {
+            lock.connection.take();
+            return Ok(JobStart::Running);
         }
-        if let Some(connection) = &mut lock.connection {
-            let query =
-                sqlx::query_scalar("INSERT INTO dgm_job_runs (job_name, instance) VALUES ($1, $2) RETURNING id")
-                    .bind(job)
-                    .bind(instance)
-                    .fetch_one(&mut **connection);
-            lock.run = timed(Statement::JobRuns, query).await?;
-        }
-        Ok(Some(lock))
+        let settled = timed(Statement::JobRuns, sqlx::query(SETTLE).bind(job).execute(&mut **connection)).await?;
+        let query = sqlx::query_scalar(START).bind(job).bind(instance).bind(occurrence);
+        let started: Option<i64> = timed(Statement::JobRuns, query.fetch_optional(&mut **connection)).await?;
+        let Some(run) = started else {
+            timed(Statement::JobRuns, sqlx::query(UNLOCK).bind(job).execute(&mut **connection)).await?;
+            lock.connection.take();
+            return Ok(JobStart::Done);
+        };
+        lock.run = run;
+        Ok(JobStart::Run { lock, lost: settled.rows_affected() })
+    }
+
+    /// The latest occurrence of a job's schedule that was run, or is being run.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn last_occurrence(&self, job: &str) -> Result<Option<DateTime<Utc>>, Error> {
+        let mut connection = self.acquire().await?;
+        timed(Statement::JobRuns, sqlx::query_scalar(LAST).bind(job).fetch_one(&mut *connection)).await
     }
 
     /// How far this process's clock is ahead of the database's.
@@ -97,6 +145,16 @@ impl Store {
 }
 
 impl JobLock {
+    /// Answers when the lock is gone with its connection: then another replica may run the job.
+    pub async fn lost(&mut self) {
+        while let Some(connection) = &mut self.connection {
+            tokio::time::sleep(WATCH).await;
+            if connection.ping().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Notes the outcome, forgets runs of the job from more than a week ago (a job may run every few seconds), and frees
     /// the lock.
     ///

@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod partitions;
 pub mod pool;
 mod replica;
+mod retention;
 pub mod samples;
 pub mod tokens;
 mod writer;

@@ -9,6 +9,37 @@ use super::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::Statement;
 
 const ENSURE: &str = "SELECT create_monthly_partition('dgm_performance_metrics', $1)";
+const ALL: &str = "
+    SELECT c.relname::text, coalesce(pg_get_expr(c.relpartbound, c.oid), ''), c.reltuples::bigint,
+        pg_total_relation_size(c.oid), i.inhdetachpending
+    FROM pg_class p JOIN pg_class c ON c.relnamespace = p.relnamespace AND c.relkind = 'r'
+    LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND i.inhparent = p.oid
+    WHERE p.oid = 'dgm_performance_metrics'::regclass
+      AND (i.inhrelid IS NOT NULL OR c.relname ~ '^dgm_performance_metrics_[0-9]{4}_[0-9]{2}$')
+    ORDER BY c.relname";
+
+/// What a partition is to its parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// A part of it.
+    Attached,
+    /// Its detachment was interrupted: readers pass by it, and it can be finished.
+    Detaching,
+    /// A table of its own, left over between detaching and dropping.
+    Detached,
+}
+
+impl State {
+    /// The word for operators.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attached => "attached",
+            Self::Detaching => "detaching",
+            Self::Detached => "detached",
+        }
+    }
+}
 
 /// A partition as the catalogue of the database has it.
 #[derive(Debug, Clone)]
@@ -17,7 +48,9 @@ pub struct Partition {
     pub name: String,
     /// The month that it holds, by its name; `None` for one that was made by hand under another.
     pub month: Option<NaiveDate>,
-    /// Its bounds, in PostgreSQL's words.
+    /// What it is to its parent.
+    pub state: State,
+    /// Its bounds, in PostgreSQL's words; empty when it is detached.
     pub bounds: String,
     /// Rows, by the planner's estimate (-1: never analysed).
     pub rows: i64,
@@ -60,36 +93,41 @@ impl Store {
         }
     }
 
-    /// Every partition, oldest first.
+    /// Every partition, and every table that was one, oldest first.
     ///
     /// # Errors
     /// The server's.
     pub async fn partitions(&self) -> Result<Vec<Partition>, Error> {
         let mut connection = self.acquire().await?;
-        let rows: Vec<(String, String, i64, i64)> = timed(
-            Statement::PartitionStatus,
-            sqlx::query_as(
-                "SELECT c.relname::text, pg_get_expr(c.relpartbound, c.oid), c.reltuples::bigint,
-                        pg_total_relation_size(c.oid)
-                 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                 WHERE i.inhparent = 'dgm_performance_metrics'::regclass ORDER BY c.relname",
-            )
-            .fetch_all(&mut *connection),
-        )
-        .await?;
-        let partition = |(name, bounds, rows, bytes): (String, _, _, _)| {
+        let query = sqlx::query_as(ALL).fetch_all(&mut *connection);
+        let rows: Vec<(String, String, i64, i64, Option<bool>)> = timed(Statement::PartitionStatus, query).await?;
+        let partition = |(name, bounds, rows, bytes, detaching): (String, _, _, _, _)| {
             let month = name.strip_prefix("dgm_performance_metrics_").and_then(|month| {
                 let (year, month) = month.split_once('_')?;
                 NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1)
             });
-            Partition { name, month, bounds, rows, bytes }
+            let state = match detaching {
+                Some(false) => State::Attached,
+                Some(true) => State::Detaching,
+                None => State::Detached,
+            };
+            Partition { name, month, state, bounds, rows, bytes }
         };
         Ok(rows.into_iter().map(partition).collect())
     }
 }
 
+impl Partition {
+    /// The first day that lies after it; `None` for one whose month is not known.
+    #[must_use]
+    pub fn end(&self) -> Option<NaiveDate> {
+        self.month?.checked_add_months(Months::new(1))
+    }
+}
+
 /// The first day of the month that a time lies in, by UTC.
-pub(super) fn month_of(at: DateTime<Utc>) -> Option<NaiveDate> {
+#[must_use]
+pub fn month_of(at: DateTime<Utc>) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(at.year(), at.month(), 1)
 }
 

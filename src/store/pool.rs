@@ -192,6 +192,8 @@ fn options(url: &str, settings: &Settings) -> Result<PgConnectOptions, sqlx::Err
         ("idle_in_transaction_session_timeout", "30s".to_owned()),
         // Compiling costs a second where the plan takes a hundredth of it.
         ("jit", "off".to_owned()),
+        // What a process that was killed had begun ends soon after it.
+        ("client_connection_check_interval", "5s".to_owned()),
         // By the default of 4, which is that of a spinning disk, the planner walks a large index in order rather than look
         // up a small part of another.
         ("random_page_cost", "1.1".to_owned()),

@@ -94,6 +94,7 @@ struct SampleRow {
 
 impl Batch for Ingest {
     const LABEL: Writer = Writer::Samples;
+    const LARGE: usize = 256;
     type Reply = Ingested;
 
     fn rows(&self) -> usize {

@@ -1,8 +1,53 @@
-//! Scheduled jobs by the command line.
+//! Scheduled jobs: by the command line, and by two replicas of which one dies.
 
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::support::{Database, stdout};
+use crate::support::serve::Serve;
+use crate::support::{Database, setting, stdout};
+
+/// Somebody who runs a statement and holds what it holds; gone with the value.
+struct Holder<'a> {
+    psql: Child,
+    database: &'a Database,
+}
+
+impl<'a> Holder<'a> {
+    fn start(database: &'a Database, statement: &str) -> Self {
+        let mut psql = Command::new("psql");
+        psql.args(["-XAtqc", statement]).arg(database.url()).env("PGAPPNAME", "holder").stderr(Stdio::null());
+        Self { psql: psql.spawn().unwrap(), database }
+    }
+
+    /// One that has read all samples and stays in its transaction.
+    fn reader(database: &'a Database) -> Self {
+        let holder = Self::start(database, "BEGIN; SELECT count(*) FROM dgm_performance_metrics; SELECT pg_sleep(60)");
+        until("the reader reads", Duration::from_secs(10), || {
+            database.sql(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holder' AND query LIKE '%sleep%'
+                          AND wait_event = 'PgSleep'",
+            ) == "1"
+        });
+        holder
+    }
+}
+
+impl Drop for Holder<'_> {
+    fn drop(&mut self) {
+        // A server that sleeps does not see that its client is gone.
+        self.database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'");
+        let _ = self.psql.kill();
+        let _ = self.psql.wait();
+    }
+}
+
+fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
 
 #[test]
 fn a_job_runs_alone_on_the_record_and_its_old_runs_are_forgotten() {
@@ -19,21 +64,174 @@ fn a_job_runs_alone_on_the_record_and_its_old_runs_are_forgotten() {
 
     // Another holder: exit code 2, and nothing is done or recorded.
     let key = "hashtextextended('dgm.job.rescue-leases', 0)";
-    let mut holder = Command::new("psql")
-        .args(["-XAtqc", &format!("SELECT pg_advisory_lock({key}), pg_sleep(60)")])
-        .arg(database.url())
-        .spawn()
-        .unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while database.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") == "0" {
-        assert!(std::time::Instant::now() < deadline, "the holder did not get the lock");
-    }
+    let holder = Holder::start(&database, &format!("SELECT pg_advisory_lock({key}), pg_sleep(60)"));
+    until("the holder gets the lock", Duration::from_secs(10), || {
+        database.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") != "0"
+    });
     let skipped = database.dgm(&["job", "run", "rescue-leases"]);
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    drop(holder);
     assert_eq!(skipped.status.code(), Some(2), "{skipped:?}");
     let unknown = database.dgm(&["job", "run", "rescue"]);
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("rescue-leases, ensure-partitions"), "{unknown:?}");
     assert!(stdout(&database.dgm(&["job", "list"])).contains("success"));
     assert!(stdout(&database.dgm(&["doctor"])).contains("migrations   ok"));
+}
+
+/// Every two seconds, so that a short run sees many occurrences.
+const OFTEN: &str =
+    "prune-changes = */2 * * * * *; enforce-retention = */2 * * * * *; ensure-partitions = */2 * * * * *";
+
+#[test]
+fn of_two_replicas_one_runs_each_occurrence_and_takes_over_from_one_that_dies() {
+    let seconds = setting("DGM_TEST_JOB_SECONDS", 12);
+    let database = Database::migrated();
+    let settings = [("DGM__JOBS__SCHEDULES", OFTEN), ("DGM__SAMPLES__RETENTION_PATIENCE_SECONDS", "50")];
+    let mut replicas = [(); 2].map(|()| Serve::start_with(&database, "", &settings));
+    std::thread::sleep(Duration::from_secs(seconds as u64 / 2));
+
+    // A job that takes long: retention waits for a reader. Whoever is at it is killed.
+    let reader = Holder::reader(&database);
+    database.sql("SELECT create_monthly_partition('dgm_performance_metrics', (now() - interval '20 months')::date)");
+    let at_it = "SELECT instance FROM dgm_job_runs WHERE job_name = 'enforce-retention' AND finished_at IS NULL
+                 AND started_at < now() - interval '1 second'";
+    let mut instance = String::new();
+    until("somebody waits for the reader", Duration::from_secs(20), || {
+        instance = database.sql(at_it);
+        !instance.is_empty()
+    });
+    let victim = replicas.iter().position(|replica| instance.ends_with(&format!(":{}", replica.pid()))).unwrap();
+    replicas[victim].kill();
+    let killed = Instant::now();
+    drop(reader);
+    let survivor = &replicas[1 - victim];
+    let taken = format!(
+        "SELECT count(*) FROM dgm_job_runs WHERE job_name = 'enforce-retention' AND outcome = 'success'
+        AND instance LIKE '%:{}' AND detail = '1 dropped'",
+        survivor.pid()
+    );
+    until("the other takes over", Duration::from_secs(30), || database.sql(&taken) == "1");
+    let took_over = killed.elapsed();
+    std::thread::sleep(Duration::from_secs(seconds as u64 / 2));
+
+    let twice = database.sql(
+        "SELECT job_name, scheduled_for, count(*) FROM dgm_job_runs WHERE outcome IS DISTINCT FROM 'lost'
+         GROUP BY 1, 2 HAVING count(*) > 1",
+    );
+    assert_eq!(twice, "", "an occurrence was run twice");
+    let lost = database.sql("SELECT job_name, count(*) FROM dgm_job_runs WHERE outcome = 'lost' GROUP BY 1");
+    assert_eq!(lost, "enforce-retention|1");
+    // Of the job that nothing held up, none is missing from its first run to its last.
+    let gaps = database.sql(
+        "SELECT count(*) FROM (SELECT scheduled_for - lag(scheduled_for) OVER (ORDER BY scheduled_for) AS gap
+         FROM dgm_job_runs WHERE job_name = 'prune-changes') g WHERE gap <> interval '2 seconds'",
+    );
+    assert_eq!(
+        gaps,
+        "0",
+        "{}",
+        database.sql("SELECT * FROM dgm_job_runs WHERE job_name = 'prune-changes' ORDER BY id")
+    );
+    let count = |what: &str| survivor.count(&format!("dgm_job_runs_total{{job=\"{what}\"}}"));
+    assert_eq!(count("enforce-retention\",outcome=\"lost"), 1);
+    let recorded = database.sql(&format!(
+        "SELECT count(*) FROM dgm_job_runs WHERE job_name = 'prune-changes'
+        AND outcome = 'success' AND instance LIKE '%:{}'",
+        survivor.pid()
+    ));
+    let counted = count("prune-changes\",outcome=\"success");
+    let recorded: u64 = recorded.parse().unwrap();
+    // One may have ended between the two questions.
+    assert!(
+        (recorded..=recorded + 1).contains(&(counted + 1)) || counted.abs_diff(recorded) <= 1,
+        "{recorded} {counted}"
+    );
+    eprintln!("jobs: taken over {:.1} s after the kill", took_over.as_secs_f64());
+}
+
+#[test]
+fn a_missed_occurrence_is_caught_up_and_counted() {
+    let database = Database::migrated();
+    // Hourly at :07; the last that was run is five before the latest.
+    database.sql(
+        "INSERT INTO dgm_job_runs (job_name, instance, scheduled_for, finished_at, outcome)
+         SELECT 'ensure-partitions', 'old', date_trunc('hour', now() - interval '7 minutes') + interval '7 minutes'
+            - interval '5 hours', now(), 'success'",
+    );
+    let minute = database.sql("SELECT extract(minute FROM now() - interval '7 minutes')");
+    // In the first seconds after an occurrence it is not missed yet.
+    if minute == "0" {
+        std::thread::sleep(Duration::from_secs(21));
+    }
+    let serve = Serve::start_with(&database, "", &[]);
+    let done = "SELECT count(*) FROM dgm_job_runs WHERE job_name = 'ensure-partitions' AND outcome = 'success' AND instance <> 'old'";
+    until("it is caught up", Duration::from_secs(20), || database.sql(done) == "1");
+    until("it is counted", Duration::from_secs(5), || {
+        serve.count("dgm_job_missed_total{job=\"ensure-partitions\"}") == 5
+    });
+    std::thread::sleep(Duration::from_secs(11));
+    assert_eq!(database.sql(done), "1", "once");
+}
+
+#[test]
+fn retention_waits_for_a_reader_without_holding_up_writers_and_gives_up_in_time() {
+    let database = Database::migrated();
+    for months in [14, 15, 3] {
+        database.sql(&format!(
+            "SELECT create_monthly_partition('dgm_performance_metrics', (now() - interval '{months} months')::date);
+             INSERT INTO dgm_performance_metrics (service_name, metric_type, metric_value, measurement_timestamp)
+             SELECT 's', 'm', 1, date_trunc('month', now() - interval '{months} months') + interval '1 day'"
+        ));
+    }
+    let mut serve = Serve::start_with(&database, "", &[("DGM__JOBS__ENABLED", "false")]);
+    serve.token = database.token("worker");
+    let run = || {
+        Command::new(env!("CARGO_BIN_EXE_dgm"))
+            .args(["partition", "drop"])
+            .envs([("DATABASE_URL", database.url().as_str()), ("DGM__SAMPLES__RETENTION_PATIENCE_SECONDS", "3")])
+            .output()
+            .unwrap()
+    };
+    let dry = stdout(&database.dgm(&["partition", "drop", "--dry-run"]));
+    assert_eq!(dry.lines().count(), 2, "{dry}");
+    let sample = serde_json::json!({"service_name": "s", "metric_type": "m", "metric_value": 1});
+    let write = |times: usize| {
+        let mut took: Vec<Duration> = (0..times)
+            .map(|_| {
+                let started = Instant::now();
+                serve.call("POST", "/api/v1/metrics", Some(&sample)).expect(201);
+                started.elapsed()
+            })
+            .collect();
+        took.sort();
+        took[times * 99 / 100]
+    };
+    let before = write(300);
+    let reader = Holder::reader(&database);
+    let (refused, during) = std::thread::scope(|scope| {
+        let retention = scope.spawn(run);
+        let mut during = Duration::ZERO;
+        while !retention.is_finished() {
+            during = during.max(write(100));
+        }
+        (retention.join().unwrap(), during)
+    });
+    assert!(!refused.status.success());
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("transactions that look at it did not end within 3s"), "{text}");
+    // The writers never queued behind it: a lock of the parent that they wait for would last seconds.
+    assert!(during < Duration::from_secs(1), "writers waited {during:?} (before: {before:?})");
+    let status = stdout(&database.dgm(&["partition", "status"]));
+    // The first is on its way out, and the second waits for it: the server detaches one at a time.
+    assert_eq!((status.matches(" detaching ").count(), status.matches(" expired ").count()), (1, 1), "{status}");
+    drop(reader);
+    let done = run();
+    assert_eq!(stdout(&done).lines().count(), 2, "{done:?}");
+    assert_eq!(
+        database
+            .sql("SELECT count(*) FROM dgm_performance_metrics WHERE measurement_timestamp < now() - interval '1 day'"),
+        "1"
+    );
+    let status = stdout(&database.dgm(&["partition", "status"]));
+    assert!(!status.contains("expired") && status.contains("horizon: samples up to"), "{status}");
+    eprintln!("retention: writers' p99 {before:?} before, {during:?} while it waited, {:?} after", write(300));
 }

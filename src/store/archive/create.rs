@@ -32,6 +32,7 @@ impl Store {
 
 impl Batch for NewRow {
     const LABEL: Writer = Writer::Entries;
+    const LARGE: usize = 32;
     type Reply = Created;
 
     fn rows(&self) -> usize {

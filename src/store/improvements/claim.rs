@@ -69,6 +69,7 @@ impl Store {
 impl Batch for Wish {
     const LABEL: Writer = Writer::Claims;
     const LANES: usize = 1;
+    const LARGE: usize = usize::MAX;
     const HANDS_OUT: bool = true;
     type Reply = Vec<Claimed>;
 

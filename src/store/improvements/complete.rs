@@ -55,6 +55,7 @@ impl Store {
 
 impl Batch for Done {
     const LABEL: Writer = Writer::Completions;
+    const LARGE: usize = 24;
     type Reply = Outcome;
 
     fn rows(&self) -> usize {

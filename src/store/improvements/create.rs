@@ -64,6 +64,7 @@ impl Store {
 
 impl Batch for Queueing {
     const LABEL: Writer = Writer::Improvements;
+    const LARGE: usize = 64;
     type Reply = (Created, Improvement);
 
     fn rows(&self) -> usize {

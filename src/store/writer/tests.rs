@@ -39,6 +39,7 @@ struct Number(i32, Arc<Desk>);
 
 impl Batch for Number {
     const LABEL: Label = Label::Samples;
+    const LARGE: usize = 256;
     type Reply = i32;
 
     fn rows(&self) -> usize {
@@ -108,10 +109,10 @@ async fn a_large_batch_does_not_wait_for_the_one_before() {
     let ((writer, store), desk) = (writer(), Desk::with_passes(0));
     let mut answers = send(&writer, &store, &desk, &[1]).await;
     until(|| desk.batches().len() == 1).await;
-    let many: Vec<i32> = (2..2 + i32::try_from(LARGE).unwrap()).collect();
+    let many: Vec<i32> = (2..2 + i32::try_from(Number::LARGE).unwrap()).collect();
     answers.extend(send(&writer, &store, &desk, &many).await);
     until(|| desk.batches().len() == 2).await;
-    assert!(desk.batches()[1].len() >= LARGE, "{:?}", desk.batches()[1].len());
+    assert!(desk.batches()[1].len() >= Number::LARGE, "{:?}", desk.batches()[1].len());
     answers.extend(send(&writer, &store, &desk, &[0]).await);
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(desk.batches().len(), 2, "there are two lanes");

@@ -23,6 +23,18 @@ super::metrics! {
     Gauge PARTITION_HORIZON<(Table,)> = "dgm_partition_horizon_timestamp_seconds", "seconds";
     /// Unix time from which on a table has partitions.
     Gauge PARTITION_OLDEST<(Table,)> = "dgm_partition_oldest_timestamp_seconds", "seconds";
+    /// Months between the oldest partition and the newest, and up to those to be made ahead, that have none.
+    Gauge PARTITIONS_MISSING<(Table,)> = "dgm_partitions_missing", "partitions";
+    /// Partitions of months that are no longer kept: retention is behind.
+    Gauge PARTITIONS_EXPIRED<(Table,)> = "dgm_partitions_expired", "partitions";
+    /// Tables that are detached, or about to be, and not dropped yet.
+    Gauge PARTITIONS_DETACHED<(Table,)> = "dgm_partitions_detached", "partitions";
+    /// Size of all partitions with their indexes.
+    Gauge PARTITIONS_BYTES<(Table,)> = "dgm_partitions_bytes", "bytes";
+    /// Partitions that retention dropped.
+    Counter PARTITIONS_DROPPED<(Table,)> = "dgm_partitions_dropped_total", "partitions";
+    /// Times that a partition could not be dropped; most often a long transaction looked at it.
+    Counter PARTITION_DROP_FAILURES<(Table,)> = "dgm_partition_drop_failures_total", "failures";
     /// Most connections that the pool opens.
     Gauge POOL_CONNECTIONS_MAX<()> = "dgm_db_pool_connections_max", "connections";
 }

@@ -4,10 +4,16 @@ use super::LONG;
 use super::labels::{Job, JobOutcome};
 
 super::metrics! {
-    /// Runs by job and outcome; skipped: another replica was at it.
+    /// Runs by job and outcome; skipped: another replica was at it, or had done it; lost: found out that its process had died.
     Counter JOB_RUNS<(Job, JobOutcome)> = "dgm_job_runs_total", "runs";
     /// Time of a run.
     Histogram JOB_DURATION<(Job,)> = "dgm_job_duration_seconds", "seconds", LONG;
+    /// Runs under way in this process; over all replicas at most one of a job that runs on one of them.
+    Gauge JOB_RUNNING<(Job,)> = "dgm_job_running", "runs";
+    /// Occurrences of a schedule that nobody ran in time: all replicas were down, or busy.
+    Counter JOB_MISSED<(Job,)> = "dgm_job_missed_total", "runs";
+    /// Unix time of the last start in this process.
+    Gauge JOB_LAST_START<(Job,)> = "dgm_job_last_start_timestamp_seconds", "seconds";
     /// Unix time of the last success in this process.
     Gauge JOB_LAST_SUCCESS<(Job,)> = "dgm_job_last_success_timestamp_seconds", "seconds";
 }

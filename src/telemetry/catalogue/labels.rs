@@ -74,7 +74,9 @@ label! {
 }
 label! {
     /// How a run ended.
-    JobOutcome "outcome" { Success "success", Failure "failure", Timeout "timeout", Cancelled "cancelled", Skipped "skipped", }
+    JobOutcome "outcome" { Success "success", Failure "failure", Timeout "timeout", Cancelled "cancelled", Skipped "skipped",
+        Lost "lost",
+    }
 }
 label! {
     /// Why a caller was refused.
@@ -96,7 +98,11 @@ label! {
 }
 label! {
     /// A scheduled job.
-    Job "job" { RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", PruneChanges "prune-changes", }
+    Job "job" {
+        RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", EnforceRetention "enforce-retention",
+        PruneChanges "prune-changes", WarmCache "warm-cache", FlushAccessCounts "flush-access-counts",
+        CollectHealth "collect-health",
+    }
 }
 label! {
     /// An HTTP method.

@@ -36,6 +36,7 @@ super::labels::label! {
         SamplesTrend "samples_trend",
         PartitionEnsure "partition_ensure",
         PartitionStatus "partition_status",
+        PartitionDrop "partition_drop",
         TokenFind "token_find",
         TokenList "token_list",
         TokenInsert "token_insert",

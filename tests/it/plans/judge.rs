@@ -15,6 +15,21 @@ const SAMPLES: &str = "dgm_performance_metrics_";
 /// open end must be looked for.
 const FEW: usize = 5;
 
+/// What stands in a statement, and an index that its plan goes by whatever the values; the indexes of partitions begin alike.
+const EXPECTED: &[(&str, &str)] = &[
+    ("FROM dgm_archive a WHERE a.archive_entry_id = $1", "dgm_archive_archive_entry_id_key"),
+    ("FROM walk w JOIN dgm_archive p ON", "dgm_archive_archive_entry_id_key"),
+    ("JOIN dgm_archive c ON c.parent_entry_id", "idx_dgm_archive_parent"),
+    ("WHERE c.parent_entry_id = parent.id LIMIT", "idx_dgm_archive_parent"),
+    ("FROM dgm_improvements i WHERE i.improvement_id = $1", "dgm_improvements_improvement_id_key"),
+    ("i.status = 'running' AND i.lease_token = $2", "dgm_improvements_improvement_id_key"),
+    ("ORDER BY i.improvement_id FOR UPDATE", "dgm_improvements_improvement_id_key"),
+    ("FOR UPDATE SKIP LOCKED LIMIT cardinality", "idx_dgm_improvements_claimable"),
+    ("FROM dgm_improvement_events WHERE", "idx_dgm_improvement_events_of"),
+    ("percentile_cont", "dgm_performance_metrics_"),
+    ("SELECT t.metric_type, newest.*", "dgm_performance_metrics_"),
+];
+
 pub(super) struct Judge<'a> {
     database: &'a Database,
     log: PathBuf,
@@ -24,6 +39,8 @@ pub(super) struct Judge<'a> {
 pub(super) struct Verdict {
     pub(super) plans: usize,
     pub(super) faults: Vec<String>,
+    /// Of what is expected, what no statement was about.
+    pub(super) unseen: Vec<&'static str>,
 }
 
 impl<'a> Judge<'a> {
@@ -50,7 +67,9 @@ impl<'a> Judge<'a> {
         let plans = plans(&text);
         let mut seen = BTreeSet::new();
         let faults = plans.iter().flat_map(faults).filter(|fault| seen.insert(fault.clone())).collect();
-        Verdict { plans: plans.len(), faults }
+        let about = |part: &str| plans.iter().any(|plan| plan["Query Text"].as_str().is_some_and(|t| t.contains(part)));
+        let unseen = EXPECTED.iter().map(|(part, _)| *part).filter(|part| !about(part)).collect();
+        Verdict { plans: plans.len(), faults, unseen }
     }
 }
 
@@ -72,8 +91,9 @@ fn plans(log: &str) -> Vec<Value> {
 
 fn faults(explained: &Value) -> Vec<String> {
     let text = explained["Query Text"].as_str().unwrap();
-    let (mut whole, mut partitions) = (Vec::new(), BTreeSet::new());
+    let (mut whole, mut partitions, mut indexes) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     walk(&explained["Plan"], &mut |node| {
+        indexes.extend(node["Index Name"].as_str().map(str::to_owned));
         let Some(table) = node["Relation Name"].as_str() else { return };
         // An insert names what it may insert into.
         if node["Node Type"] == "ModifyTable" {
@@ -87,6 +107,11 @@ fn faults(explained: &Value) -> Vec<String> {
         }
     });
     let mut faults: Vec<String> = whole.iter().map(|table| format!("reads {table} whole: {text}")).collect();
+    for (part, index) in EXPECTED {
+        if text.contains(part) && !indexes.iter().any(|used| used.starts_with(index)) {
+            faults.push(format!("does not go by {index} but by {indexes:?}: {text}"));
+        }
+    }
     if partitions.len() > FEW {
         faults = vec![format!("reads {} partitions: {text}", partitions.len())];
     }

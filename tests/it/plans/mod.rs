@@ -94,6 +94,7 @@ fn no_statement_reads_a_large_table_whole_or_partitions_it_need_not() {
     let verdict = judge.verdict();
     assert!(verdict.plans > 40 * REPETITIONS, "only {} plans were logged", verdict.plans);
     assert!(verdict.faults.is_empty(), "{}", verdict.faults.join("\n\n"));
+    assert_eq!(verdict.unseen, [] as [&str; 0], "no statement is like these");
 
     // The judge does find what must not be.
     let judge = Judge::from_now_on(&database);

@@ -37,6 +37,10 @@ impl Serve {
         Self { child, environment, api, ops, token: String::new(), client: Client::new() }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: no handler of the process runs.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -1,0 +1,5 @@
+UPDATE dgm_job_runs SET outcome = 'failure' WHERE outcome = 'lost';
+ALTER TABLE dgm_job_runs DROP CONSTRAINT chk_job_outcome;
+ALTER TABLE dgm_job_runs ADD CONSTRAINT chk_job_outcome
+CHECK (outcome IN ('success', 'failure', 'timeout', 'cancelled'));
+ALTER TABLE dgm_job_runs DROP COLUMN scheduled_for;

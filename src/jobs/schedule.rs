@@ -1,0 +1,112 @@
+//! When jobs run, in UTC.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use croner::Cron;
+use croner::parser::{CronParser, Seconds};
+
+use super::{JOBS, Job};
+
+/// The occurrences of a job.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    text: String,
+    cron: Cron,
+}
+
+impl Schedule {
+    /// Reads an expression of six fields: seconds, minutes, hours, days, months, weekdays.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // As tokio-cron-scheduler reads it.
+        let parser = CronParser::builder().seconds(Seconds::Required).dom_and_dow(true).build();
+        let cron = parser.parse(text).map_err(|error| format!("{text:?} is no schedule: {error}"))?;
+        Ok(Self { text: text.to_owned(), cron })
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The latest occurrence up to a time.
+    #[must_use]
+    pub fn latest(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.cron.find_previous_occurrence(&now.trunc_subsecs(0), true).ok()
+    }
+
+    /// The next occurrence after a time.
+    #[must_use]
+    pub fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.cron.find_next_occurrence(&now.trunc_subsecs(0), false).ok()
+    }
+
+    /// How many occurrences lie after `from`, up to and with `to`; at most `most`.
+    #[must_use]
+    pub fn between(&self, from: DateTime<Utc>, to: DateTime<Utc>, most: usize) -> usize {
+        let mut at = from;
+        (0..most).take_while(|_| self.next(at).is_some_and(|next| (next <= to).then(|| at = next).is_some())).count()
+    }
+}
+
+/// The schedules of all jobs: the table's, where the settings have no other.
+#[derive(Debug, Clone)]
+pub struct Schedules(HashMap<&'static str, Schedule>);
+
+impl Schedules {
+    /// Reads `jobs.schedules`: `name = expression`, separated by semicolons.
+    ///
+    /// # Errors
+    /// Names the job that does not exist, or the expression that cannot be read.
+    pub fn parse(settings: &str) -> Result<Self, String> {
+        let mut texts: HashMap<&'static str, &str> = JOBS.iter().map(|job| (job.name, job.schedule)).collect();
+        for setting in settings.split(';').map(str::trim).filter(|setting| !setting.is_empty()) {
+            let (name, text) =
+                setting.split_once('=').ok_or_else(|| format!("{setting:?} is not `name = schedule`"))?;
+            let known = || JOBS.iter().map(|job| job.name).collect::<Vec<_>>().join(", ");
+            let job = Job::named(name.trim()).ok_or_else(|| format!("no job {:?}: {}", name.trim(), known()))?;
+            texts.insert(job.name, text.trim());
+        }
+        let parsed = texts.into_iter().map(|(name, text)| Ok((name, Schedule::parse(text)?)));
+        parsed.collect::<Result<_, String>>().map(Self)
+    }
+
+    /// That of a job.
+    #[must_use]
+    pub fn of(&self, job: &Job) -> Option<&Schedule> {
+        self.0.get(job.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_occurrence_is_found_from_within_its_second_and_across_month_ends() {
+        let hourly = Schedule::parse("0 7 * * * *").unwrap();
+        assert_eq!(hourly.latest(at("2028-03-01T00:06:59.999Z")), Some(at("2028-02-29T23:07:00Z")));
+        assert_eq!(hourly.latest(at("2028-03-01T00:07:00.001Z")), Some(at("2028-03-01T00:07:00Z")));
+        assert_eq!(hourly.next(at("2028-03-01T00:07:00.001Z")), Some(at("2028-03-01T01:07:00Z")));
+        assert_eq!(hourly.between(at("2028-03-01T00:07:00Z"), at("2028-03-01T03:07:00Z"), 100), 3);
+        assert_eq!(hourly.between(at("2028-03-01T00:07:00Z"), at("2028-03-02T00:07:00Z"), 5), 5);
+    }
+
+    #[test]
+    fn settings_replace_the_table_s_and_faults_are_named() {
+        let schedules = Schedules::parse("ensure-partitions = 30 * * * * *; ").unwrap();
+        assert_eq!(schedules.of(Job::named("ensure-partitions").unwrap()).unwrap().as_str(), "30 * * * * *");
+        assert_eq!(schedules.of(Job::named("rescue-leases").unwrap()).unwrap().as_str(), "*/5 * * * * *");
+        assert!(Schedules::parse("rescue = * * * * * *").unwrap_err().contains("rescue-leases"));
+        assert!(Schedules::parse("rescue-leases = often").unwrap_err().contains("often"));
+        assert!(Schedules::parse("rescue-leases").unwrap_err().contains("name = schedule"));
+    }
+}

@@ -24,11 +24,11 @@ lint: ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-generate: setup ## Write the generated files anew (openapi.json, docs/METRICS.md, docs/SCHEMA.md)
+generate: setup ## Write the generated files anew (openapi.json, docs, the lists of objects and checksums)
 	cargo build --locked --bin dgm
 	target/debug/dgm openapi > openapi.json
 	target/debug/dgm metrics > docs/METRICS.md
-	DGM_GENERATE=1 cargo test --locked --test it schema_reference
+	DGM_GENERATE=1 cargo test --locked --test it -- schema_reference history_of_migrations
 
 bench: ## The ceiling table in docs/PERFORMANCE.md: the service beside a bare handler (ARGS for options, --help lists them)
 	@scripts/setup wrk

@@ -72,9 +72,6 @@ impl Archive {
         let etag = headers.get("etag").context("an entry without an entity tag")?.clone();
         let answer = Answer { headers: headers.into_iter().collect(), body: response.text().await? };
         target.process.stop().await?;
-        // So that neither falls into a row.
-        stack.psql("VACUUM ANALYZE").await?;
-        stack.psql("CHECKPOINT").await?;
         Ok(Self { run, services, ids, written, answer, etag })
     }
 

@@ -53,6 +53,7 @@ pub(crate) async fn measure(stack: &mut Stack, archive: &Archive, plan: &Plan) -
         if rows.is_empty() {
             continue;
         }
+        stack.settle().await?;
         let Some(target) = stack.serve(setup, Some(&archive.answer)).await? else {
             report.left_out.extend(rows.iter().map(|row| row.name));
             continue;

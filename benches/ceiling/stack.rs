@@ -146,6 +146,16 @@ impl Stack {
         output(self.psql_command().args(["-c", statement])).await
     }
 
+    /// Does what the database has put off, so that it falls into no row.
+    ///
+    /// # Errors
+    /// When PostgreSQL is gone.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        self.psql("VACUUM ANALYZE").await?;
+        self.psql("CHECKPOINT").await?;
+        Ok(())
+    }
+
     /// Starts the server of a setup; `None` when the program does not know a setting that it needs.
     ///
     /// # Errors

@@ -9,6 +9,10 @@ use anyhow::Context as _;
 
 use super::settings::Common;
 use crate::service::health::RedisStatus;
+use crate::store::migrate::Session;
+
+/// How long to wait for a migrator that is at work.
+const MIGRATOR: Duration = Duration::from_secs(5);
 
 /// One line for each part; exit code 1 when one is not well.
 pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
@@ -38,6 +42,20 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
             Ok(format!("{} of them, up to {newest}", partitions.len()))
         });
         tell("partitions", ahead);
+        match Session::open(config.database_url()?, MIGRATOR).await {
+            Ok(mut session) => {
+                let verdicts = super::migrate::judge(&mut session).await?;
+                let faults: Vec<_> =
+                    verdicts.iter().filter_map(|(check, verdict)| Some((check, verdict.as_ref().err()?))).collect();
+                if faults.is_empty() {
+                    tell("integrity", Ok(format!("{} checks; `dgm migrate verify` lists them", verdicts.len())));
+                }
+                for (check, what) in faults {
+                    tell("integrity", Err(format!("{check}: {what}")));
+                }
+            }
+            Err(error) => tell("integrity", Err(error.to_string())),
+        }
         let skew = service.clock_skew().await;
         tell(
             "clock",

@@ -88,26 +88,36 @@ async fn down(session: &mut Session, to: i64, yes: bool) -> anyhow::Result<ExitC
 }
 
 async fn verify(session: &mut Session) -> anyhow::Result<ExitCode> {
-    let mut sound = true;
-    for state in session.status().await? {
+    let verdicts = judge(session).await?;
+    for (check, verdict) in &verdicts {
+        match verdict {
+            Ok(()) => say!("ok    {check}"),
+            Err(what) => say!("FAIL  {check}: {what}"),
+        }
+    }
+    let sound = verdicts.iter().all(|(_, verdict)| verdict.is_ok());
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was checked, and what is wrong with it.
+pub(super) async fn judge(session: &mut Session) -> anyhow::Result<Vec<(String, Result<(), String>)>> {
+    let mut verdicts = Vec::new();
+    let states = session.status().await?;
+    let complete = states.iter().all(|state| state.applied);
+    for state in states {
         if !state.applied || state.drifted {
-            sound = false;
             let what = if state.drifted { "changed since it was applied" } else { "not applied" };
-            say!("FAIL  migration {:04} {}: {what}", state.version, state.description);
+            verdicts.push((format!("migration {:04} {}", state.version, state.description), Err(what.to_owned())));
         }
     }
     // The checks read tables that only a complete schema has.
-    if sound {
+    if complete {
         for finding in integrity::verify(session.connection()).await? {
-            if finding.offenders.is_empty() {
-                say!("ok    {}", finding.check);
-            } else {
-                sound = false;
-                say!("FAIL  {}: {}", finding.check, finding.offenders.join(", "));
-            }
+            let sound = finding.offenders.is_empty();
+            verdicts.push((finding.check.to_owned(), if sound { Ok(()) } else { Err(finding.offenders.join(", ")) }));
         }
     }
-    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(verdicts)
 }
 
 fn report(steps: &[Step], none: &str) {

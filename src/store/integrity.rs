@@ -11,8 +11,97 @@ pub struct Finding {
     pub offenders: Vec<String>,
 }
 
+/// What the migrations make, a line each; written by `make generate` from a migrated database.
+const EXPECTED: &str = include_str!("objects.txt");
+
+/// The objects of the schema by kind and name, columns with their types and functions with a digest of their text. Partitions
+/// and the migrator's own tables are left out; what operators added does no harm.
+pub const OBJECTS: &str = "
+    WITH tables AS (
+        SELECT c.oid, c.relname FROM pg_class c
+        WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+          AND c.relname NOT LIKE '\\_sqlx%' AND c.relname !~ '_[0-9]{4}_[0-9]{2}$')
+    SELECT object FROM (
+        SELECT 'table ' || relname AS object FROM tables
+        UNION ALL
+        SELECT format('column %s.%s %s%s', t.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+            CASE WHEN a.attnotnull THEN ' not null' ELSE '' END)
+        FROM tables t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT format('constraint %s.%s', t.relname, k.conname) FROM tables t JOIN pg_constraint k ON k.conrelid = t.oid
+        WHERE k.contype IN ('c', 'f', 'p', 'u')
+        UNION ALL
+        SELECT format('index %s.%s', t.relname, c.relname) FROM tables t JOIN pg_index i ON i.indrelid = t.oid
+        JOIN pg_class c ON c.oid = i.indexrelid
+        UNION ALL
+        SELECT format('trigger %s.%s', t.relname, g.tgname) FROM tables t JOIN pg_trigger g ON g.tgrelid = t.oid
+        WHERE NOT g.tgisinternal
+        UNION ALL
+        SELECT format('function %s %s', p.proname, md5(p.prosrc)) FROM pg_proc p
+        WHERE p.pronamespace = current_schema()::regnamespace AND p.prokind = 'f'
+    ) o ORDER BY object COLLATE \"C\"";
+
 /// Each statement answers the names of offending objects.
 const CHECKS: &[(&str, &str)] = &[
+    (
+        "disabled triggers",
+        "SELECT tgrelid::regclass || '.' || tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+         WHERE c.relnamespace = current_schema()::regnamespace AND tgenabled <> 'O' ORDER BY 1 LIMIT 10",
+    ),
+    (
+        // From the oldest month to the next one; a schema that was just made has none at all.
+        "months without a partition",
+        "SELECT to_char(month, 'YYYY-MM') FROM (
+             SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS month FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = 'dgm_performance_metrics'::regclass) p
+         RIGHT JOIN (
+             SELECT month::date FROM generate_series(
+                 least(date_trunc('month', now() AT TIME ZONE 'UTC'), (
+                     SELECT min(to_date(right(c.relname, 7), 'YYYY_MM')) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                     WHERE i.inhparent = 'dgm_performance_metrics'::regclass)),
+                 date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', interval '1 month') AS month) wanted
+             USING (month)
+         WHERE p.month IS NULL
+           AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'dgm_performance_metrics'::regclass) ORDER BY 1 LIMIT 10",
+    ),
+    (
+        // By the month of the name, in UTC.
+        "partitions with wrong bounds",
+        "SELECT name FROM (
+             SELECT c.relname::text AS name, to_date(right(c.relname, 7), 'YYYY_MM')::timestamp AS month,
+                 regexp_match(pg_get_expr(c.relpartbound, c.oid), $$FROM \\('([^']+)'\\) TO \\('([^']+)'\\)$$) AS bounds
+             FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = 'dgm_performance_metrics'::regclass) p
+         WHERE bounds IS NULL OR bounds[1]::timestamptz <> month AT TIME ZONE 'UTC'
+            OR bounds[2]::timestamptz <> (month + interval '1 month') AT TIME ZONE 'UTC' ORDER BY 1 LIMIT 10",
+    ),
+    (
+        "partitions that are detached, or half",
+        "SELECT c.relname::text FROM pg_class c
+         LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND i.inhparent = 'dgm_performance_metrics'::regclass
+         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
+           AND c.relname ~ '^dgm_performance_metrics_[0-9]{4}_[0-9]{2}$' AND i.inhdetachpending IS DISTINCT FROM false
+         ORDER BY 1 LIMIT 10",
+    ),
+    (
+        // Whatever was done while the triggers of the constraints were off.
+        "broken references",
+        "SELECT child || '.' || column_name || ' (' || broken || ')' FROM (
+             SELECT k.conrelid::regclass::text AS child, a.attname::text AS column_name,
+                 ((xpath('/row/n/text()', query_to_xml(format(
+                     'SELECT count(*) AS n FROM %s c WHERE c.%I IS NOT NULL AND NOT EXISTS (SELECT FROM %s p WHERE p.%I = c.%I)',
+                     k.conrelid::regclass, a.attname, k.confrelid::regclass, p.attname, a.attname), false, true, '')))[1]::text)::bigint
+                     AS broken
+             FROM pg_constraint k
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+             JOIN pg_attribute p ON p.attrelid = k.confrelid AND p.attnum = k.confkey[1]
+             WHERE k.contype = 'f' AND k.connamespace = current_schema()::regnamespace AND cardinality(k.conkey) = 1) c
+         WHERE broken > 0 ORDER BY 1 LIMIT 10",
+    ),
+    (
+        "the feed's row",
+        "SELECT count(*) || ' rows' FROM dgm_archive_feed HAVING count(*) <> 1",
+    ),
     (
         "invalid indexes",
         "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -49,7 +138,10 @@ const CHECKS: &[(&str, &str)] = &[
 /// # Errors
 /// The server's, when a check cannot be run (an incomplete schema among the reasons).
 pub async fn verify(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
-    let mut findings = Vec::with_capacity(CHECKS.len());
+    let there: Vec<String> = sqlx::query_scalar(OBJECTS).fetch_all(&mut *connection).await?;
+    let missing = EXPECTED.lines().filter(|object| !there.iter().any(|there| there == object));
+    let missing = missing.map(str::to_owned).take(10).collect();
+    let mut findings = vec![Finding { check: "missing or changed objects", offenders: missing }];
     for (check, statement) in CHECKS {
         let offenders = sqlx::query_scalar(*statement).fetch_all(&mut *connection).await?;
         findings.push(Finding { check, offenders });

@@ -16,6 +16,10 @@ const HISTORY: &str = "_sqlx_migrations";
 /// Key of the advisory lock that one migrator holds (`dgm_migr` in ASCII).
 const LOCK_KEY: i64 = 0x6467_6d5f_6d69_6772;
 const LOCK_POLL: Duration = Duration::from_millis(200);
+/// Tries of a step that does not get its locks.
+const ATTEMPTS: u32 = 10;
+/// Between two of them, longer from try to try.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Why a migration command stopped.
 #[derive(Debug, thiserror::Error)]
@@ -105,9 +109,7 @@ impl Session {
     /// [`Error::Locked`] when another migrator keeps the lock, [`Error::Database`] when the server cannot be reached.
     pub async fn open(database_url: &str, patience: Duration) -> Result<Self, Error> {
         let mut connection = PgConnection::connect(database_url).await?;
-        sqlx::raw_sql("SET application_name = 'dgm migrate'; SET lock_timeout = '10s'")
-            .execute(&mut connection)
-            .await?;
+        sqlx::raw_sql("SET application_name = 'dgm migrate'").execute(&mut connection).await?;
         let started = tokio::time::Instant::now();
         while !sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)")
             .bind(LOCK_KEY)
@@ -199,7 +201,7 @@ impl Session {
 
     /// Drops what an interrupted `CREATE INDEX CONCURRENTLY` of this migration left: an index that is not valid.
     async fn clear_invalid_indexes(&mut self, migration: &'static Migration) -> Result<(), Error> {
-        for index in named_after(migration.sql.as_str(), "CREATE INDEX CONCURRENTLY ") {
+        for index in named_after(migration.sql.as_str(), "INDEX CONCURRENTLY ") {
             let invalid: Option<String> = sqlx::query_scalar(
                 "SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
                  WHERE c.oid = to_regclass($1) AND NOT i.indisvalid",
@@ -231,20 +233,40 @@ impl Session {
         }
     }
 
+    /// One try. What locks tables waits for them briefly, since everybody else waits behind it; what is CONCURRENT waits for
+    /// old transactions, and nobody for it.
+    async fn attempt(
+        &mut self,
+        migration: &'static Migration,
+        direction: Direction,
+    ) -> Result<Result<Duration, MigrateError>, Error> {
+        if direction == Direction::Up {
+            self.clear_invalid_indexes(migration).await?;
+        }
+        let lock_timeout = if migration.no_tx { "SET lock_timeout = '15min'" } else { "SET lock_timeout = '2s'" };
+        sqlx::raw_sql(lock_timeout).execute(&mut self.connection).await?;
+        Ok(match direction {
+            Direction::Up => self.connection.apply(HISTORY, migration).await,
+            Direction::Down => self.connection.revert(HISTORY, migration).await,
+        })
+    }
+
     async fn step(&mut self, version: i64, direction: Direction) -> Result<Step, Error> {
         let kind = match direction {
             Direction::Up => MigrationType::ReversibleUp,
             Direction::Down => MigrationType::ReversibleDown,
         };
         let migration = known(kind).find(|m| m.version == version).ok_or(Error::UnknownVersion(version))?;
-        if direction == Direction::Up {
-            self.clear_invalid_indexes(migration).await?;
-        }
         let started = std::time::Instant::now();
-        let outcome = match direction {
-            Direction::Up => self.connection.apply(HISTORY, migration).await,
-            Direction::Down => self.connection.revert(HISTORY, migration).await,
-        };
+        let mut outcome = self.attempt(migration, direction).await?;
+        for attempt in 1..ATTEMPTS {
+            if !outcome.as_ref().is_err_and(is_lock_timeout) {
+                break;
+            }
+            // Those who waited behind it get their turn.
+            tokio::time::sleep(PAUSE * attempt).await;
+            outcome = self.attempt(migration, direction).await?;
+        }
         let took = started.elapsed();
         sqlx::query(
             "INSERT INTO dgm_migration_audit (version, direction, checksum, duration_ms, success, error_message)
@@ -264,6 +286,11 @@ impl Session {
             Err(source) => Err(Error::Step { version, description, source }),
         }
     }
+}
+
+fn is_lock_timeout(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)) = error else { return false };
+    source.as_database_error().is_some_and(|error| error.code().is_some_and(|code| code == "55P03"))
 }
 
 fn known(kind: MigrationType) -> impl Iterator<Item = &'static Migration> {

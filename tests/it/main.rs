@@ -16,4 +16,5 @@ mod runs;
 mod schema_reference;
 mod serve;
 mod support;
+mod time_travel;
 mod zipf;

@@ -1,8 +1,9 @@
 //! Every migration forward, back and forward again; the audit; and what an operator sees.
 
+use std::process::Command;
 use std::time::Duration;
 
-use dgm_service::store::migrate::{Error, Session};
+use dgm_service::store::migrate::{Error, MIGRATOR, Session};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::support::{Database, stdout};
@@ -201,4 +202,144 @@ async fn partitions_have_utc_bounds_whatever_the_session_says() {
             .await
             .unwrap();
     assert_eq!(indexes, 2, "the partition's primary key and series index come with the attach");
+}
+
+/// What verify must find, each made by SQL in a database of its own cloned from a sound one.
+const DAMAGES: &[(&str, &str)] = &[
+    (
+        "months without a partition: ",
+        "DO $$ BEGIN EXECUTE 'DROP TABLE dgm_performance_metrics_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM'); END $$",
+    ),
+    (
+        "months without a partition: ",
+        "SELECT create_monthly_partition('dgm_performance_metrics', (now() - interval '5 months')::date)",
+    ),
+    (
+        "partitions with wrong bounds: dgm_performance_metrics_2030_01",
+        "CREATE TABLE dgm_performance_metrics_2030_01 PARTITION OF dgm_performance_metrics
+         FOR VALUES FROM ('2030-01-01 00:00+01') TO ('2030-02-01 00:00+00')",
+    ),
+    (
+        "partitions that are detached, or half: dgm_performance_metrics_2031_01",
+        "CREATE TABLE dgm_performance_metrics_2031_01 (LIKE dgm_performance_metrics)",
+    ),
+    ("missing or changed objects: index dgm_archive.idx_dgm_archive_parent", "DROP INDEX idx_dgm_archive_parent"),
+    (
+        "invalid indexes: idx_broken",
+        "CREATE INDEX idx_broken ON dgm_archive (id); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_broken'::regclass",
+    ),
+    (
+        "broken references: dgm_archive.parent_entry_id (1)",
+        "SET session_replication_role = replica; UPDATE dgm_archive SET parent_entry_id = 'gone' WHERE archive_entry_id = 'c'",
+    ),
+    ("lineage cycles: b, c", "UPDATE dgm_archive SET parent_entry_id = 'c' WHERE archive_entry_id = 'b'"),
+    (
+        "migration 0005 create performance metrics: changed since it was applied",
+        "UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 5",
+    ),
+    ("migration 0024 harden create monthly partition: not applied", "DELETE FROM _sqlx_migrations WHERE version = 24"),
+    (
+        "disabled triggers: dgm_archive.trg_dgm_archive_log_update",
+        "ALTER TABLE dgm_archive DISABLE TRIGGER trg_dgm_archive_log_update",
+    ),
+    (
+        "missing or changed objects: trigger dgm_archive.trg_dgm_archive_log_insert",
+        "DROP TRIGGER trg_dgm_archive_log_insert ON dgm_archive",
+    ),
+    (
+        "missing or changed objects: function dgm_log_archive_delete ",
+        "CREATE OR REPLACE FUNCTION dgm_log_archive_delete() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    ),
+    (
+        "unvalidated constraints: chk_new",
+        "ALTER TABLE dgm_archive ADD CONSTRAINT chk_new CHECK (generation_number < 1000000) NOT VALID",
+    ),
+    (
+        "missing or changed objects: column dgm_improvements.worker character varying(255)",
+        "ALTER TABLE dgm_improvements ALTER worker TYPE text",
+    ),
+    ("the feed's row: 0 rows", "DELETE FROM dgm_archive_feed"),
+];
+
+#[test]
+fn verify_and_doctor_name_every_damage() {
+    let database = Database::migrated();
+    assert!(database.dgm(&["partition", "ensure"]).status.success());
+    database.sql(
+        "INSERT INTO dgm_archive (archive_entry_id, parent_entry_id, service_name, problem_statement,
+                                  performance_metrics, accuracy_score, constitutional_compliance_score)
+         VALUES ('a', NULL, 's', 'p', '{}', 0.5, 1), ('b', 'a', 's', 'p', '{}', 0.5, 1), ('c', 'b', 's', 'p', '{}', 0.5, 1)",
+    );
+    let sound = database.dgm(&["migrate", "verify"]);
+    assert!(sound.status.success(), "{}", stdout(&sound));
+    for (index, (named, damage)) in DAMAGES.iter().enumerate() {
+        let clone = database.clone_as(&format!("damaged_{index}"));
+        clone.sql(damage);
+        for command in [&["migrate", "verify"][..], &["doctor"]] {
+            let output = clone.dgm(command);
+            assert!(!output.status.success(), "{command:?} after {damage}");
+            assert!(stdout(&output).contains(named), "{command:?} after {damage}: {}", stdout(&output));
+        }
+    }
+}
+
+/// Version and checksum of every file, one direction a line. A line is added and never changed: `make generate` adds what is new.
+#[test]
+fn the_history_of_migrations_is_never_changed() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/checksums.txt");
+    let mut kept = std::fs::read_to_string(&file).unwrap_or_default();
+    let line = |migration: &sqlx::migrate::Migration| {
+        let direction = if migration.migration_type.is_down_migration() { "down" } else { "up" };
+        let start: [u8; 16] = migration.checksum[..16].try_into().unwrap();
+        (format!("{:04} {direction:<4}", migration.version), format!("{:032x}", u128::from_be_bytes(start)))
+    };
+    let now: Vec<(String, String)> = MIGRATOR.iter().map(line).collect();
+    if std::env::var_os("DGM_GENERATE").is_some() {
+        for (name, checksum) in &now {
+            if !kept.contains(name.as_str()) {
+                kept = format!("{kept}{name} {checksum}\n");
+            }
+        }
+        std::fs::write(&file, &kept).unwrap();
+    }
+    let now: Vec<String> = now.iter().map(|(name, checksum)| format!("{name} {checksum}")).collect();
+    for line in kept.lines() {
+        assert!(now.iter().any(|now| now == line), "{line}: this migration was changed or removed; write a new one");
+    }
+    for now in &now {
+        assert!(kept.lines().any(|line| line == now), "{now} is not in migrations/checksums.txt: run `make generate`");
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_does_not_get_its_locks_lets_others_pass_and_tries_again() {
+    let database = Database::start();
+    let mut session = open(&database).await;
+    session.up(Some(21)).await.unwrap();
+    let reader = "BEGIN; SELECT count(*) FROM dgm_job_runs; SELECT pg_sleep(5); COMMIT";
+    let mut reader = Command::new("psql").args(["-XAtqc", reader]).arg(database.url()).spawn().unwrap();
+    while database.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let url = database.url();
+    // Somebody who needs the table meanwhile, again and again.
+    let others = std::thread::spawn(move || {
+        let mut slowest = Duration::ZERO;
+        let started = std::time::Instant::now();
+        while started.elapsed() < Duration::from_secs(5) {
+            let asked = std::time::Instant::now();
+            let output =
+                Command::new("psql").args(["-XAtqc", "SELECT count(*) FROM dgm_job_runs"]).arg(&url).output().unwrap();
+            assert!(output.status.success());
+            slowest = slowest.max(asked.elapsed());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        slowest
+    });
+    session.up(Some(22)).await.unwrap();
+    let slowest = others.join().unwrap();
+    reader.wait().unwrap();
+    assert!(slowest < Duration::from_millis(2900), "others waited {slowest:?} behind the migration");
+    let tries = database.sql("SELECT success FROM dgm_migration_audit WHERE version = 22");
+    assert_eq!(tries, "t");
 }

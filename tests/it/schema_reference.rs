@@ -1,7 +1,10 @@
 //! docs/SCHEMA.md is what a migrated database says of itself. `make generate` writes it anew.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Command;
+
+use dgm_service::store::integrity::OBJECTS;
 
 use crate::support::Database;
 
@@ -111,10 +114,13 @@ fn reference(database: &Database) -> String {
 fn the_reference_is_what_the_database_says() {
     let database = Database::start();
     assert!(database.dgm(&["migrate", "up"]).status.success());
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SCHEMA.md");
-    let fresh = reference(&database);
-    if std::env::var_os("DGM_GENERATE").is_some() {
-        std::fs::write(path, &fresh).unwrap();
+    for (path, fresh) in
+        [("docs/SCHEMA.md", reference(&database)), ("src/store/objects.txt", database.sql(OBJECTS) + "\n")]
+    {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        if std::env::var_os("DGM_GENERATE").is_some() {
+            std::fs::write(&file, &fresh).unwrap();
+        }
+        assert!(std::fs::read_to_string(&file).unwrap_or_default() == fresh, "{path} is old: run `make generate`");
     }
-    assert!(std::fs::read_to_string(path).unwrap_or_default() == fresh, "docs/SCHEMA.md is old: run `make generate`");
 }

@@ -81,9 +81,7 @@ impl Database {
 
     /// What psql answers, fields by `|`, rows by line.
     pub(crate) fn sql(&self, statement: &str) -> String {
-        let output = Command::new("psql").args(["-XAtqc", statement]).arg(self.url()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        stdout(&output).trim().to_owned()
+        self.sql_in("postgres", statement)
     }
 
     /// The secret of a new API token.
@@ -93,10 +91,42 @@ impl Database {
         stdout(&made).trim().to_owned()
     }
 
+    /// Another database of the same server with the same content. Nobody may be connected to this one.
+    pub(crate) fn clone_as(&self, name: &str) -> Clone<'_> {
+        self.sql_in("template1", &format!("CREATE DATABASE {name} TEMPLATE postgres"));
+        Clone { database: self, name: name.to_owned() }
+    }
+
+    fn sql_in(&self, name: &str, statement: &str) -> String {
+        let output = Command::new("psql").args(["-XAtqc", statement]).arg(self.server.url(name)).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        stdout(&output).trim().to_owned()
+    }
+
     /// Runs the real binary against this server.
     pub(crate) fn dgm(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_dgm")).args(arguments).env("DATABASE_URL", self.url()).output().unwrap()
+        dgm(&self.url(), arguments)
     }
+}
+
+/// See [`Database::clone_as`].
+pub(crate) struct Clone<'a> {
+    database: &'a Database,
+    name: String,
+}
+
+impl Clone<'_> {
+    pub(crate) fn sql(&self, statement: &str) -> String {
+        self.database.sql_in(&self.name, statement)
+    }
+
+    pub(crate) fn dgm(&self, arguments: &[&str]) -> Output {
+        dgm(&self.database.server.url(&self.name), arguments)
+    }
+}
+
+fn dgm(url: &str, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dgm")).args(arguments).env("DATABASE_URL", url).output().unwrap()
 }
 
 pub(crate) fn make_traversable(path: &Path) {

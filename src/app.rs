@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{self, Cache};
@@ -66,6 +67,7 @@ pub struct App {
     state: http::State,
     api: TcpListener,
     operations: TcpListener,
+    signals: Signals,
 }
 
 impl App {
@@ -82,7 +84,7 @@ impl App {
         };
         let state = http::State::new(service, options);
         let (api, operations) = (listen(config.http.bind).await?, listen(config.http.ops_bind).await?);
-        Ok(Self { config, state, api, operations })
+        Ok(Self { config, state, api, operations, signals: Signals::listen()? })
     }
 
     /// The use cases that are served.
@@ -105,7 +107,7 @@ impl App {
     /// # Errors
     /// When a listener fails or a job's schedule is wrong.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { config, state, api, operations } = self;
+        let Self { config, state, api, operations, mut signals } = self;
         let header_timeout = Duration::from_secs(config.http.header_timeout_seconds);
         let (api_router, ops_router) = (http::api(state.clone()), http::operations(state.clone()));
         catalogue::initialise();
@@ -124,7 +126,7 @@ impl App {
         let ops = tokio::spawn(ops);
         let mut served = tokio::spawn(http::serve(api, api_router, header_timeout, state.stopping.clone()));
         tokio::select! {
-            signal = asked_to_stop() => signal?,
+            () = signals.received() => {}
             ended = &mut served => ended??,
         }
         state.unready.cancel();
@@ -155,11 +157,22 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-async fn asked_to_stop() -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupt = tokio::signal::ctrl_c() => interrupt?,
-        _ = terminate.recv() => {}
+/// What asks a process to stop. Listened for from before anybody is told where the service is.
+#[derive(Debug)]
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

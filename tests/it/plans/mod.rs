@@ -23,6 +23,7 @@ const NOT_CALLED: &[&str] = &[
     "feed_prune",
     "job_runs",
     "partition_ensure",
+    "partition_drop",
     "replica_lag",
     "access_count",
     "improvement_rescue",

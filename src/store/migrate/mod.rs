@@ -4,6 +4,8 @@
 //! blocking statement, which deadlocks with `CREATE INDEX CONCURRENTLY` of another migrator. So the steps are sqlx's,
 //! and the lock (polled) and the history (`dgm_migration_audit`) are ours.
 
+mod step;
+
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
@@ -16,10 +18,6 @@ const HISTORY: &str = "_sqlx_migrations";
 /// Key of the advisory lock that one migrator holds (`dgm_migr` in ASCII).
 const LOCK_KEY: i64 = 0x6467_6d5f_6d69_6772;
 const LOCK_POLL: Duration = Duration::from_millis(200);
-/// Tries of a step that does not get its locks.
-const ATTEMPTS: u32 = 10;
-/// Between two of them, longer from try to try.
-const PAUSE: Duration = Duration::from_millis(300);
 
 /// Why a migration command stopped.
 #[derive(Debug, thiserror::Error)]
@@ -199,24 +197,6 @@ impl Session {
         Ok(ups.flat_map(|migration| named_after(migration.sql.as_str(), "CREATE TABLE ")).collect())
     }
 
-    /// Drops what an interrupted `CREATE INDEX CONCURRENTLY` of this migration left: an index that is not valid.
-    async fn clear_invalid_indexes(&mut self, migration: &'static Migration) -> Result<(), Error> {
-        for index in named_after(migration.sql.as_str(), "INDEX CONCURRENTLY ") {
-            let invalid: Option<String> = sqlx::query_scalar(
-                "SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-                 WHERE c.oid = to_regclass($1) AND NOT i.indisvalid",
-            )
-            .bind(index)
-            .fetch_optional(&mut self.connection)
-            .await?;
-            if let Some(name) = invalid {
-                let drop = format!("DROP INDEX CONCURRENTLY {name}");
-                sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&mut self.connection).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// The session's connection, for checks that run under the same lock.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
@@ -232,65 +212,6 @@ impl Session {
             None => Ok(status),
         }
     }
-
-    /// One try. What locks tables waits for them briefly, since everybody else waits behind it; what is CONCURRENT waits for
-    /// old transactions, and nobody for it.
-    async fn attempt(
-        &mut self,
-        migration: &'static Migration,
-        direction: Direction,
-    ) -> Result<Result<Duration, MigrateError>, Error> {
-        if direction == Direction::Up {
-            self.clear_invalid_indexes(migration).await?;
-        }
-        let lock_timeout = if migration.no_tx { "SET lock_timeout = '15min'" } else { "SET lock_timeout = '2s'" };
-        sqlx::raw_sql(lock_timeout).execute(&mut self.connection).await?;
-        Ok(match direction {
-            Direction::Up => self.connection.apply(HISTORY, migration).await,
-            Direction::Down => self.connection.revert(HISTORY, migration).await,
-        })
-    }
-
-    async fn step(&mut self, version: i64, direction: Direction) -> Result<Step, Error> {
-        let kind = match direction {
-            Direction::Up => MigrationType::ReversibleUp,
-            Direction::Down => MigrationType::ReversibleDown,
-        };
-        let migration = known(kind).find(|m| m.version == version).ok_or(Error::UnknownVersion(version))?;
-        let started = std::time::Instant::now();
-        let mut outcome = self.attempt(migration, direction).await?;
-        for attempt in 1..ATTEMPTS {
-            if !outcome.as_ref().is_err_and(is_lock_timeout) {
-                break;
-            }
-            // Those who waited behind it get their turn.
-            tokio::time::sleep(PAUSE * attempt).await;
-            outcome = self.attempt(migration, direction).await?;
-        }
-        let took = started.elapsed();
-        sqlx::query(
-            "INSERT INTO dgm_migration_audit (version, direction, checksum, duration_ms, success, error_message)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(version)
-        .bind(direction.as_str())
-        .bind(migration.checksum.as_ref())
-        .bind(took.as_secs_f64() * 1000.0)
-        .bind(outcome.is_ok())
-        .bind(outcome.as_ref().err().map(ToString::to_string))
-        .execute(&mut self.connection)
-        .await?;
-        let description = migration.description.to_string();
-        match outcome {
-            Ok(_) => Ok(Step { version, description, direction, took }),
-            Err(source) => Err(Error::Step { version, description, source }),
-        }
-    }
-}
-
-fn is_lock_timeout(error: &MigrateError) -> bool {
-    let (MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)) = error else { return false };
-    source.as_database_error().is_some_and(|error| error.code().is_some_and(|code| code == "55P03"))
 }
 
 fn known(kind: MigrationType) -> impl Iterator<Item = &'static Migration> {

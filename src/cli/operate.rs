@@ -79,7 +79,7 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
 }
 
 pub(super) async fn partition(common: &Common, command: PartitionCommand) -> anyhow::Result<ExitCode> {
-    let (_, service) = common.service()?;
+    let (config, service) = common.service()?;
     match command {
         PartitionCommand::Status => {
             let partitions = service.partitions().await?;
@@ -101,15 +101,22 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
             }
         }
         PartitionCommand::Drop { dry_run: true } => {
-            let expired = service.partitions().await?.into_iter().filter(|partition| service.is_expired(partition));
-            for partition in expired {
+            let mut expired = service.partitions().await?;
+            expired.retain(|partition| service.is_expired(partition));
+            for partition in &expired {
                 say!("would drop {} ({} bytes)", partition.name, partition.bytes);
+            }
+            if expired.is_empty() {
+                say!("nothing to drop: samples are kept for {} months", config.samples.retention_months);
             }
         }
         PartitionCommand::Drop { dry_run: false } => {
             let done = service.enforce_retention().await?;
             for name in &done.dropped {
                 say!("dropped {name}");
+            }
+            if done.dropped.is_empty() && done.failed.is_none() {
+                say!("nothing to drop: samples are kept for {} months", config.samples.retention_months);
             }
             if let Some((name, reason)) = done.failed {
                 return Err(anyhow!("{name} is not dropped, nor what comes after it: {reason}"));

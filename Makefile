@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test scale-test lint generate bench loadtest peers-test schema-test deny
+.PHONY: help setup up test faults-test scale-test lint generate bench loadtest peers-test schema-test lint-migrations deny
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ peers-test: setup ## Runs written by openevolve's and shinka's own code, importe
 schema-test: setup ## schemathesis against a throwaway service (needs pip and the network)
 	cargo build --release --locked --bin dgm
 	scripts/with-dev scripts/schemathesis
+
+lint-migrations: setup ## Every migration against the rules of .squawk.toml (needs pip and the network)
+	@scripts/squawk
 
 deny: ## Licences, advisories and sources of the dependencies (needs cargo-deny and the network)
 	cargo deny check

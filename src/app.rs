@@ -111,8 +111,7 @@ impl App {
         let header_timeout = Duration::from_secs(config.http.header_timeout_seconds);
         let (api_router, ops_router) = (http::api(state.clone()), http::operations(state.clone()));
         catalogue::initialise();
-        let times =
-            Schedules::parse(&config.jobs.schedules).map_err(|error| anyhow::anyhow!("jobs.schedules: {error}"))?;
+        let times = Schedules::parse(&config.jobs.schedules).map_err(anyhow::Error::msg)?;
         let runner = Runner::new(state.service.clone(), times, state.stopping.clone());
         let background = tokio::spawn({
             let service = state.service.clone();

@@ -7,8 +7,8 @@ use clap::Subcommand;
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Common;
-use crate::jobs::{JOBS, Job, Outcome, Runner, Schedules, Scope};
-use crate::service::partitions::{Partition, State};
+use crate::jobs::{Job, Outcome, Runner, Schedules, Scope};
+use crate::service::partitions::{State, horizon};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
@@ -37,11 +37,11 @@ pub(super) enum PartitionCommand {
 
 pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<ExitCode> {
     let (config, service) = common.service()?;
-    let schedules = Schedules::parse(&config.jobs.schedules).map_err(|error| anyhow!("jobs.schedules: {error}"))?;
+    let schedules = Schedules::parse(&config.jobs.schedules).map_err(anyhow::Error::msg)?;
     match command {
         JobCommand::List => {
             say!("{:<20} {:<16} {:<20} {:<36} purpose", "job", "schedule (UTC)", "next run", "last run");
-            for job in JOBS {
+            for (job, schedule) in schedules.iter() {
                 let last = service.job_runs(Some(job.name), 1).await?;
                 let last = last.first().map_or_else(
                     || "never".to_owned(),
@@ -51,17 +51,15 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
                     },
                 );
                 let last = if job.scope == Scope::Each { "in every process".to_owned() } else { last };
-                let schedule = schedules.of(job);
-                let next = schedule.and_then(|schedule| schedule.next(service.now()));
+                let next = schedule.next(service.now());
                 let next = next.map_or_else(String::new, |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
-                let schedule = schedule.map_or("", |schedule| schedule.as_str());
+                let schedule = schedule.as_str();
                 say!("{:<20} {schedule:<16} {next:<20} {last:<36} {}", job.name, job.purpose);
             }
             Ok(ExitCode::SUCCESS)
         }
         JobCommand::Run { name } => {
-            let known = || JOBS.iter().map(|job| job.name).collect::<Vec<_>>().join(", ");
-            let job = Job::named(&name).ok_or_else(|| anyhow!("no job {name:?}: {}", known()))?;
+            let job = Job::named(&name).map_err(anyhow::Error::msg)?;
             let runner = Runner::new(service, schedules, CancellationToken::new());
             match runner.run(job, None).await? {
                 Outcome::Success(done) => {
@@ -90,36 +88,32 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
                 let state = if expired { "expired" } else { partition.state.as_str() };
                 say!("{:<36} {rows:>12} {:>14}  {state:<10} {}", partition.name, partition.bytes, partition.bounds);
             }
-            let attached = partitions.iter().filter(|partition| partition.state == State::Attached);
-            let attached: Vec<_> = attached.filter_map(|partition| partition.month).collect();
-            let horizon = partitions.iter().filter(|p| p.state == State::Attached).filter_map(Partition::end).max();
             say!("");
-            say!("horizon: {}", horizon.map_or_else(|| "none".to_owned(), |end| format!("samples up to {end} (UTC)")));
-            let missing: Vec<_> = service.missing_months(&attached).iter().map(ToString::to_string).collect();
+            say!(
+                "horizon: {}",
+                horizon(&partitions).map_or_else(|| "none".to_owned(), |end| format!("samples up to {end} (UTC)"))
+            );
+            let missing: Vec<_> = service.missing_months(&partitions).iter().map(ToString::to_string).collect();
             if !missing.is_empty() {
                 say!("missing: {}; `dgm partition ensure` makes those to come", missing.join(", "));
             }
         }
-        PartitionCommand::Drop { dry_run: true } => {
-            let mut expired = service.partitions().await?;
-            expired.retain(|partition| service.is_expired(partition));
-            for partition in &expired {
-                say!("would drop {} ({} bytes)", partition.name, partition.bytes);
-            }
+        PartitionCommand::Drop { dry_run } => {
+            let expired = service.expired_partitions().await?;
             if expired.is_empty() {
                 say!("nothing to drop: samples are kept for {} months", config.samples.retention_months);
-            }
-        }
-        PartitionCommand::Drop { dry_run: false } => {
-            let done = service.enforce_retention().await?;
-            for name in &done.dropped {
-                say!("dropped {name}");
-            }
-            if done.dropped.is_empty() && done.failed.is_none() {
-                say!("nothing to drop: samples are kept for {} months", config.samples.retention_months);
-            }
-            if let Some((name, reason)) = done.failed {
-                return Err(anyhow!("{name} is not dropped, nor what comes after it: {reason}"));
+            } else if dry_run {
+                for partition in &expired {
+                    say!("would drop {} ({} bytes)", partition.name, partition.bytes);
+                }
+            } else {
+                let done = service.enforce_retention().await?;
+                for name in &done.dropped {
+                    say!("dropped {name}");
+                }
+                if let Some((name, reason)) = done.failed {
+                    return Err(anyhow!("{name} is not dropped, nor what comes after it: {reason}"));
+                }
             }
         }
         PartitionCommand::Ensure => {

@@ -129,9 +129,12 @@ pub const JOBS: &[Job] = &[
 
 impl Job {
     /// The job of a name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<&'static Self> {
-        JOBS.iter().find(|job| job.name == name)
+    ///
+    /// # Errors
+    /// Lists those that there are.
+    pub fn named(name: &str) -> Result<&'static Self, String> {
+        let known = || JOBS.iter().map(|job| job.name).collect::<Vec<_>>().join(", ");
+        JOBS.iter().find(|job| job.name == name).ok_or_else(|| format!("no job {name:?}: {}", known()))
     }
 
     /// What was done, or why not, in words.

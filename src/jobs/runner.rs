@@ -35,6 +35,12 @@ pub enum Outcome {
     Failure(String),
 }
 
+impl Outcome {
+    fn of(label: JobOutcome, detail: String) -> Self {
+        if label == JobOutcome::Success { Self::Success(detail) } else { Self::Failure(detail) }
+    }
+}
+
 /// Runs jobs.
 #[derive(Debug, Clone)]
 pub struct Runner {
@@ -61,54 +67,49 @@ impl Runner {
     /// When the database cannot be asked for the job's lock.
     pub async fn run(&self, job: &'static Job, occurrence: Option<DateTime<Utc>>) -> Result<Outcome, Error> {
         if job.scope == Scope::Each {
-            return Ok(self.work(job, std::future::pending()).await.1);
+            let (label, detail) = self.work(job, std::future::pending()).await;
+            return Ok(Outcome::of(label, detail));
         }
-        let mut lock = match self.service.start_job(job.name, &self.instance, occurrence).await? {
-            JobStart::Run { lock, lost } => {
-                JOB_RUNS.add((job.label, JobOutcome::Lost), lost);
-                lock
-            }
-            JobStart::Running | JobStart::Done => {
-                JOB_RUNS.increment((job.label, JobOutcome::Skipped));
-                return Ok(Outcome::Skipped);
-            }
+        let (lock, lost) = match self.service.start_job(job.name, &self.instance, occurrence).await? {
+            JobStart::Run { lock, lost } => (Some(lock), lost),
+            JobStart::Done { lost } => (None, lost),
+            JobStart::Running => (None, 0),
         };
-        let (label, outcome) = self.work(job, lock.lost()).await;
-        let detail = match &outcome {
-            Outcome::Success(text) | Outcome::Failure(text) => text.as_str(),
-            Outcome::Skipped => "",
+        JOB_RUNS.add((job.label, JobOutcome::Lost), lost);
+        let Some(mut lock) = lock else {
+            JOB_RUNS.increment((job.label, JobOutcome::Skipped));
+            return Ok(Outcome::Skipped);
         };
-        lock.finish(label.as_str(), detail).await?;
-        Ok(outcome)
+        let (label, detail) = self.work(job, lock.lost()).await;
+        lock.finish(label.as_str(), &detail).await?;
+        Ok(Outcome::of(label, detail))
     }
 
-    /// Does the work until it is done, its time is over, the process stops, or the right to it is lost.
-    async fn work(&self, job: &'static Job, lost: impl Future<Output = ()>) -> (JobOutcome, Outcome) {
+    /// Does the work until it is done, its time is over, the process stops, or the right to it is lost; answers what was
+    /// done, or why not, in words.
+    async fn work(&self, job: &'static Job, lost: impl Future<Output = ()>) -> (JobOutcome, String) {
         let started = Instant::now();
         JOB_LAST_START.set((job.label,), unix_seconds(self.service.now()));
         JOB_RUNNING.set((job.label,), 1.0);
-        let failure = |outcome, reason: String| (outcome, Outcome::Failure(reason));
-        let (label, outcome) = tokio::select! {
+        let (label, detail) = tokio::select! {
             done = tokio::time::timeout(job.timeout, job.work(&self.service)) => match done {
-                Ok(Ok(done)) => (JobOutcome::Success, Outcome::Success(done)),
-                Ok(Err(reason)) => failure(JobOutcome::Failure, reason),
-                Err(_) => failure(JobOutcome::Timeout, format!("not done after {:?}", job.timeout)),
+                Ok(Ok(done)) => (JobOutcome::Success, done),
+                Ok(Err(reason)) => (JobOutcome::Failure, reason),
+                Err(_) => (JobOutcome::Timeout, format!("not done after {:?}", job.timeout)),
             },
-            () = lost => failure(JobOutcome::Failure, "the connection that holds its lock broke".to_owned()),
-            () = self.stop.cancelled() => failure(JobOutcome::Cancelled, "the process stops".to_owned()),
+            () = lost => (JobOutcome::Failure, "the connection that holds its lock broke".to_owned()),
+            () = self.stop.cancelled() => (JobOutcome::Cancelled, "the process stops".to_owned()),
         };
         JOB_RUNNING.set((job.label,), 0.0);
         JOB_DURATION.observe((job.label,), started.elapsed());
         JOB_RUNS.increment((job.label, label));
-        match &outcome {
-            Outcome::Success(done) => {
-                JOB_LAST_SUCCESS.set((job.label,), unix_seconds(self.service.now()));
-                tracing::debug!(job = job.name, done, "job done");
-            }
-            Outcome::Failure(reason) => tracing::warn!(job = job.name, reason, "job failed"),
-            Outcome::Skipped => {}
+        if label == JobOutcome::Success {
+            JOB_LAST_SUCCESS.set((job.label,), unix_seconds(self.service.now()));
+            tracing::debug!(job = job.name, done = detail, "job done");
+        } else {
+            tracing::warn!(job = job.name, reason = detail, "job failed");
         }
-        (label, outcome)
+        (label, detail)
     }
 
     /// Starts the clock: of the jobs of each process, which run at once for the first time, and with `shared` of those that
@@ -118,9 +119,8 @@ impl Runner {
     /// When a schedule is wrong.
     pub async fn schedule(&self, shared: bool) -> Result<JobScheduler, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
-        for job in JOBS.iter().filter(|job| shared || job.scope == Scope::Each) {
-            let Some(schedule) = self.schedules.of(job).cloned() else { continue };
-            let runner = self.clone();
+        for (job, schedule) in self.schedules.iter().filter(|(job, _)| shared || job.scope == Scope::Each) {
+            let (runner, schedule) = (self.clone(), schedule.clone());
             let tick = Tick::new_async(schedule.as_str().to_owned(), move |_, _| {
                 let occurrence = schedule.latest(runner.service.now());
                 let runner = runner.clone();
@@ -165,8 +165,7 @@ impl Runner {
     /// Starts the jobs whose latest occurrence nobody ran: all replicas were down then, or the one that began it died.
     async fn catch_up(&self) {
         let now = self.service.now();
-        for job in JOBS.iter().filter(|job| job.scope == Scope::One) {
-            let Some(schedule) = self.schedules.of(job) else { continue };
+        for (job, schedule) in self.schedules.iter().filter(|(job, _)| job.scope == Scope::One) {
             let Some(latest) = schedule.latest(now) else { continue };
             let age = (now - latest).to_std().unwrap_or_default();
             if age < PATIENCE + job.jitter {

@@ -55,30 +55,31 @@ impl Schedule {
 
 /// The schedules of all jobs: the table's, where the settings have no other.
 #[derive(Debug, Clone)]
-pub struct Schedules(HashMap<&'static str, Schedule>);
+pub struct Schedules(Vec<(&'static Job, Schedule)>);
 
 impl Schedules {
     /// Reads `jobs.schedules`: `name = expression`, separated by semicolons.
     ///
     /// # Errors
-    /// Names the job that does not exist, or the expression that cannot be read.
+    /// Names the setting, and the job that does not exist or the expression that cannot be read.
     pub fn parse(settings: &str) -> Result<Self, String> {
-        let mut texts: HashMap<&'static str, &str> = JOBS.iter().map(|job| (job.name, job.schedule)).collect();
+        Self::read(settings).map_err(|error| format!("jobs.schedules: {error}"))
+    }
+
+    fn read(settings: &str) -> Result<Self, String> {
+        let mut texts: HashMap<&'static str, &str> = HashMap::new();
         for setting in settings.split(';').map(str::trim).filter(|setting| !setting.is_empty()) {
             let (name, text) =
                 setting.split_once('=').ok_or_else(|| format!("{setting:?} is not `name = schedule`"))?;
-            let known = || JOBS.iter().map(|job| job.name).collect::<Vec<_>>().join(", ");
-            let job = Job::named(name.trim()).ok_or_else(|| format!("no job {:?}: {}", name.trim(), known()))?;
-            texts.insert(job.name, text.trim());
+            texts.insert(Job::named(name.trim())?.name, text.trim());
         }
-        let parsed = texts.into_iter().map(|(name, text)| Ok((name, Schedule::parse(text)?)));
+        let parsed = JOBS.iter().map(|job| Ok((job, Schedule::parse(texts.get(job.name).unwrap_or(&job.schedule))?)));
         parsed.collect::<Result<_, String>>().map(Self)
     }
 
-    /// That of a job.
-    #[must_use]
-    pub fn of(&self, job: &Job) -> Option<&Schedule> {
-        self.0.get(job.name)
+    /// Each job with its schedule.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Job, &Schedule)> {
+        self.0.iter().map(|(job, schedule)| (*job, schedule))
     }
 }
 
@@ -103,8 +104,10 @@ mod tests {
     #[test]
     fn settings_replace_the_table_s_and_faults_are_named() {
         let schedules = Schedules::parse("ensure-partitions = 30 * * * * *; ").unwrap();
-        assert_eq!(schedules.of(Job::named("ensure-partitions").unwrap()).unwrap().as_str(), "30 * * * * *");
-        assert_eq!(schedules.of(Job::named("rescue-leases").unwrap()).unwrap().as_str(), "*/5 * * * * *");
+        let of = |name| schedules.iter().find(|(job, _)| job.name == name).unwrap().1.as_str();
+        assert_eq!(of("ensure-partitions"), "30 * * * * *");
+        assert_eq!(of("rescue-leases"), "*/5 * * * * *");
+        assert_eq!(schedules.iter().count(), JOBS.len());
         assert!(Schedules::parse("rescue = * * * * * *").unwrap_err().contains("rescue-leases"));
         assert!(Schedules::parse("rescue-leases = often").unwrap_err().contains("often"));
         assert!(Schedules::parse("rescue-leases").unwrap_err().contains("name = schedule"));

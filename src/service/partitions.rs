@@ -1,11 +1,13 @@
 //! Partitions of the samples, as jobs and operators see them.
 
+use std::collections::BTreeSet;
+
 use chrono::{Months, NaiveDate};
 
 use super::{Error, Service};
 use crate::domain::sample::Window;
-use crate::store::partitions::month_of;
-pub use crate::store::partitions::{Partition, State};
+pub use crate::store::partitions::{Partition, State, horizon};
+use crate::store::partitions::{attached, month_of};
 use crate::telemetry::catalogue::database::{
     PARTITION_DROP_FAILURES, PARTITION_HORIZON, PARTITION_OLDEST, PARTITIONS, PARTITIONS_BYTES, PARTITIONS_DETACHED,
     PARTITIONS_DROPPED, PARTITIONS_EXPIRED, PARTITIONS_MISSING,
@@ -14,7 +16,7 @@ use crate::telemetry::catalogue::labels::Table;
 
 const TABLE: (Table,) = (Table::PerformanceMetrics,);
 
-/// What retention did, or would do.
+/// What retention did.
 #[derive(Debug, Default)]
 pub struct Retention {
     /// Names of the partitions that were dropped.
@@ -48,6 +50,18 @@ impl Service {
         partition.end().is_some_and(|end| end <= window.from.date_naive())
     }
 
+    /// The partitions that retention drops, in its order.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn expired_partitions(&self) -> Result<Vec<Partition>, Error> {
+        let mut expired = self.partitions().await?;
+        expired.retain(|partition| self.is_expired(partition));
+        // What was begun comes first, or nothing else can begin.
+        expired.sort_by_key(|partition| partition.state != State::Detaching);
+        Ok(expired)
+    }
+
     /// Drops the partitions of months that are no longer kept, oldest first, until one cannot be: a long transaction
     /// looks at it. The next call goes on there.
     ///
@@ -56,11 +70,7 @@ impl Service {
     pub async fn enforce_retention(&self) -> Result<Retention, Error> {
         let mut done = Retention::default();
         let patience = self.settings.retention_patience;
-        let mut expired = self.partitions().await?;
-        expired.retain(|partition| self.is_expired(partition));
-        // What was begun comes first, or nothing else can begin.
-        expired.sort_by_key(|partition| partition.state != State::Detaching);
-        for partition in expired {
+        for partition in self.expired_partitions().await? {
             match self.store.drop_partition(&partition, patience).await {
                 Ok(()) => {
                     PARTITIONS_DROPPED.increment(TABLE);
@@ -86,27 +96,26 @@ impl Service {
     /// Publishes how the partitions are.
     pub(super) fn observe_partitions(&self, partitions: &[Partition]) {
         let gauge = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        let with = |state| partitions.iter().filter(move |partition| partition.state == state);
-        let attached: Vec<NaiveDate> = with(State::Attached).filter_map(|partition| partition.month).collect();
-        PARTITIONS.set(TABLE, gauge(with(State::Attached).count()));
-        PARTITIONS_DETACHED.set(TABLE, gauge(with(State::Detached).chain(with(State::Detaching)).count()));
+        let whole = partitions.iter().filter(|partition| partition.state == State::Attached).count();
+        PARTITIONS.set(TABLE, gauge(whole));
+        PARTITIONS_DETACHED.set(TABLE, gauge(partitions.len() - whole));
         PARTITIONS_EXPIRED.set(TABLE, gauge(partitions.iter().filter(|partition| self.is_expired(partition)).count()));
         let bytes = partitions.iter().map(|partition| partition.bytes / 1024).sum::<i64>();
         PARTITIONS_BYTES.set(TABLE, f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)) * 1024.0);
-        PARTITIONS_MISSING.set(TABLE, gauge(self.missing_months(&attached).len()));
-        let end = attached.iter().max().and_then(|last| last.checked_add_months(Months::new(1)));
-        PARTITION_HORIZON.set(TABLE, end.map_or(0.0, unix));
-        PARTITION_OLDEST.set(TABLE, attached.iter().min().copied().map_or(0.0, unix));
+        PARTITIONS_MISSING.set(TABLE, gauge(self.missing_months(partitions).len()));
+        PARTITION_HORIZON.set(TABLE, horizon(partitions).map_or(0.0, unix));
+        PARTITION_OLDEST.set(TABLE, attached(partitions).min().map_or(0.0, unix));
     }
 
     /// The months without a partition from the oldest partition, or this month, up to those to be made ahead.
     #[must_use]
-    pub fn missing_months(&self, attached: &[NaiveDate]) -> Vec<NaiveDate> {
+    pub fn missing_months(&self, partitions: &[Partition]) -> Vec<NaiveDate> {
+        let there: BTreeSet<NaiveDate> = attached(partitions).collect();
         let Some(this) = month_of(self.now()) else { return Vec::new() };
-        let first = attached.iter().min().copied().unwrap_or(this).min(this);
+        let first = there.first().copied().unwrap_or(this).min(this);
         let months = (0..).map_while(|offset| first.checked_add_months(Months::new(offset)));
         let last = this.checked_add_months(Months::new(self.settings.premake_months)).unwrap_or(this);
-        months.take_while(|month| *month <= last).filter(|month| !attached.contains(month)).collect()
+        months.take_while(|month| *month <= last).filter(|month| !there.contains(month)).collect()
     }
 }
 

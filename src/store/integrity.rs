@@ -51,18 +51,13 @@ const CHECKS: &[(&str, &str)] = &[
     (
         // From the oldest month to the next one; a schema that was just made has none at all.
         "months without a partition",
-        "SELECT to_char(month, 'YYYY-MM') FROM (
+        "WITH there AS (
              SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS month FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-             WHERE i.inhparent = 'dgm_performance_metrics'::regclass) p
-         RIGHT JOIN (
-             SELECT month::date FROM generate_series(
-                 least(date_trunc('month', now() AT TIME ZONE 'UTC'), (
-                     SELECT min(to_date(right(c.relname, 7), 'YYYY_MM')) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                     WHERE i.inhparent = 'dgm_performance_metrics'::regclass)),
-                 date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', interval '1 month') AS month) wanted
-             USING (month)
-         WHERE p.month IS NULL
-           AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'dgm_performance_metrics'::regclass) ORDER BY 1 LIMIT 10",
+             WHERE i.inhparent = 'dgm_performance_metrics'::regclass),
+         this AS (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AS month)
+         SELECT to_char(wanted, 'YYYY-MM') FROM this, generate_series(
+             least(this.month, (SELECT min(month) FROM there)), this.month + interval '1 month', interval '1 month') AS wanted
+         WHERE EXISTS (SELECT FROM there) AND wanted::date NOT IN (SELECT month FROM there) ORDER BY 1 LIMIT 10",
     ),
     (
         // By the month of the name, in UTC.

@@ -55,7 +55,10 @@ pub enum JobStart {
     /// Another process is at it.
     Running,
     /// This occurrence was run already.
-    Done,
+    Done {
+        /// As above.
+        lost: u64,
+    },
 }
 
 /// A run of a job.
@@ -100,15 +103,16 @@ impl Store {
             return Ok(JobStart::Running);
         }
         let settled = timed(Statement::JobRuns, sqlx::query(SETTLE).bind(job).execute(&mut **connection)).await?;
+        let lost = settled.rows_affected();
         let query = sqlx::query_scalar(START).bind(job).bind(instance).bind(occurrence);
         let started: Option<i64> = timed(Statement::JobRuns, query.fetch_optional(&mut **connection)).await?;
         let Some(run) = started else {
             timed(Statement::JobRuns, sqlx::query(UNLOCK).bind(job).execute(&mut **connection)).await?;
             lock.connection.take();
-            return Ok(JobStart::Done);
+            return Ok(JobStart::Done { lost });
         };
         lock.run = run;
-        Ok(JobStart::Run { lock, lost: settled.rows_affected() })
+        Ok(JobStart::Run { lock, lost })
     }
 
     /// The latest occurrence of a job's schedule that was run, or is being run.

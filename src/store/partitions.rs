@@ -125,6 +125,17 @@ impl Partition {
     }
 }
 
+/// The months of those that are attached.
+pub fn attached(partitions: &[Partition]) -> impl Iterator<Item = NaiveDate> {
+    partitions.iter().filter(|partition| partition.state == State::Attached).filter_map(|partition| partition.month)
+}
+
+/// The first day for which there is no partition yet; `None` without any.
+#[must_use]
+pub fn horizon(partitions: &[Partition]) -> Option<NaiveDate> {
+    attached(partitions).max()?.checked_add_months(Months::new(1))
+}
+
 /// The first day of the month that a time lies in, by UTC.
 #[must_use]
 pub fn month_of(at: DateTime<Utc>) -> Option<NaiveDate> {

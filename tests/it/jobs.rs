@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::serve::Serve;
-use crate::support::{Database, setting, stdout};
+use crate::support::{Database, setting, stdout, until};
 
 /// Somebody who runs a statement and holds what it holds; gone with the value.
 struct Holder<'a> {
@@ -38,14 +38,6 @@ impl Drop for Holder<'_> {
         self.database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'");
         let _ = self.psql.kill();
         let _ = self.psql.wait();
-    }
-}
-
-fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + patience;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
-        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -141,10 +133,7 @@ fn of_two_replicas_one_runs_each_occurrence_and_takes_over_from_one_that_dies() 
     let counted = count("prune-changes\",outcome=\"success");
     let recorded: u64 = recorded.parse().unwrap();
     // One may have ended between the two questions.
-    assert!(
-        (recorded..=recorded + 1).contains(&(counted + 1)) || counted.abs_diff(recorded) <= 1,
-        "{recorded} {counted}"
-    );
+    assert!(counted.abs_diff(recorded) <= 1, "{recorded} recorded, {counted} counted");
     eprintln!("jobs: taken over {:.1} s after the kill", took_over.as_secs_f64());
 }
 

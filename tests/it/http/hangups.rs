@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::Stopper;
 use crate::support::dev::Dev;
+use crate::support::{Stopper, until};
 
 /// Sends a request and is gone after a while.
 fn hang_up(port: u16, path: &str, body: &str, after: Duration) {
@@ -61,9 +61,5 @@ fn those_who_hang_up_leave_no_transaction_to_others() {
     let open =
         "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND application_name = 'dgm'";
     // Those of the last ones who hung up are still being rolled back; one that was left open stays for half a minute.
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while dev.sql(open) != "0" {
-        assert!(Instant::now() < deadline, "a connection waits in the middle of a transaction");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("no connection waits in the middle of a transaction", Duration::from_secs(5), || dev.sql(open) == "0");
 }

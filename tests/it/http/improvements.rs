@@ -200,12 +200,10 @@ fn sixteen_claimers_never_get_one_twice_and_go_by_priority_then_age() {
 fn of_many_at_once_each_is_judged_alone() {
     const EACH: usize = 12;
     let dev = Dev::new();
-    let entry = |id: &str, score: f64| {
-        json!({"archive_entry_id": id, "service_name": "agent", "problem_statement": "p", "accuracy_score": score,
-            "constitutional_compliance_score": 1})
-    };
-    dev.post("/api/v1/archive", &entry("taken", 0.5)).expect(201);
-    // Name, the parent when queued, the completion's entry and token; what is answered to each of both.
+    let first = json!({"archive_entry_id": "taken", "service_name": "agent", "problem_statement": "p",
+        "accuracy_score": 0.5, "constitutional_compliance_score": 1});
+    dev.post("/api/v1/archive", &first).expect(201);
+    // Name, and the parent when queued.
     let kinds = [("good", None), ("orphan", Some("none")), ("conflict", None), ("dangling", None), ("stranger", None)];
     let at_once = |send: &(dyn Fn(&str, usize) -> Answer + Sync)| {
         std::thread::scope(|scope| {

@@ -1,11 +1,11 @@
 //! What follows from reading and changing entries, beside the answer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::dev::Dev;
-use crate::support::make_traversable;
+use crate::support::{make_traversable, until};
 
 fn create(dev: &Dev, id: &str, parent: Option<&str>, accuracy: f64) {
     let entry = json!({"archive_entry_id": id, "parent_entry_id": parent, "service_name": "s", "problem_statement": "p",
@@ -18,13 +18,7 @@ fn count(dev: &Dev, series: &str) -> u64 {
     text.lines().find_map(|line| line.strip_prefix(series)).map_or(0, |value| value.trim().parse().unwrap())
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn reading_fetches_relatives_and_is_counted() {
@@ -39,7 +33,7 @@ fn reading_fetches_relatives_and_is_counted() {
         create(&dev, &format!("child-{n}"), Some("middle"), accuracy);
     }
     dev.get("/api/v1/archive/middle").expect(200);
-    until("parent and three best children are fetched", || count(&dev, PREFETCHED) == 4);
+    until("parent and three best children are fetched", PATIENCE, || count(&dev, PREFETCHED) == 4);
     let loaded = count(&dev, LOADED);
     for id in ["root", "child-1", "child-2", "child-3", "child-1"] {
         dev.get(&format!("/api/v1/archive/{id}")).expect(200);
@@ -50,14 +44,16 @@ fn reading_fetches_relatives_and_is_counted() {
 
     // A prefetched copy is judged like any other.
     dev.sql("UPDATE dgm_archive SET accuracy_score = 0.25 WHERE archive_entry_id = 'root'");
-    until("a change by psql is seen", || dev.get("/api/v1/archive/root").expect(200)["accuracy_score"] == 0.25);
+    until("a change by psql is seen", PATIENCE, || {
+        dev.get("/api/v1/archive/root").expect(200)["accuracy_score"] == 0.25
+    });
 
     // The counts outlive the process, and the next one starts with what was read most.
     assert_eq!(dev.signal("-INT"), Some(0));
     let dev = Dev::start(directory.path(), &[]);
     let reads = dev.sql("SELECT access_count FROM dgm_archive_access WHERE archive_entry_id = 'child-1'");
     assert_eq!(reads, "2");
-    until("the new process is warm", || count(&dev, PREFETCHED) >= 4);
+    until("the new process is warm", PATIENCE, || count(&dev, PREFETCHED) >= 4);
 }
 
 #[test]

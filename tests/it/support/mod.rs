@@ -9,6 +9,7 @@ pub(crate) mod wire;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use dgm_service::postgres::Server;
 use tempfile::TempDir;
@@ -145,6 +146,15 @@ pub(crate) fn signal(process: u32, name: &str) {
 /// A number that the environment may set: how long a test runs.
 pub(crate) fn setting(name: &str, ordinary: usize) -> usize {
     std::env::var(name).map_or(ordinary, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: no number")))
+}
+
+/// Waits until something holds.
+pub(crate) fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Ends what runs until the flag is set; also when its owner panics, for whom the others would run on.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Free ports that are tried.
 const BIND_ATTEMPTS: u32 = 5;
@@ -179,13 +181,12 @@ fn wait_until_ready(mut child: Child, data: &Path, log: &Path) -> Result<Child, 
     }
 }
 
-/// SIGINT is PostgreSQL's fast shutdown. `kill` is a command since the library forbids unsafe code.
+/// SIGINT is PostgreSQL's fast shutdown.
 fn stop(child: &mut Child) {
     if child.try_wait().is_ok_and(|exited| exited.is_some()) {
         return;
     }
-    let asked = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    if !asked.is_ok_and(|status| status.success()) {
+    if kill_process(Pid::from_child(child), Signal::INT).is_err() {
         let _ = child.kill();
     }
     let _ = child.wait();
@@ -219,9 +220,7 @@ fn find_binaries() -> Option<PathBuf> {
 
 /// PostgreSQL refuses to run as root: then the account `postgres`, else `nobody`, runs it.
 fn unprivileged_owner() -> Result<Option<(u32, u32)>, Error> {
-    use std::os::unix::fs::MetadataExt as _;
-    let me = std::fs::metadata("/proc/self").map_err(io_error("reading /proc/self"))?;
-    if me.uid() != 0 {
+    if !geteuid().is_root() {
         return Ok(None);
     }
     let accounts = std::fs::read_to_string("/etc/passwd").map_err(io_error("reading /etc/passwd"))?;

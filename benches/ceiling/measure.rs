@@ -14,6 +14,8 @@ use crate::wrk::{self, Script};
 
 /// Seconds of a row before its figures count.
 const WARM_UP: u64 = 1;
+/// How much shorter than a row's lap those of the bare handler before and after it are.
+const BARE_SHARE: u64 = 3;
 /// Connections that fill the queue before claims are measured.
 const QUEUERS: u32 = 64;
 
@@ -30,9 +32,10 @@ pub(crate) struct Plan {
 pub(crate) struct Lap {
     pub(crate) row: &'static Row,
     pub(crate) connections: u32,
-    /// Whether it was measured before in this run.
-    pub(crate) again: bool,
     pub(crate) figures: Figures,
+    /// Requests a second of the bare handler at as many connections, the mean of a lap just before and one just after:
+    /// a machine that changes its pace changes both. `None` for the bare handler itself.
+    pub(crate) bare: Option<f64>,
     pub(crate) cpu: Cpu,
     /// Of the service, afterwards, in bytes.
     pub(crate) resident: u64,
@@ -48,13 +51,16 @@ pub(crate) async fn measure(stack: &mut Stack, archive: &Archive, plan: &Plan) -
     let mut report = Report::default();
     // Of every run of the loader, so that no two make the same ids.
     let mut number = 0;
+    // Idle but for its laps.
+    let bare = stack.serve(Setup::Bare, Some(&archive.answer)).await?.context("the bare handler is gone")?;
     for setup in ORDER {
         let rows: Vec<_> = plan.rows.iter().copied().filter(|row| row.setup == setup).collect();
         if rows.is_empty() {
             continue;
         }
         stack.settle().await?;
-        let Some(target) = stack.serve(setup, Some(&archive.answer)).await? else {
+        let served = if setup == Setup::Bare { None } else { stack.serve(setup, None).await? };
+        let Some(target) = (if setup == Setup::Bare { Some(&bare) } else { served.as_ref() }) else {
             report.left_out.extend(rows.iter().map(|row| row.name));
             continue;
         };
@@ -63,9 +69,8 @@ pub(crate) async fn measure(stack: &mut Stack, archive: &Archive, plan: &Plan) -
         }
         for row in rows {
             for &connections in &plan.connections {
-                let lap = Course { stack, archive, target: &target, row, connections };
-                let mut lap = lap.measure(plan.seconds, &mut number).await.with_context(|| row.name)?;
-                lap.again = report.laps.iter().any(|l| l.row.name == row.name && l.connections == connections);
+                let course = Course { stack, archive, target, bare: &bare, row, connections };
+                let lap = course.measure(plan.seconds, &mut number).await.with_context(|| row.name)?;
                 writeln!(
                     io::stderr(),
                     "{:<12} {connections:>4}  {:>8.0}/s  {} errors{}{}",
@@ -78,8 +83,11 @@ pub(crate) async fn measure(stack: &mut Stack, archive: &Archive, plan: &Plan) -
                 report.laps.push(lap);
             }
         }
-        target.process.stop().await?;
+        if let Some(target) = served {
+            target.process.stop().await?;
+        }
     }
+    bare.process.stop().await?;
     Ok(report)
 }
 
@@ -88,6 +96,7 @@ struct Course<'a> {
     stack: &'a Stack,
     archive: &'a Archive,
     target: &'a Target,
+    bare: &'a Target,
     row: &'static Row,
     connections: u32,
 }
@@ -98,14 +107,15 @@ impl Course<'_> {
         if matches!(row.script, Script::Claim) {
             // A completion costs more than a creation, and is every other request only: enough for the row.
             let queue = parse("queue").ok().context("the row that fills the queue is gone")?;
-            self.load(queue, (QUEUERS, seconds + WARM_UP), number).await?;
+            self.load(target, queue, (QUEUERS, seconds + WARM_UP), number).await?;
         }
-        self.load(row, (connections, WARM_UP), number).await?;
+        let before_it = self.pace(seconds, number).await?;
+        self.load(target, row, (connections, WARM_UP), number).await?;
         let before = self.count(row.proof.as_ref()).await?;
         let meter = stack.meter(target)?;
         let (figures, cpu) = {
             let then = meter.read()?;
-            let figures = self.load(row, (connections, seconds), number).await?;
+            let figures = self.load(target, row, (connections, seconds), number).await?;
             (figures, meter.read()?.since(then))
         };
         let resident = meter.resident()?;
@@ -113,13 +123,25 @@ impl Course<'_> {
             Some(proof) => check(proof, &figures, connections, self.count(Some(proof)).await? - before),
             None => None,
         };
-        Ok(Lap { row, connections, again: false, figures, cpu, resident, lost })
+        let after_it = self.pace(seconds, number).await?;
+        let bare = before_it.zip(after_it).map(|(before, after)| f64::midpoint(before, after));
+        Ok(Lap { row, connections, figures, bare, cpu, resident, lost })
+    }
+
+    /// The rate of the bare handler now; `None` when it is what is measured.
+    async fn pace(&self, seconds: u64, number: &mut u32) -> Result<Option<f64>> {
+        if self.row.setup == Setup::Bare {
+            return Ok(None);
+        }
+        let row = parse(self.row.against).ok().context("the row of the bare handler is gone")?;
+        let figures = self.load(self.bare, row, (self.connections, (seconds / BARE_SHARE).max(1)), number).await?;
+        Ok(Some(figures.rate()))
     }
 
     /// One run of the loader, after a look at an answer.
-    async fn load(&self, row: &Row, shape: (u32, u64), number: &mut u32) -> Result<Figures> {
+    async fn load(&self, target: &Target, row: &Row, shape: (u32, u64), number: &mut u32) -> Result<Figures> {
         *number += 1;
-        let Self { stack, archive, target, .. } = *self;
+        let Self { stack, archive, .. } = *self;
         let requests = (row.requests)(archive, &format!("{}-{number}", archive.run));
         let caller = match row.status {
             304 => target.caller.with("if-none-match", &archive.etag),

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 /// How long a process may take to start or to stop.
@@ -71,12 +72,12 @@ impl Process {
         }
     }
 
-    /// Asks it to stop, and kills it when it does not. `kill` is a command since the crate forbids unsafe code.
+    /// Asks it to stop, and kills it when it does not.
     ///
     /// # Errors
     /// The operating system's.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        output(command("kill").args(["-TERM", &self.pid.to_string()])).await?;
+        kill_process(Pid::from_raw(self.pid).context("a pid is positive")?, Signal::TERM)?;
         if tokio::time::timeout(PATIENCE, self.child.wait()).await.is_err() {
             self.child.kill().await?;
         }

@@ -13,10 +13,11 @@ use crate::stack::{Fill, Setup};
 const FEW: u64 = 10;
 /// Share of a core from which on the loader is taken for what limits a row: it has one thread.
 const LOADER_BOUND: f64 = 0.9;
-const HEADS: &str = "row|conn.|token|requests/s|of bare|p50 ms|p99 ms|errors|service|PostgreSQL|Redis|loader|cores|MiB";
+const HEADS: &str =
+    "row|conn.|token|requests/s|bare/s|of bare|p50 ms|p99 ms|errors|service|PostgreSQL|Redis|loader|cores|MiB";
 const LEGEND: &str = "\
-`of bare`: the rate beside that of the bare handler at as many connections (a read beside its GET, the rest beside its \
-POST; the mean of its runs). `service` to `loader`: processor seconds of 10,000 requests; `cores`: how many the four kept \
+`of bare`: the rate beside `bare/s`, that of the bare handler at as many connections (a read beside its GET, the rest \
+beside its POST), the mean of a lap just before and one just after the row, each a third as long. `service` to `loader`: processor seconds of 10,000 requests; `cores`: how many the four kept \
 busy. `MiB`: memory that the service holds afterwards. `errors`: answers of status 400 and above, broken connections, \
 answers later than 2 s, claims that found nothing. Percentiles are wrk's, corrected for coordinated omission. Rows that \
 write were held against the database's own count. `claim and complete in turn` counts both as requests.
@@ -57,9 +58,9 @@ impl Report {
         }
         text.push('\n');
         let mut laps: Vec<&Lap> = self.laps.iter().collect();
-        laps.sort_by_key(|lap| (lap.again, ROWS.iter().position(|row| row.name == lap.row.name)));
+        laps.sort_by_key(|lap| ROWS.iter().position(|row| row.name == lap.row.name));
         let heads = HEADS.split('|').map(str::to_owned).collect();
-        let lines: Vec<Vec<String>> = std::iter::once(heads).chain(laps.iter().map(|lap| self.cells(lap))).collect();
+        let lines: Vec<Vec<String>> = std::iter::once(heads).chain(laps.iter().copied().map(cells)).collect();
         let width = |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
         for (number, cells) in lines.iter().enumerate() {
@@ -86,44 +87,37 @@ impl Report {
         }
         text
     }
+}
 
-    fn cells(&self, lap: &Lap) -> Vec<String> {
-        let Lap { row, connections, again, figures, cpu, resident, .. } = lap;
-        let served = row.setup != Setup::Bare;
-        let mark = match () {
-            () if cpu.loader / figures.seconds() >= LOADER_BOUND => " †",
-            () if figures.requests < u64::from(*connections) * FEW => " ‡",
-            () => "",
-        };
-        // Behind the bare handler nobody works.
-        let cost = |shown: bool, seconds: f64| {
-            if shown { format!("{:.2}", per_10k(seconds, figures.requests)) } else { dash() }
-        };
-        vec![
-            format!("{}{}", row.title, if *again { ", at the end" } else { "" }),
-            connections.to_string(),
-            row.setup.authenticates().map_or_else(dash, |asked| if asked { "yes" } else { "no" }.to_owned()),
-            format!("{}{mark}", thousands(figures.rate())),
-            self.bare(row.against, *connections)
-                .map_or_else(dash, |bare| format!("{:.1} %", figures.rate() / bare * 100.0)),
-            millis(figures.p50_us),
-            millis(figures.p99_us),
-            figures.errors().to_string(),
-            cost(true, cpu.service),
-            cost(served, cpu.postgres),
-            cost(served, cpu.redis),
-            cost(true, cpu.loader),
-            format!("{:.1}", cpu.sum() / figures.seconds()),
-            (resident >> 20).to_string(),
-        ]
-    }
-
-    /// The mean rate of a bare handler.
-    fn bare(&self, name: &str, connections: u32) -> Option<f64> {
-        let rates = self.laps.iter().filter(|lap| lap.row.name == name && lap.connections == connections);
-        let (sum, count) = rates.fold((0.0, 0.0), |(sum, count), lap| (sum + lap.figures.rate(), count + 1.0));
-        (count > 0.0).then(|| sum / count)
-    }
+fn cells(lap: &Lap) -> Vec<String> {
+    let Lap { row, connections, figures, bare, cpu, resident, .. } = lap;
+    let served = row.setup != Setup::Bare;
+    let mark = match () {
+        () if cpu.loader / figures.seconds() >= LOADER_BOUND => " †",
+        () if figures.requests < u64::from(*connections) * FEW => " ‡",
+        () => "",
+    };
+    // Behind the bare handler nobody works.
+    let cost = |shown: bool, seconds: f64| {
+        if shown { format!("{:.2}", per_10k(seconds, figures.requests)) } else { dash() }
+    };
+    vec![
+        row.title.to_owned(),
+        connections.to_string(),
+        row.setup.authenticates().map_or_else(dash, |asked| if asked { "yes" } else { "no" }.to_owned()),
+        format!("{}{mark}", thousands(figures.rate())),
+        bare.map_or_else(dash, thousands),
+        bare.map_or_else(dash, |bare| format!("{:.1} %", figures.rate() / bare * 100.0)),
+        millis(figures.p50_us),
+        millis(figures.p99_us),
+        figures.errors().to_string(),
+        cost(true, cpu.service),
+        cost(served, cpu.postgres),
+        cost(served, cpu.redis),
+        cost(true, cpu.loader),
+        format!("{:.1}", cpu.sum() / figures.seconds()),
+        (resident >> 20).to_string(),
+    ]
 }
 
 fn dash() -> String {

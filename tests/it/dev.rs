@@ -1,5 +1,6 @@
 //! `dgm dev` as a newcomer meets it: the real binary, its own PostgreSQL, its two listeners.
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::dev::{Dev, answer, command};
@@ -40,7 +41,7 @@ fn it_serves_keeps_its_data_and_refuses_a_second_owner() {
     assert!(behind.body["detail"].as_str().unwrap().contains("dgm migrate up"), "{behind:?}");
 
     dev.sql("INSERT INTO users (subject) VALUES ('kept')");
-    assert_eq!(dev.signal("-INT"), Some(0));
+    assert_eq!(dev.signal(Signal::INT), Some(0));
     let dev = Dev::start(directory.path(), &[]);
     assert_eq!(dev.sql("SELECT subject FROM users"), "kept");
     dev.get("/ready").expect(200);
@@ -52,8 +53,8 @@ fn it_takes_over_the_server_of_a_killed_owner() {
     make_traversable(directory.path());
     let mut dev = Dev::start(directory.path(), &[]);
     dev.sql("INSERT INTO users (subject) VALUES ('kept')");
-    assert_eq!(dev.signal("-KILL"), None);
+    assert_eq!(dev.signal(Signal::KILL), None);
     let mut next = Dev::start(directory.path(), &[]);
     assert_eq!(next.sql("SELECT subject FROM users"), "kept");
-    assert_eq!(next.signal("-TERM"), Some(0));
+    assert_eq!(next.signal(Signal::TERM), Some(0));
 }

@@ -1,10 +1,11 @@
 //! Breaks things, one after the other, and keeps the books on it.
 
-use std::process::Command;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+
+use rustix::process::Signal;
 
 use super::history::Write;
 use super::run::Run;
@@ -130,19 +131,20 @@ impl<'a> Nemesis<'a> {
         let list = format!("SELECT pid FROM pg_stat_activity WHERE {FEEDS}");
         let processes: Vec<u32> = self.run.database.sql(&list).lines().map(|pid| pid.parse().unwrap()).collect();
         let idle = format!("{list} AND state = 'idle' AND wait_event = 'ClientRead'");
-        // Not `signal`: one may have ended meanwhile.
-        let names = processes.iter().map(u32::to_string);
-        Command::new("kill").arg("-STOP").args(names).output().unwrap();
+        for process in &processes {
+            // One may have ended meanwhile.
+            let _ = signal(*process, Signal::STOP);
+        }
         let waiting = self.run.database.sql(&idle);
         let (hung, busy): (Vec<u32>, Vec<u32>) =
             processes.into_iter().partition(|process| waiting.lines().any(|pid| pid == process.to_string()));
         for process in busy {
-            signal(process, "-CONT");
+            signal(process, Signal::CONT).unwrap();
         }
         std::thread::sleep(HANG);
         self.feeds_hung += hung.len();
         for process in hung {
-            signal(process, "-CONT");
+            signal(process, Signal::CONT).unwrap();
         }
     }
 

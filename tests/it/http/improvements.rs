@@ -1,6 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::dev::{Answer, Dev};
@@ -295,7 +296,7 @@ fn an_open_stream_ends_when_the_process_stops() {
     let reader = std::thread::spawn(move || stream.text());
     std::thread::sleep(Duration::from_millis(300));
     let started = Instant::now();
-    assert_eq!(dev.signal("-TERM"), Some(0));
+    assert_eq!(dev.signal(Signal::TERM), Some(0));
     assert!(started.elapsed() < Duration::from_secs(8), "the drain waited for the stream");
     assert!(reader.join().unwrap().unwrap().contains("event: queued"));
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::dev::Dev;
@@ -49,7 +50,7 @@ fn reading_fetches_relatives_and_is_counted() {
     });
 
     // The counts outlive the process, and the next one starts with what was read most.
-    assert_eq!(dev.signal("-INT"), Some(0));
+    assert_eq!(dev.signal(Signal::INT), Some(0));
     let dev = Dev::start(directory.path(), &[]);
     let reads = dev.sql("SELECT access_count FROM dgm_archive_access WHERE archive_entry_id = 'child-1'");
     assert_eq!(reads, "2");

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::{Database, signal};
 
 /// The server; stopped when dropped.
@@ -29,12 +31,14 @@ impl Mortal {
     pub(crate) fn kill(&mut self) {
         let postmaster = self.postmaster();
         // Stopped first, so that it makes no further process while its processes are listed.
-        signal(postmaster, "-STOP");
+        signal(postmaster, Signal::STOP).unwrap();
         let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
         let all: Vec<u32> =
             children.split_whitespace().map(|child| child.parse().unwrap()).chain([postmaster]).collect();
-        // Not `signal`: a backend may have ended by itself meanwhile.
-        Command::new("kill").arg("-KILL").args(all.iter().map(u32::to_string)).output().unwrap();
+        for process in &all {
+            // A backend may have ended by itself meanwhile.
+            let _ = signal(*process, Signal::KILL);
+        }
         if let Some(mut successor) = self.successor.take() {
             successor.wait().unwrap();
         }
@@ -93,7 +97,7 @@ impl Drop for Mortal {
     fn drop(&mut self) {
         if let Some(successor) = &mut self.successor {
             // PostgreSQL's fast shutdown; the directory is removed after it.
-            let _ = Command::new("kill").args(["-INT", &successor.id().to_string()]).status();
+            let _ = signal(successor.id(), Signal::INT);
             let _ = successor.wait();
         }
     }

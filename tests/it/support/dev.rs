@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use reqwest::blocking::{Client, RequestBuilder};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -92,8 +93,8 @@ impl Dev {
         dev
     }
 
-    pub(crate) fn signal(&mut self, signal: &str) -> Option<i32> {
-        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+    pub(crate) fn signal(&mut self, signal: Signal) -> Option<i32> {
+        super::signal(self.child.id(), signal).unwrap();
         self.child.wait().unwrap().code()
     }
 
@@ -148,7 +149,7 @@ impl Drop for Dev {
     fn drop(&mut self) {
         if self.child.try_wait().unwrap().is_none() {
             // Not -KILL: the server it started must stop too.
-            self.signal("-INT");
+            self.signal(Signal::INT);
         }
     }
 }

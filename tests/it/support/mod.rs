@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dgm_service::postgres::Server;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A server with its data in a temporary directory; both go with the value.
@@ -139,8 +140,9 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub(crate) fn signal(process: u32, name: &str) {
-    assert!(Command::new("kill").args([name, &process.to_string()]).status().unwrap().success());
+/// Fails when there is no such process.
+pub(crate) fn signal(process: u32, signal: Signal) -> rustix::io::Result<()> {
+    kill_process(Pid::from_raw(process.try_into().unwrap()).unwrap(), signal)
 }
 
 /// A number that the environment may set: how long a test runs.

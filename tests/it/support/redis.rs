@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::dev::free_port;
@@ -93,11 +94,11 @@ impl Redis {
 
     /// Connections stay open and nothing is answered.
     pub(crate) fn pause(&self) {
-        self.nodes.iter().for_each(|node| signal(node.child.id(), "-STOP"));
+        self.nodes.iter().for_each(|node| signal(node.child.id(), Signal::STOP).unwrap());
     }
 
     pub(crate) fn resume(&self) {
-        self.nodes.iter().for_each(|node| signal(node.child.id(), "-CONT"));
+        self.nodes.iter().for_each(|node| signal(node.child.id(), Signal::CONT).unwrap());
         self.wait_whole();
     }
 

@@ -14,8 +14,9 @@ use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::domain::clock::SystemClock;
 use crate::http;
-use crate::jobs::{Runner, Schedules};
+use crate::jobs::Schedules;
 use crate::service::{Service, Settings};
+use crate::store::bucket::Bucket;
 use crate::store::pool::{self, Store};
 use crate::telemetry::catalogue;
 
@@ -40,10 +41,15 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
         coherent: config.cache.coherent,
     })
     .context("cache.redis_url")?;
+    let export = match config.samples.export_url.as_str() {
+        "" => None,
+        url => Some(Bucket::open(url).map_err(|reason| anyhow::anyhow!("samples.export_url: {reason}"))?),
+    };
     let settings = Settings {
         retention_months: config.samples.retention_months,
         premake_months: config.samples.premake_months,
         retention_patience: Duration::from_secs(config.samples.retention_patience_seconds),
+        export,
         max_future: TimeDelta::seconds(i64::from(config.samples.max_future_seconds)),
         selection_max_bytes: config.cache.selection_max_bytes,
         session_ttl: Duration::from_secs(config.auth.session_ttl_seconds),
@@ -74,7 +80,7 @@ impl App {
     /// Binds both listeners.
     ///
     /// # Errors
-    /// Names the address that cannot be bound.
+    /// Names the address that cannot be bound, or the job whose schedule is wrong.
     pub async fn bind(config: Config, exposure: Exposure) -> anyhow::Result<Self> {
         let service = service(&config)?;
         let options = http::Options {
@@ -82,7 +88,8 @@ impl App {
             loopback_hosts_only: exposure.loopback_hosts_only,
             max_body_bytes: config.http.max_body_bytes,
         };
-        let state = http::State::new(service, options);
+        let schedules = Schedules::parse(&config.jobs.schedules).map_err(anyhow::Error::msg)?;
+        let state = http::State::new(service, schedules, options);
         let (api, operations) = (listen(config.http.bind).await?, listen(config.http.ops_bind).await?);
         Ok(Self { config, state, api, operations, signals: Signals::listen()? })
     }
@@ -111,8 +118,7 @@ impl App {
         let header_timeout = Duration::from_secs(config.http.header_timeout_seconds);
         let (api_router, ops_router) = (http::api(state.clone()), http::operations(state.clone()));
         catalogue::initialise();
-        let times = Schedules::parse(&config.jobs.schedules).map_err(anyhow::Error::msg)?;
-        let runner = Runner::new(state.service.clone(), times, state.stopping.clone());
+        let runner = state.runner.clone();
         let background = tokio::spawn({
             let service = state.service.clone();
             async move { tokio::join!(service.follow_changes(), service.prefetch(), service.watch_replica()) }

@@ -14,3 +14,4 @@ pub mod postgres;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+mod tls;

@@ -97,7 +97,13 @@ section!(
 );
 section!(
     /// `[samples]`
-    Samples { retention_months: u32, premake_months: u32, retention_patience_seconds: u64, max_future_seconds: u32, }
+    Samples {
+        retention_months: u32,
+        premake_months: u32,
+        retention_patience_seconds: u64,
+        export_url: String,
+        max_future_seconds: u32,
+    }
 );
 section!(
     /// `[jobs]`

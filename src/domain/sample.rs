@@ -39,6 +39,25 @@ pub struct NewSample {
     pub archive_entry_id: Option<String>,
 }
 
+/// A measurement as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// With service and time its key.
+    pub id: Uuid,
+    /// The agent (service) that was measured.
+    pub service_name: String,
+    /// What was measured.
+    pub metric_type: String,
+    /// The value.
+    pub metric_value: f64,
+    /// When it was measured.
+    pub measurement_timestamp: DateTime<Utc>,
+    /// The archive entry that was measured.
+    pub archive_entry_id: Option<String>,
+    /// When it was stored.
+    pub created_at: DateTime<Utc>,
+}
+
 /// The times that are taken in.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {

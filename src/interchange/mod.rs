@@ -11,6 +11,7 @@ mod mapping;
 mod nul;
 mod openevolve;
 pub mod python_json;
+pub mod sample_file;
 mod score;
 mod shinka;
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod improvements;
 pub mod parents;
 pub mod partitions;
 pub mod reading;
+pub mod retention;
 pub mod runs;
 pub mod samples;
 
@@ -22,6 +23,7 @@ pub use error::Error;
 
 use crate::cache::Cache;
 use crate::domain::clock::Clock;
+use crate::store::bucket::Bucket;
 use crate::store::pool::Store;
 
 /// What the use cases need to know.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub premake_months: u32,
     /// Longest wait of retention for those who look at a partition.
     pub retention_patience: Duration,
+    /// Where samples go before their partition is dropped; `None`: nowhere.
+    pub export: Option<Bucket>,
     /// How far in the future a sample may lie.
     pub max_future: TimeDelta,
     /// Bytes that entries in the form for parent selection may take.

@@ -9,22 +9,12 @@ use crate::domain::sample::Window;
 pub use crate::store::partitions::{Partition, State, horizon};
 use crate::store::partitions::{attached, month_of};
 use crate::telemetry::catalogue::database::{
-    PARTITION_DROP_FAILURES, PARTITION_HORIZON, PARTITION_OLDEST, PARTITIONS, PARTITIONS_BYTES, PARTITIONS_DETACHED,
-    PARTITIONS_DROPPED, PARTITIONS_EXPIRED, PARTITIONS_MISSING,
+    PARTITION_HORIZON, PARTITION_OLDEST, PARTITIONS, PARTITIONS_BYTES, PARTITIONS_DETACHED, PARTITIONS_EXPIRED,
+    PARTITIONS_MISSING,
 };
 use crate::telemetry::catalogue::labels::Table;
 
 const TABLE: (Table,) = (Table::PerformanceMetrics,);
-
-/// What retention did.
-#[derive(Debug, Default)]
-pub struct Retention {
-    /// Names of the partitions that were dropped.
-    pub dropped: Vec<String>,
-    /// Name of the one that could not be, with the reason; those after it were not tried, since PostgreSQL detaches one at a
-    /// time.
-    pub failed: Option<(String, String)>,
-}
 
 impl Service {
     /// Makes the partitions of this month and of the months to be made ahead; answers how many were new.
@@ -48,49 +38,6 @@ impl Service {
     pub fn is_expired(&self, partition: &Partition) -> bool {
         let window = Window::around(self.now(), self.settings.retention_months, self.settings.max_future);
         partition.end().is_some_and(|end| end <= window.from.date_naive())
-    }
-
-    /// The partitions that retention drops, in its order.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn expired_partitions(&self) -> Result<Vec<Partition>, Error> {
-        let mut expired = self.partitions().await?;
-        expired.retain(|partition| self.is_expired(partition));
-        // What was begun comes first, or nothing else can begin.
-        expired.sort_by_key(|partition| partition.state != State::Detaching);
-        Ok(expired)
-    }
-
-    /// Drops the partitions of months that are no longer kept, oldest first, until one cannot be: a long transaction
-    /// looks at it. The next call goes on there.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the partitions cannot be listed.
-    pub async fn enforce_retention(&self) -> Result<Retention, Error> {
-        let mut done = Retention::default();
-        let patience = self.settings.retention_patience;
-        for partition in self.expired_partitions().await? {
-            match self.store.drop_partition(&partition, patience).await {
-                Ok(()) => {
-                    PARTITIONS_DROPPED.increment(TABLE);
-                    tracing::info!(partition = partition.name, bytes = partition.bytes, "no longer kept: dropped");
-                    done.dropped.push(partition.name);
-                }
-                Err(error) => {
-                    PARTITION_DROP_FAILURES.increment(TABLE);
-                    let reason = if error.is_timeout() {
-                        format!("transactions that look at it did not end within {patience:?}")
-                    } else {
-                        error.to_string()
-                    };
-                    tracing::warn!(partition = partition.name, reason, "no longer kept, and cannot be dropped");
-                    done.failed = Some((partition.name, reason));
-                    break;
-                }
-            }
-        }
-        Ok(done)
     }
 
     /// Publishes how the partitions are.

@@ -57,8 +57,7 @@ fn traces_url(base: &str) -> Result<Uri, Error> {
 /// A blocking client: the thread that sends has no runtime. It brings one along that must not be started inside another,
 /// hence the thread here.
 fn client(tls: bool) -> Result<Client, Error> {
-    // Fails when a provider is installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::tls::use_ring();
     let build = move || {
         let builder = Client::builder().timeout(TIMEOUT);
         // The certificates of the system are looked for only when they are needed: an image may have none.

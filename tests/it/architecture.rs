@@ -8,6 +8,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("redis", &["cache"]),
     ("moka", &["cache"]),
     ("rusqlite", &["interchange"]),
+    ("parquet", &["interchange"]),
+    ("object_store", &["store"]),
+    ("rustls", &["tls"]),
     ("clap", &["cli"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
@@ -38,7 +41,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cache", &["app", "cli", "config", "domain", "http", "interchange", "jobs", "postgres", "service", "store"]),
     ("store", &["app", "cache", "cli", "config", "http", "interchange", "jobs", "postgres", "service"]),
     ("service", &["app", "cli", "config", "http", "jobs", "postgres"]),
-    ("http", &["app", "cache", "cli", "config", "interchange", "jobs", "postgres", "store"]),
+    ("http", &["app", "cache", "cli", "config", "interchange", "postgres", "store"]),
     ("jobs", &["app", "cache", "cli", "config", "http", "interchange", "postgres", "store"]),
 ];
 const MAX_LINES: usize = 300;

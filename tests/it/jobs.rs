@@ -1,10 +1,10 @@
 //! Scheduled jobs: by the command line, and by two replicas of which one dies.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::serve::Serve;
-use crate::support::{Database, setting, stdout, until};
+use crate::support::{Database, parquet, setting, stdout, until};
 
 /// Somebody who runs a statement and holds what it holds; gone with the value.
 struct Holder<'a> {
@@ -196,6 +196,7 @@ fn retention_waits_for_a_reader_without_holding_up_writers_and_gives_up_in_time(
     };
     let before = write(300);
     let reader = Holder::reader(&database);
+    let started = Instant::now();
     let (refused, during) = std::thread::scope(|scope| {
         let retention = scope.spawn(run);
         let mut during = Duration::ZERO;
@@ -205,6 +206,7 @@ fn retention_waits_for_a_reader_without_holding_up_writers_and_gives_up_in_time(
         (retention.join().unwrap(), during)
     });
     assert!(!refused.status.success());
+    assert!(started.elapsed() > Duration::from_secs(3), "it has more patience than {:?}", started.elapsed());
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(text.contains("transactions that look at it did not end within 3s"), "{text}");
     // The writers never queued behind it: a lock of the parent that they wait for would last seconds.
@@ -223,4 +225,98 @@ fn retention_waits_for_a_reader_without_holding_up_writers_and_gives_up_in_time(
     let status = stdout(&database.dgm(&["partition", "status"]));
     assert!(!status.contains("expired") && status.contains("horizon: samples up to"), "{status}");
     eprintln!("retention: writers' p99 {before:?} before, {during:?} while it waited, {:?} after", write(300));
+}
+
+#[test]
+fn what_cannot_be_exported_is_not_dropped_and_what_is_exported_is_all_of_it() {
+    let database = Database::migrated();
+    // More than one row group of the file, values of every kind.
+    database.sql(
+        "SELECT create_monthly_partition('dgm_performance_metrics', (now() - interval '15 months')::date);
+         INSERT INTO dgm_performance_metrics
+            (service_name, metric_type, metric_value, measurement_timestamp, archive_entry_id, created_at)
+         SELECT 'service ' || n % 7, CASE n % 3 WHEN 0 THEN 'größe' ELSE 'latency_seconds' END,
+            CASE n % 11 WHEN 0 THEN -1e290 WHEN 1 THEN 5e-324 ELSE random() END,
+            date_trunc('month', now() AT TIME ZONE 'UTC' - interval '15 months') AT TIME ZONE 'UTC'
+                + n * interval '17.000001 s',
+            CASE n % 2 WHEN 0 THEN 'entry ' || n END, now() - n * interval '1 microsecond'
+         FROM generate_series(1, 140000) n",
+    );
+    let children = "SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'dgm_performance_metrics'::regclass";
+    let partition = database.sql(children);
+    // What an interruption between export and drop leaves: the table is still there.
+    for spare in ["interrupted", "damaged"] {
+        database.sql(&format!("CREATE TABLE {spare} (LIKE {partition}); INSERT INTO {spare} TABLE {partition}"));
+    }
+    let all = database.sql(&format!(
+        "SELECT id, service_name, metric_type, encode(float8send(metric_value), 'hex'),
+            (extract(epoch FROM measurement_timestamp) * 1000000)::bigint, coalesce(archive_entry_id, 'none'),
+            (extract(epoch FROM created_at) * 1000000)::bigint
+         FROM {partition} ORDER BY service_name, metric_type, measurement_timestamp, id"
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let drop_to = |url: &str| {
+        let mut drop = Command::new(env!("CARGO_BIN_EXE_dgm"));
+        drop.args(["partition", "drop"]).env("DATABASE_URL", database.url()).env("DGM__SAMPLES__EXPORT_URL", url);
+        // A server of object storage that is not there.
+        drop.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").env("AWS_ALLOW_HTTP", "true");
+        drop.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "key");
+        drop.output().unwrap()
+    };
+    let stderr = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let status = || stdout(&database.dgm(&["partition", "status"]));
+
+    let wrong = drop_to("ftp://host/folder");
+    assert!(stderr(&wrong).contains("samples.export_url: ftp: is neither file nor s3"), "{wrong:?}");
+    assert!(!status().contains(" detached "), "{}", status());
+    // A file where the folder should be, and nobody where the storage should be.
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    for nowhere in [format!("file://{}/file", folder.path().display()), "s3://bucket/prefix".to_owned()] {
+        let refused = drop_to(&nowhere);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(stderr(&refused).contains(&format!("{partition} is not dropped")), "{refused:?}");
+        assert!(stderr(&refused).contains("its export: "), "{refused:?}");
+    }
+    assert!(status().contains(" detached "), "{}", status());
+    assert_eq!(database.sql(&format!("SELECT count(*) FROM {partition}")), "140000");
+
+    let (url, exports) = (format!("file://{}/exports", folder.path().display()), folder.path().join("exports"));
+    let done = drop_to(&url);
+    let [file] = parquet::files(&exports).try_into().unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    assert_eq!(stdout(&done).trim(), format!("dropped {partition}, exported to {url}/{name}"), "{done:?}");
+    assert!(!status().contains(&partition), "{}", status());
+    let read: Vec<String> = parquet::samples(&file)
+        .into_iter()
+        .map(|sample| {
+            format!(
+                "{}|{}|{}|{:016x}|{}|{}|{}",
+                sample.id,
+                sample.service_name,
+                sample.metric_type,
+                sample.metric_value.to_bits(),
+                sample.measurement_timestamp.timestamp_micros(),
+                sample.archive_entry_id.as_deref().unwrap_or("none"),
+                sample.created_at.timestamp_micros()
+            )
+        })
+        .collect();
+    assert!(read.iter().map(String::as_str).eq(all.lines()), "{} rows read", read.len());
+
+    // What is there and whole is not written again.
+    let written = std::fs::metadata(&file).unwrap().modified().unwrap();
+    database.sql(&format!("ALTER TABLE interrupted RENAME TO {partition}"));
+    assert_eq!(stdout(&drop_to(&url)).trim(), format!("dropped {partition}, exported to {url}/{name}"));
+    assert_eq!(std::fs::metadata(&file).unwrap().modified().unwrap(), written);
+    // What is there and not whole is neither believed nor overwritten.
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 1000]).unwrap();
+    database.sql(&format!("ALTER TABLE damaged RENAME TO {partition}"));
+    let refused = drop_to(&url);
+    assert!(!refused.status.success() && stderr(&refused).contains("left alone"), "{refused:?}");
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), bytes.len() as u64 - 1000);
+    assert!(status().contains(" detached "), "{}", status());
+    std::fs::remove_file(&file).unwrap();
+    assert!(drop_to(&url).status.success());
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), bytes.len() as u64, "the same rows make the same file");
 }

@@ -1,6 +1,6 @@
 //! A service lives through 26 months in a minute, with samples coming in, and its jobs as its only care.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -12,11 +12,12 @@ use dgm_service::domain::sample::NewSample;
 use dgm_service::jobs::{Job, Outcome, Runner, Schedules};
 use dgm_service::service::partitions::State;
 use dgm_service::service::{Service, Settings};
+use dgm_service::store::bucket::Bucket;
 use dgm_service::store::pool::{self, Store};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::Database;
+use crate::support::{Database, parquet};
 
 const RETENTION: u32 = 6;
 const AHEAD: u32 = 3;
@@ -72,6 +73,7 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
     // The 29th of February, both changes of daylight saving twice, and all month ends lie ahead.
     let start: DateTime<Utc> = "2027-12-30T22:00:00Z".parse().unwrap();
     let end = start.checked_add_months(Months::new(MONTHS)).unwrap();
+    let exports = tempfile::tempdir().unwrap();
     let clock = Arc::new(Travelling(AtomicI64::new(start.timestamp_micros())));
     let _context = runtime.enter();
     let store = Store::new(&database.url(), &pool::Settings::default()).unwrap();
@@ -80,6 +82,7 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
         retention_months: RETENTION,
         premake_months: AHEAD,
         retention_patience: Duration::from_secs(10),
+        export: Some(Bucket::open(&format!("file://{}", exports.path().display())).unwrap()),
         max_future: TimeDelta::seconds(300),
         selection_max_bytes: 1 << 20,
         session_ttl: Duration::from_mins(1),
@@ -142,7 +145,7 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
             assert!(service.ingest(vec![sample(at)], false).await.is_err());
         }
         service.close().await;
-        (rounds, stored)
+        (rounds, stored + steady)
     });
     assert!(rounds > 1000 && stored > 10_000, "{rounds} {stored}");
 
@@ -156,4 +159,17 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
     let partitions: BTreeMap<&str, &str> = partitions.lines().map(|line| line.split_once('|').unwrap()).collect();
     // The month that the window begins in, those up to this one, those ahead.
     assert_eq!(partitions.len(), (1 + RETENTION + AHEAD) as usize, "{partitions:?}");
+
+    // What was dropped is in the exports: every sample, in the file of its month, and none twice.
+    let kept: u64 = database.sql("SELECT count(*) FROM dgm_performance_metrics").parse().unwrap();
+    let mut exported = HashSet::new();
+    for file in parquet::files(exports.path()) {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        for sample in parquet::samples(&file) {
+            let month = sample.measurement_timestamp.format("%Y_%m");
+            assert!(name.starts_with(&format!("dgm_performance_metrics_{month}-")), "{name} has {sample:?}");
+            assert!(exported.insert(sample.id), "twice: {sample:?}");
+        }
+    }
+    assert_eq!(exported.len() as u64 + kept, stored, "{} exported, {kept} kept", exported.len());
 }

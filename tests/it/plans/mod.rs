@@ -24,6 +24,7 @@ const NOT_CALLED: &[&str] = &[
     "job_runs",
     "partition_ensure",
     "partition_drop",
+    "partition_read",
     "replica_lag",
     "access_count",
     "improvement_rescue",

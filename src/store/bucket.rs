@@ -1,0 +1,112 @@
+//! Where exports go: a folder, or a bucket of object storage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::aws::AmazonS3Builder;
+use object_store::buffered::BufWriter;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, RetryConfig};
+use tokio::io::AsyncWriteExt as _;
+use url::Url;
+
+/// Why something is not in the bucket.
+pub use object_store::Error;
+
+/// A place for files that are written once.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    objects: Arc<dyn ObjectStore>,
+    url: Url,
+    prefix: Path,
+}
+
+/// A file that is being written; nobody sees it before [`Upload::finish`].
+#[derive(Debug)]
+pub struct Upload {
+    writer: BufWriter,
+}
+
+/// A job that waits can do so at its next run.
+fn retry() -> RetryConfig {
+    RetryConfig { max_retries: 5, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() }
+}
+
+impl Bucket {
+    /// The bucket of a URL: `file:///folder`, or `s3://bucket/prefix` with the environment variables that the AWS command
+    /// line knows (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL` and so on). Nothing is reached yet.
+    ///
+    /// # Errors
+    /// Says what is wrong with the URL or the variables.
+    pub fn open(url: &str) -> Result<Self, String> {
+        let url = Url::parse(url).map_err(|error| error.to_string())?;
+        let text = |error: Error| error.to_string();
+        let objects: Arc<dyn ObjectStore> = match url.scheme() {
+            // What stands here is believed to outlive a crash: its rows are dropped next.
+            "file" => Arc::new(LocalFileSystem::new().with_fsync(true)),
+            "s3" => {
+                crate::tls::use_ring();
+                let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry());
+                Arc::new(builder.build().map_err(text)?)
+            }
+            other => return Err(format!("{other}: is neither file nor s3")),
+        };
+        let prefix = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
+        Ok(Self { objects, url, prefix })
+    }
+
+    /// Where a file of this name is, for people.
+    #[must_use]
+    pub fn locate(&self, name: &str) -> String {
+        format!("{}/{name}", self.url.as_str().trim_end_matches('/'))
+    }
+
+    /// Begins a file.
+    #[must_use]
+    pub fn upload(&self, name: &str) -> Upload {
+        Upload { writer: BufWriter::new(Arc::clone(&self.objects), self.prefix.clone().join(name)) }
+    }
+
+    /// The size of a file and its last bytes, at most `most`; `None` when there is no such file.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub async fn end(&self, name: &str, most: u64) -> Result<Option<(u64, Bytes)>, Error> {
+        let path = self.prefix.clone().join(name);
+        let options = GetOptions { range: Some(GetRange::Suffix(most)), ..GetOptions::default() };
+        match self.objects.get_opts(&path, options).await {
+            Err(Error::NotFound { .. }) => Ok(None),
+            found => {
+                let found = found?;
+                Ok(Some((found.meta.size, found.bytes().await?)))
+            }
+        }
+    }
+}
+
+impl Upload {
+    /// Goes on with these bytes.
+    ///
+    /// # Errors
+    /// The bucket's; then [`Upload::abandon`] it.
+    pub async fn push(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
+        self.writer.put(bytes.into()).await
+    }
+
+    /// Makes the file whole and seen.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub async fn finish(mut self) -> std::io::Result<()> {
+        self.writer.shutdown().await
+    }
+
+    /// Takes back what was sent.
+    pub async fn abandon(mut self) {
+        if let Err(error) = self.writer.abort().await {
+            tracing::warn!(%error, "an upload could not be taken back: the bucket should forget unfinished ones by itself");
+        }
+    }
+}

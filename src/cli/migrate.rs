@@ -1,5 +1,6 @@
 //! `dgm migrate`: the schema forward, back, and checked.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ pub(super) struct Arguments {
     /// How many seconds to wait for another migration to end
     #[arg(long, default_value_t = 60, global = true)]
     wait: u64,
+    /// Count the rows of every table before and after (up, down --yes); exit code 1 when one has fewer, unless it was dropped
+    #[arg(long, global = true)]
+    count_rows: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -50,9 +54,18 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
         None => common.load_with_database()?.database_url()?.to_owned(),
     };
     let mut session = Session::open(&url, Duration::from_secs(arguments.wait)).await?;
+    let moves = matches!(arguments.command, Command::Up { .. } | Command::Down { yes: true, .. });
+    let before = if moves && arguments.count_rows { Some(count(&mut session).await?) } else { None };
     match arguments.command {
-        Command::Up { to } => report(&session.up(to).await?, "nothing to apply: the schema is up to date"),
-        Command::Down { to, yes } => return down(&mut session, to, yes).await,
+        Command::Up { to } => {
+            let done = session.up(to).await?;
+            report(&done.steps, "nothing to apply: the schema is up to date");
+            for index in done.indexes {
+                say!("built {index}");
+            }
+        }
+        Command::Down { to, yes: false } => return preview(&mut session, to).await,
+        Command::Down { to, yes: true } => report(&session.down(to).await?, "nothing to revert"),
         Command::Status => {
             for state in session.status().await? {
                 let mark = match (state.applied, state.drifted) {
@@ -65,26 +78,46 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
         }
         Command::Verify => return verify(&mut session).await,
     }
+    match before {
+        Some(before) => compare(&before, &count(&mut session).await?),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn count(session: &mut Session) -> anyhow::Result<BTreeMap<String, i64>> {
+    Ok(integrity::row_counts(session.connection(), None).await?.into_iter().collect())
+}
+
+/// Shows both counts; writers and jobs may be at work between them.
+fn compare(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) -> anyhow::Result<ExitCode> {
+    let tables: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let rows = |counts: &BTreeMap<String, i64>, table| counts.get(table).map_or_else(|| "-".to_owned(), i64::to_string);
+    say!("{:<28} {:>14} {:>14}", "rows", "before", "after");
+    for table in tables {
+        say!("{table:<28} {:>14} {:>14}", rows(before, table), rows(after, table));
+    }
+    let fewer: Vec<&str> = before
+        .iter()
+        .filter(|(table, rows)| after.get(*table).is_some_and(|after| after < rows))
+        .map(|(table, _)| table.as_str())
+        .collect();
+    anyhow::ensure!(fewer.is_empty(), "fewer rows than before: {}", fewer.join(", "));
     Ok(ExitCode::SUCCESS)
 }
 
-async fn down(session: &mut Session, to: i64, yes: bool) -> anyhow::Result<ExitCode> {
-    if !yes {
-        let going: Vec<_> = session.status().await?.into_iter().filter(|s| s.applied && s.version > to).collect();
-        say!("{} migration(s) would be reverted:", going.len());
-        for state in going.iter().rev() {
-            say!("  {:04} {}", state.version, state.description);
-        }
-        let tables = session.tables_lost(to).await?;
-        say!("these tables would be lost, with their rows:{}", if tables.is_empty() { " none" } else { "" });
-        for (table, rows) in integrity::row_counts(session.connection(), &tables).await? {
-            say!("  {rows:>12} {table}");
-        }
-        say!("nothing was changed; add --yes to go on");
-        return Ok(ExitCode::FAILURE);
+async fn preview(session: &mut Session, to: i64) -> anyhow::Result<ExitCode> {
+    let going: Vec<_> = session.status().await?.into_iter().filter(|s| s.applied && s.version > to).collect();
+    say!("{} migration(s) would be reverted:", going.len());
+    for state in going.iter().rev() {
+        say!("  {:04} {}", state.version, state.description);
     }
-    report(&session.down(to).await?, "nothing to revert");
-    Ok(ExitCode::SUCCESS)
+    let tables = session.tables_lost(to).await?;
+    say!("these tables would be lost, with their rows:{}", if tables.is_empty() { " none" } else { "" });
+    for (table, rows) in integrity::row_counts(session.connection(), Some(&tables)).await? {
+        say!("  {rows:>12} {table}");
+    }
+    say!("nothing was changed; add --yes to go on");
+    Ok(ExitCode::FAILURE)
 }
 
 async fn verify(session: &mut Session) -> anyhow::Result<ExitCode> {

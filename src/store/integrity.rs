@@ -144,17 +144,21 @@ pub async fn verify(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx:
     Ok(findings)
 }
 
-/// Exact row counts of tables; those that do not exist are left out.
+/// Exact row counts of tables, of all but the migrator's own when `None`; those that do not exist are left out.
 ///
 /// # Errors
 /// The server's.
-pub async fn row_counts(connection: &mut PgConnection, tables: &[&str]) -> Result<Vec<(String, i64)>, sqlx::Error> {
+pub async fn row_counts(
+    connection: &mut PgConnection,
+    tables: Option<&[&str]>,
+) -> Result<Vec<(String, i64)>, sqlx::Error> {
     sqlx::query_as(
         "SELECT c.relname::text,
                 ((xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %I', c.relname), false, true, '')))[1]::text)::bigint
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-           AND c.relname = ANY($1) ORDER BY 1",
+           AND CASE WHEN $1::text[] IS NULL THEN c.relname !~ '^(_sqlx|dgm_migration|dgm_performance_metrics_)'
+                    ELSE c.relname = ANY($1) END ORDER BY 1",
     )
     .bind(tables)
     .fetch_all(connection)

@@ -1,6 +1,7 @@
 //! Every migration forward, back and forward again; the audit; and what an operator sees.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dgm_service::store::migrate::{Error, MIGRATOR, Session};
@@ -57,7 +58,7 @@ async fn only_one_migrator_at_a_time() {
     assert!(matches!(refused, Error::Locked(_)), "{refused}");
     drop(holder);
     let mut next = open(&database).await;
-    assert!(!next.up(None).await.unwrap().is_empty());
+    assert!(!next.up(None).await.unwrap().steps.is_empty());
 }
 
 #[tokio::test]
@@ -342,4 +343,86 @@ async fn a_step_that_does_not_get_its_locks_lets_others_pass_and_tries_again() {
     assert!(slowest < Duration::from_millis(2900), "others waited {slowest:?} behind the migration");
     let tries = database.sql("SELECT success FROM dgm_migration_audit WHERE version = 22");
     assert_eq!(tries, "t");
+}
+
+#[test]
+fn an_index_of_a_partitioned_table_is_built_without_stopping_writers_and_goes_on_after_an_interruption() {
+    let database = Database::migrated();
+    assert!(database.dgm(&["partition", "ensure"]).status.success());
+    let month = |back: u32| format!("date_trunc('month', now() AT TIME ZONE 'UTC' - interval '{back} months')");
+    for back in 0..4 {
+        let first = month(back);
+        database.sql(&format!(
+            "SELECT create_monthly_partition('dgm_performance_metrics', {first}::date);
+             INSERT INTO dgm_performance_metrics (service_name, metric_type, metric_value, measurement_timestamp)
+             SELECT 's', 'm', n, {first} AT TIME ZONE 'UTC' + n * interval '1 s' FROM generate_series(1, 50000) n"
+        ));
+    }
+    // What a migration says.
+    let index = "idx_dgm_performance_metrics_value";
+    database
+        .sql(&format!("CREATE INDEX {index} ON ONLY dgm_performance_metrics (metric_value) WHERE metric_value > 7"));
+    let partitions = database.sql(
+        "SELECT relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+        WHERE inhparent = 'dgm_performance_metrics'::regclass ORDER BY 1",
+    );
+    let partitions: Vec<&str> = partitions.lines().collect();
+    // What an interruption leaves: one is built and not attached, one is not valid.
+    database.sql(&format!("CREATE INDEX {0}_value ON {0} (metric_value) WHERE metric_value > 7", partitions[0]));
+    database.sql(&format!("CREATE INDEX {0}_value ON {0} (metric_value) WHERE metric_value > 7", partitions[1]));
+    let invalid =
+        format!("UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{}_value'::regclass", partitions[1]);
+    database.sql(&invalid);
+    let verify = database.dgm(&["migrate", "verify"]);
+    assert!(stdout(&verify).contains(&format!("invalid indexes: {}_value, {index}", partitions[1])), "{verify:?}");
+
+    // Somebody writes all the time, and somebody else reads for longer than attaching waits for.
+    let stop = AtomicBool::new(false);
+    let (up, slowest) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut slowest = Duration::ZERO;
+            while !stop.load(Ordering::SeqCst) {
+                let asked = std::time::Instant::now();
+                database.sql("INSERT INTO dgm_performance_metrics (service_name, metric_type, metric_value, measurement_timestamp)
+                              SELECT 's', 'm', 8, now()");
+                slowest = slowest.max(asked.elapsed());
+            }
+            slowest
+        });
+        let up = database.dgm(&["migrate", "up", "--count-rows"]);
+        stop.store(true, Ordering::SeqCst);
+        (up, writer.join().unwrap())
+    });
+    let built: Vec<String> = partitions.iter().map(|partition| format!("built {index} on {partition}")).collect();
+    let said = stdout(&up);
+    assert_eq!(said.lines().filter(|line| line.starts_with("built")).collect::<Vec<_>>(), built, "{up:?}");
+    assert!(said.contains("dgm_performance_metrics              200"), "{said}");
+    assert!(slowest < Duration::from_secs(1), "a writer waited {slowest:?}");
+    // All of it can be used, has one definition, and a partition to come has it.
+    let verify = database.dgm(&["migrate", "verify"]);
+    assert!(verify.status.success(), "{verify:?}");
+    database.sql("SELECT create_monthly_partition('dgm_performance_metrics', (now() + interval '5 months')::date)");
+    let children = format!("SELECT count(*) FROM pg_inherits WHERE inhparent = '{index}'::regclass");
+    assert_eq!(database.sql(&children), (partitions.len() + 1).to_string());
+    let plan = database
+        .sql(&format!("SET enable_seqscan = off; EXPLAIN SELECT * FROM {} WHERE metric_value > 49990", partitions[1]));
+    assert!(plan.contains(&format!("{}_value", partitions[1])), "{plan}");
+    assert!(stdout(&database.dgm(&["migrate", "up"])).contains("nothing to apply"), "once");
+}
+
+#[test]
+fn rows_that_a_step_loses_are_told() {
+    let database = Database::migrated();
+    database.sql("INSERT INTO users (subject) VALUES ('somebody')");
+    let down = database.dgm(&["migrate", "down", "--to", "24", "--yes", "--count-rows"]);
+    assert!(down.status.success(), "{down:?}");
+    assert!(stdout(&down).lines().any(|line| line.split_whitespace().eq(["users", "1", "1"])), "{down:?}");
+    // A step that deletes what it should not.
+    database.sql(
+        "CREATE FUNCTION lose() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM users; END';
+                  CREATE EVENT TRIGGER lose ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION lose()",
+    );
+    let up = database.dgm(&["migrate", "up", "--count-rows"]);
+    assert_eq!(up.status.code(), Some(1), "{up:?}");
+    assert!(String::from_utf8_lossy(&up.stderr).contains("fewer rows than before: users"), "{up:?}");
 }

@@ -4,6 +4,7 @@
 //! blocking statement, which deadlocks with `CREATE INDEX CONCURRENTLY` of another migrator. So the steps are sqlx's,
 //! and the lock (polled) and the history (`dgm_migration_audit`) are ours.
 
+mod partitioned;
 mod step;
 
 use std::time::Duration;
@@ -82,6 +83,15 @@ pub struct Step {
     pub took: Duration,
 }
 
+/// What going up did.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// The indexes that were built on single partitions, as `index on partition`.
+    pub indexes: Vec<String>,
+}
+
 /// One known migration and whether it is applied.
 #[derive(Debug, Clone)]
 pub struct Status {
@@ -158,18 +168,21 @@ impl Session {
             .collect())
     }
 
-    /// Applies what is missing, up to `target` (all when `None`).
+    /// Applies what is missing, up to `target` (all when `None`), and completes indexes of partitioned tables.
     ///
     /// # Errors
     /// [`Error::Step`] names the migration that failed; earlier ones stay applied.
-    pub async fn up(&mut self, target: Option<i64>) -> Result<Vec<Step>, Error> {
-        let mut taken = Vec::new();
-        for state in self.checked(target).await? {
+    pub async fn up(&mut self, target: Option<i64>) -> Result<Applied, Error> {
+        let states = self.checked(target).await?;
+        // What an interrupted run left, before anything builds on it.
+        let mut done = Applied { steps: Vec::new(), indexes: self.complete_indexes().await? };
+        for state in states {
             if !state.applied && target.is_none_or(|t| state.version <= t) {
-                taken.push(self.step(state.version, Direction::Up).await?);
+                done.steps.push(self.step(state.version, Direction::Up).await?);
+                done.indexes.extend(self.complete_indexes().await?);
             }
         }
-        Ok(taken)
+        Ok(done)
     }
 
     /// Reverts everything above `target`, newest first; 0 reverts all.

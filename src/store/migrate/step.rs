@@ -15,19 +15,24 @@ impl Session {
     /// Drops what an interrupted `CREATE INDEX CONCURRENTLY` of this migration left: an index that is not valid.
     async fn clear_invalid_indexes(&mut self, migration: &'static Migration) -> Result<(), Error> {
         for index in named_after(migration.sql.as_str(), "INDEX CONCURRENTLY ") {
-            let invalid: Option<String> = sqlx::query_scalar(
-                "SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-                 WHERE c.oid = to_regclass($1) AND NOT i.indisvalid",
-            )
-            .bind(index)
-            .fetch_optional(&mut self.connection)
-            .await?;
-            if let Some(name) = invalid {
-                let drop = format!("DROP INDEX CONCURRENTLY {name}");
-                sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&mut self.connection).await?;
-            }
+            self.drop_if_invalid(index).await?;
         }
         Ok(())
+    }
+
+    /// Drops an index that queries may not use.
+    pub(super) async fn drop_if_invalid(&mut self, index: &str) -> Result<(), Error> {
+        let invalid: Option<String> = sqlx::query_scalar(
+            "SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+             WHERE c.relname = $1 AND c.relnamespace = current_schema()::regnamespace AND NOT i.indisvalid",
+        )
+        .bind(index)
+        .fetch_optional(&mut self.connection)
+        .await?;
+        match invalid {
+            Some(name) => self.run(format!("DROP INDEX CONCURRENTLY {name}")).await,
+            None => Ok(()),
+        }
     }
 
     /// One try. What locks tables waits for them briefly, since everybody else waits behind it; what is CONCURRENT waits for
@@ -87,5 +92,10 @@ impl Session {
 
 fn is_lock_timeout(error: &MigrateError) -> bool {
     let (MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)) = error else { return false };
-    source.as_database_error().is_some_and(|error| error.code().is_some_and(|code| code == "55P03"))
+    is_timeout(source)
+}
+
+/// `lock_not_available` (PostgreSQL, appendix A).
+pub(super) fn is_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().is_some_and(|code| code == "55P03"))
 }

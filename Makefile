@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test scale-test lint generate bench loadtest peers-test schema-test lint-migrations deny
+.PHONY: help setup up test faults-test scale-test lint generate bench loadtest peers-test schema-test lint-migrations migrations-test samples-test export-test deny
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,18 @@ schema-test: setup ## schemathesis against a throwaway service (needs pip and th
 
 lint-migrations: setup ## Every migration against the rules of .squawk.toml (needs pip and the network)
 	@scripts/squawk
+
+migrations-test: setup ## The schema is moved under the load of goose; DGM_OLD=PROGRAM adds the version before
+	cargo build --release --locked --workspace
+	scripts/with-dev scripts/migrate-under-load
+
+samples-test: setup ## A hundred million samples in 24 partitions: ingest, ranges, retention (SAMPLES=N for fewer)
+	cargo build --release --locked --workspace
+	DGM__SAMPLES__RETENTION_MONTHS=24 scripts/with-dev scripts/samples-at-scale
+
+export-test: setup ## A month exported to an S3 server and read with pyarrow (needs pip and the network)
+	cargo build --release --locked --bin dgm
+	scripts/with-dev tests/exports/run
 
 deny: ## Licences, advisories and sources of the dependencies (needs cargo-deny and the network)
 	cargo deny check

@@ -14,6 +14,10 @@ use crate::store::migrate::Session;
 /// How long to wait for a migrator that is at work.
 const MIGRATOR: Duration = Duration::from_secs(5);
 
+/// Transactions that are not frozen, from which on VACUUM is plainly not keeping up: autovacuum acts at 200 million, writes
+/// stop at about 2.1 billion.
+const XID_AGE_LIMIT: i32 = 1_000_000_000;
+
 /// One line for each part; exit code 1 when one is not well.
 pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
     let (config, service) = common.service()?;
@@ -42,6 +46,19 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
             Ok(format!("{} of them, up to {newest}", partitions.len()))
         });
         tell("partitions", ahead);
+        tell(
+            "upkeep",
+            service.upkeep().await.map_err(|e| e.to_string()).and_then(|upkeep| {
+                let unused: Vec<&str> = upkeep.unused().map(|index| index.name.as_str()).collect();
+                let since = upkeep.since.map_or_else(|| "the database was made".to_owned(), |since| since.to_rfc3339());
+                let unused = match unused.as_slice() {
+                    [] => String::new(),
+                    names => format!("; not used here since {since}: {}", names.join(", ")),
+                };
+                let text = format!("{} transactions not frozen{unused}", upkeep.xid_age);
+                if upkeep.xid_age < XID_AGE_LIMIT { Ok(text) } else { Err(text) }
+            }),
+        );
         match Session::open(config.database_url()?, MIGRATOR).await {
             Ok(mut session) => {
                 let verdicts = super::migrate::judge(&mut session).await?;

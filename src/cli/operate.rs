@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::settings::Common;
 use crate::jobs::{Job, Outcome, Runner, Schedules, Scope};
 use crate::service::partitions::{State, horizon};
+use crate::service::retention::Dropped;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
@@ -27,7 +28,8 @@ pub(super) enum PartitionCommand {
     Status,
     /// Make the partitions of this month and of the months to come
     Ensure,
-    /// Drop the partitions of months that are no longer kept (`samples.retention_months`), as the job enforce-retention does
+    /// Export and drop the partitions of months that are no longer kept, as the job enforce-retention does
+    /// (`samples.retention_months`, `samples.export_url`)
     Drop {
         /// Only say which
         #[arg(long)]
@@ -41,9 +43,8 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
     match command {
         JobCommand::List => {
             say!("{:<20} {:<16} {:<20} {:<36} purpose", "job", "schedule (UTC)", "next run", "last run");
-            for (job, schedule) in schedules.iter() {
-                let last = service.job_runs(Some(job.name), 1).await?;
-                let last = last.first().map_or_else(
+            for job in Runner::new(service, schedules, CancellationToken::new()).list().await? {
+                let last = job.last_run.map_or_else(
                     || "never".to_owned(),
                     |run| {
                         let outcome = run.outcome.as_deref().unwrap_or("running");
@@ -51,10 +52,8 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
                     },
                 );
                 let last = if job.scope == Scope::Each { "in every process".to_owned() } else { last };
-                let next = schedule.next(service.now());
-                let next = next.map_or_else(String::new, |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
-                let schedule = schedule.as_str();
-                say!("{:<20} {schedule:<16} {next:<20} {last:<36} {}", job.name, job.purpose);
+                let next = job.next_run.map_or_else(String::new, |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+                say!("{:<20} {:<16} {next:<20} {last:<36} {}", job.name, job.schedule, job.purpose);
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -108,8 +107,11 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
                 }
             } else {
                 let done = service.enforce_retention().await?;
-                for name in &done.dropped {
-                    say!("dropped {name}");
+                for Dropped { name, export } in &done.dropped {
+                    say!(
+                        "dropped {name}{}",
+                        export.as_ref().map_or_else(String::new, |place| format!(", exported to {place}"))
+                    );
                 }
                 if let Some((name, reason)) = done.failed {
                     return Err(anyhow!("{name} is not dropped, nor what comes after it: {reason}"));

@@ -68,6 +68,10 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/admin/tokens", Least(Admin)),
     ("POST", "/api/v1/admin/tokens", Least(Admin)),
     ("DELETE", "/api/v1/admin/tokens/{name}", Least(Admin)),
+    ("GET", "/api/v1/admin/jobs", Least(Operator)),
+    ("GET", "/api/v1/admin/jobs/{name}/runs", Least(Operator)),
+    ("POST", "/api/v1/admin/jobs/{name}/run", Least(Operator)),
+    ("GET", "/api/v1/admin/partitions", Least(Operator)),
 ];
 
 /// The access of a route; HEAD is GET without a body. A method that a route does not serve is the admin's too: who may

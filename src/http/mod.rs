@@ -19,6 +19,7 @@ pub use openapi::document;
 pub use router::{api, operations};
 pub use server::serve;
 
+use crate::jobs::{Runner, Schedules};
 use crate::service::Service;
 
 /// How the surface behaves.
@@ -39,9 +40,10 @@ pub struct State(Arc<Shared>);
 impl State {
     /// The state of a process that is neither unready nor stopping.
     #[must_use]
-    pub fn new(service: Service, options: Options) -> Self {
+    pub fn new(service: Service, schedules: Schedules, options: Options) -> Self {
         let (unready, stopping) = (CancellationToken::new(), CancellationToken::new());
-        Self(Arc::new(Shared { service, options, unready, stopping }))
+        let runner = Runner::new(service.clone(), schedules, stopping.clone());
+        Self(Arc::new(Shared { service, runner, options, unready, stopping }))
     }
 }
 
@@ -58,6 +60,8 @@ impl Deref for State {
 pub struct Shared {
     /// The use cases.
     pub service: Service,
+    /// The scheduled jobs.
+    pub runner: Runner,
     /// How the surface behaves.
     pub options: Options,
     /// Cancelled when the process is about to stop: readiness turns false first, so that balancers look elsewhere.

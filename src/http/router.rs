@@ -7,7 +7,7 @@ use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::v1::{admin, archive, improvements, metrics, sessions};
+use super::v1::{admin, archive, improvements, metrics, operations, sessions};
 use super::{State, access, observe, openapi, ops, problem};
 use crate::telemetry::catalogue::labels::Route;
 
@@ -42,6 +42,10 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .routes(routes!(sessions::current, sessions::close))
         .routes(routes!(admin::tokens, admin::create_token))
         .routes(routes!(admin::revoke_token))
+        .routes(routes!(operations::jobs))
+        .routes(routes!(operations::runs))
+        .routes(routes!(operations::run))
+        .routes(routes!(operations::partitions))
 }
 
 /// The API listener.

@@ -6,16 +6,39 @@ mod schedule;
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
 pub use runner::{Outcome, Runner};
 pub use schedule::{Schedule, Schedules};
 
 use crate::service::Service;
+use crate::service::health::JobRun;
 use crate::service::improvements::Rescued;
-use crate::service::partitions::Retention;
+use crate::service::retention::Retention;
 use crate::telemetry::catalogue::labels;
 
+/// A job as operators see it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct JobInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub purpose: &'static str,
+    /// Who runs it.
+    pub scope: Scope,
+    /// When: seconds, minutes, hours, days, months, weekdays (UTC).
+    pub schedule: String,
+    /// Its next occurrence.
+    pub next_run: Option<DateTime<Utc>>,
+    /// Its last run; `null` for what each process does for itself, which is not on the record.
+    pub last_run: Option<JobRun>,
+}
+
 /// Who runs a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// One of all replicas, each occurrence once, on the record.
     One,
@@ -77,7 +100,7 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "enforce-retention",
-        purpose: "drops the monthly partitions of samples that are no longer kept",
+        purpose: "exports (samples.export_url) and drops the monthly partitions of samples that are no longer kept",
         scope: Scope::One,
         schedule: "0 17 * * * *",
         jitter: Duration::from_secs(5),

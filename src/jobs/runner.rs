@@ -9,7 +9,7 @@ use tokio_cron_scheduler::{Job as Tick, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{JOBS, Job, Schedules, Scope};
+use super::{JOBS, Job, JobInfo, Schedules, Scope};
 use crate::service::health::{JobStart, unix_seconds};
 use crate::service::{Error, Service};
 use crate::telemetry::catalogue::jobs::{
@@ -83,6 +83,31 @@ impl Runner {
         let (label, detail) = self.work(job, lock.lost()).await;
         lock.finish(label.as_str(), &detail).await?;
         Ok(Outcome::of(label, detail))
+    }
+
+    /// Runs a job now, by hand; it goes on when nobody waits for it any more.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub async fn run_detached(&self, job: &'static Job) -> Result<Outcome, Error> {
+        let runner = self.clone();
+        let run = self.running.spawn(async move { runner.run(job, None).await });
+        run.await.unwrap_or_else(|_| Ok(Outcome::Failure("it panicked".to_owned())))
+    }
+
+    /// Every job, with its next and its last run.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn list(&self) -> Result<Vec<JobInfo>, Error> {
+        let mut jobs = Vec::new();
+        for (job, schedule) in self.schedules.iter() {
+            let last_run = self.service.job_runs(Some(job.name), 1).await?.pop();
+            let (schedule, next_run) = (schedule.as_str().to_owned(), schedule.next(self.service.now()));
+            let Job { name, purpose, scope, .. } = *job;
+            jobs.push(JobInfo { name, purpose, scope, schedule, next_run, last_run });
+        }
+        Ok(jobs)
     }
 
     /// Does the work until it is done, its time is over, the process stops, or the right to it is lost; answers what was

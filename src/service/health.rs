@@ -5,7 +5,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Error, Service};
 pub use crate::cache::RedisStatus;
 pub use crate::store::jobs::{JobLock, JobRun, JobStart};
-use crate::telemetry::catalogue::labels::ImprovementState;
+pub use crate::store::upkeep::Upkeep;
+use crate::telemetry::catalogue::database::{
+    INDEXES_INVALID, INDEXES_UNUSED, ROWS_DEAD, ROWS_LIVE, ROWS_READ_BY_INDEX, ROWS_READ_IN_SEQUENCE, STATISTICS_SINCE,
+    XID_AGE,
+};
+use crate::telemetry::catalogue::labels::{ImprovementState, Relation};
 use crate::telemetry::catalogue::queue::{IMPROVEMENTS, OLDEST_QUEUED};
 
 impl Service {
@@ -43,12 +48,21 @@ impl Service {
         self.cache.observe();
     }
 
-    /// Publishes the gauges that cost a query: partitions and the queue's depth.
+    /// Tables and indexes as PostgreSQL's housekeeping keeps them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn upkeep(&self) -> Result<Upkeep, Error> {
+        Ok(self.store.upkeep().await?)
+    }
+
+    /// Publishes the gauges that cost a query: partitions, tables, indexes and the queue's depth.
     ///
     /// # Errors
     /// [`Error::Unavailable`]; the gauges keep their last values.
     pub async fn observe_database(&self) -> Result<(), Error> {
         self.observe_partitions(&self.store.partitions().await?);
+        observe_upkeep(&self.store.upkeep().await?);
         let depths = self.store.queue_depths().await?;
         for (state, word) in [(ImprovementState::Queued, "queued"), (ImprovementState::Running, "running")] {
             let found = depths.iter().find(|(status, ..)| status == word);
@@ -94,6 +108,28 @@ impl Service {
     pub async fn close(&self) {
         self.store.close().await;
     }
+}
+
+fn observe_upkeep(upkeep: &Upkeep) {
+    let relations = Relation::ALL.iter();
+    for (relation, table) in relations.filter_map(|r| Some((*r, upkeep.tables.iter().find(|t| t.name == r.as_str())?)))
+    {
+        ROWS_LIVE.set((relation,), number(table.live));
+        ROWS_DEAD.set((relation,), number(table.dead));
+        ROWS_READ_IN_SEQUENCE.set((relation,), number(table.read_in_sequence));
+        ROWS_READ_BY_INDEX.set((relation,), number(table.read_by_index));
+    }
+    let count = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    INDEXES_INVALID.set((), count(upkeep.indexes.iter().filter(|index| !index.valid).count()));
+    INDEXES_UNUSED.set((), count(upkeep.unused().count()));
+    STATISTICS_SINCE.set((), upkeep.since.map_or(0.0, unix_seconds));
+    XID_AGE.set((), f64::from(upkeep.xid_age));
+}
+
+/// Exact up to 2^53.
+#[allow(clippy::cast_precision_loss, reason = "see above")]
+const fn number(count: i64) -> f64 {
+    count as f64
 }
 
 /// Whole seconds since 1970, exact in a double for the next hundred million years.

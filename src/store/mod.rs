@@ -1,6 +1,7 @@
 //! The only home of SQL against the service's own database.
 
 pub mod archive;
+pub mod bucket;
 pub mod error;
 pub mod feed;
 pub mod improvements;
@@ -10,7 +11,8 @@ pub mod migrate;
 pub mod partitions;
 pub mod pool;
 mod replica;
-mod retention;
+pub mod retention;
 pub mod samples;
 pub mod tokens;
+pub mod upkeep;
 mod writer;

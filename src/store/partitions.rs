@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::Error;
 use super::pool::{Store, timed};
@@ -19,7 +21,9 @@ const ALL: &str = "
     ORDER BY c.relname";
 
 /// What a partition is to its parent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = PartitionState)]
 pub enum State {
     /// A part of it.
     Attached,
@@ -42,7 +46,7 @@ impl State {
 }
 
 /// A partition as the catalogue of the database has it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Partition {
     /// The table's name.
     pub name: String,

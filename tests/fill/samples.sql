@@ -1,5 +1,5 @@
--- Fills dgm_performance_metrics: 12 monthly partitions, the last of the current month (UTC), up to now. Size: SET
--- fill.samples; 1 % of them (at least 5,000) lie within the last 24 hours on top of the even spread. 20 services ('big' has
+-- Fills dgm_performance_metrics: 12 monthly partitions (SET fill.months), the last of the current month (UTC), up to now. Size:
+-- SET fill.samples; 1 % of them (at least 5,000) lie within the last 24 hours on top of the even spread. 20 services ('big' has
 -- 22 %), 8 metric types. A month's table is filled without indexes and then attached: ATTACH builds every index of the
 -- parent by sorting. Partitions of these months may exist if they are empty. No superuser needed. Independent of
 -- archive.sql: the two may run at the same time on two connections.
@@ -11,9 +11,10 @@ DO $$
 DECLARE
     total bigint := coalesce(nullif(current_setting('fill.samples', true), ''), '10000000')::bigint;
     entries bigint := coalesce(nullif(current_setting('fill.archive', true), ''), '1000000')::bigint;
+    months int := coalesce(nullif(current_setting('fill.months', true), ''), '12')::int;
     of_last_day bigint := greatest(total / 100, least(total / 2, 5000));
     this_month date := date_trunc('month', now() AT TIME ZONE 'UTC')::date;
-    span float8 := extract(epoch FROM now() - ((this_month - interval '11 months')::timestamp AT TIME ZONE 'UTC'));
+    span float8 := extract(epoch FROM now() - ((this_month - (months - 1) * interval '1 month')::timestamp AT TIME ZONE 'UTC'));
     first_day date;
     part text;
     lower_bound timestamptz;
@@ -21,8 +22,8 @@ DECLARE
     filled boolean;
 BEGIN
     PERFORM setseed(0.43);
-    FOR month IN 0..11 LOOP
-        first_day := this_month - (11 - month) * interval '1 month';
+    FOR month IN 0..months - 1 LOOP
+        first_day := this_month - (months - 1 - month) * interval '1 month';
         part := 'dgm_performance_metrics_' || to_char(first_day, 'YYYY_MM');
         lower_bound := first_day::timestamp AT TIME ZONE 'UTC';
         upper_bound := (first_day + interval '1 month')::timestamp AT TIME ZONE 'UTC';

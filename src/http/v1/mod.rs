@@ -4,6 +4,7 @@ pub(super) mod admin;
 pub(super) mod archive;
 pub(super) mod improvements;
 pub(super) mod metrics;
+pub(super) mod operations;
 pub(super) mod sessions;
 
 use std::convert::Infallible;

@@ -1,7 +1,7 @@
 //! PostgreSQL, as this process sees it.
 
 use super::LATENCY;
-use super::labels::{PoolState, Source, Table};
+use super::labels::{PoolState, Relation, Source, Table};
 use super::statements::Statement;
 
 super::metrics! {
@@ -33,8 +33,28 @@ super::metrics! {
     Gauge PARTITIONS_BYTES<(Table,)> = "dgm_partitions_bytes", "bytes";
     /// Partitions that retention dropped.
     Counter PARTITIONS_DROPPED<(Table,)> = "dgm_partitions_dropped_total", "partitions";
-    /// Times that a partition could not be dropped; most often a long transaction looked at it.
+    /// Partitions that were exported before they were dropped.
+    Counter PARTITIONS_EXPORTED<(Table,)> = "dgm_partitions_exported_total", "partitions";
+    /// Bytes of exports that were written.
+    Counter PARTITIONS_EXPORTED_BYTES<(Table,)> = "dgm_partitions_exported_bytes_total", "bytes";
+    /// Times that a partition could not be exported or dropped; most often a long transaction looked at it.
     Counter PARTITION_DROP_FAILURES<(Table,)> = "dgm_partition_drop_failures_total", "failures";
+    /// Rows of a table, by the estimate of PostgreSQL's statistics.
+    Gauge ROWS_LIVE<(Relation,)> = "dgm_db_rows_live", "rows";
+    /// Rows of a table that wait for VACUUM, by the same.
+    Gauge ROWS_DEAD<(Relation,)> = "dgm_db_rows_dead", "rows";
+    /// Rows of a table that were read by sequential scans, since the statistics count (rises, until they are reset).
+    Gauge ROWS_READ_IN_SEQUENCE<(Relation,)> = "dgm_db_rows_read_in_sequence", "rows";
+    /// Rows of a table that were fetched by index scans, likewise.
+    Gauge ROWS_READ_BY_INDEX<(Relation,)> = "dgm_db_rows_read_by_index", "rows";
+    /// Indexes that no query may use: an interrupted build left them.
+    Gauge INDEXES_INVALID<()> = "dgm_db_indexes_invalid", "indexes";
+    /// Indexes that nothing has used on this server since the statistics count, and that keep nothing unique.
+    Gauge INDEXES_UNUSED<()> = "dgm_db_indexes_unused", "indexes";
+    /// Unix time since when PostgreSQL's statistics count; 0: since the database was made.
+    Gauge STATISTICS_SINCE<()> = "dgm_db_statistics_since_timestamp_seconds", "seconds";
+    /// Transactions since the oldest one that VACUUM has not frozen; writes stop short of 2^31.
+    Gauge XID_AGE<()> = "dgm_db_xid_age", "transactions";
     /// Most connections that the pool opens.
     Gauge POOL_CONNECTIONS_MAX<()> = "dgm_db_pool_connections_max", "connections";
 }

@@ -13,6 +13,10 @@ macro_rules! label {
         pub enum $name { $($variant,)* }
 
         impl $name {
+            /// All of them.
+            #[allow(dead_code, reason = "of some only")]
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
             /// The value on the wire.
             #[must_use]
             pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $value,)* } }
@@ -95,6 +99,13 @@ label! {
 label! {
     /// A partitioned table.
     Table "table" { PerformanceMetrics "dgm_performance_metrics", }
+}
+label! {
+    /// A table that grows, or whose rows change often.
+    Relation "table" {
+        Archive "dgm_archive", Changes "dgm_archive_changes", Access "dgm_archive_access", Improvements "dgm_improvements",
+        ImprovementEvents "dgm_improvement_events", PerformanceMetrics "dgm_performance_metrics", JobRuns "dgm_job_runs",
+    }
 }
 label! {
     /// A scheduled job.

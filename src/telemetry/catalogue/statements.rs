@@ -37,6 +37,7 @@ super::labels::label! {
         PartitionEnsure "partition_ensure",
         PartitionStatus "partition_status",
         PartitionDrop "partition_drop",
+        PartitionRead "partition_read",
         TokenFind "token_find",
         TokenList "token_list",
         TokenInsert "token_insert",
@@ -47,5 +48,6 @@ super::labels::label! {
         ReplicaLag "replica_lag",
         SchemaVersion "schema_version",
         Clock "clock",
+        Upkeep "upkeep",
     }
 }

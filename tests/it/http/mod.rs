@@ -6,6 +6,7 @@ mod hangups;
 mod identity;
 mod improvements;
 mod metrics;
+mod operations;
 mod reading;
 mod snapshots;
 mod surface;

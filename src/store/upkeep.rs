@@ -1,0 +1,90 @@
+//! How PostgreSQL's own housekeeping is doing, from its statistics.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use super::error::Error;
+use super::pool::{Store, timed};
+use crate::telemetry::catalogue::statements::Statement;
+
+/// A partition counts for its parent.
+const TABLES: &str = "
+    SELECT coalesce(p.relname, c.relname)::text AS name, sum(s.n_live_tup)::bigint AS live, sum(s.n_dead_tup)::bigint AS dead,
+        sum(s.seq_tup_read)::bigint AS read_in_sequence, sum(coalesce(s.idx_tup_fetch, 0))::bigint AS read_by_index
+    FROM pg_class c JOIN pg_stat_all_tables s ON s.relid = c.oid
+    LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = i.inhparent
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' GROUP BY 1";
+const INDEXES: &str = "
+    SELECT coalesce(p.relname, c.relname)::text AS name, bool_and(i.indisvalid) AS valid, bool_or(i.indisunique) AS is_unique,
+        coalesce(sum(s.idx_scan), 0)::bigint AS scans
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+    LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = c.oid
+    LEFT JOIN pg_inherits h ON h.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = h.inhparent
+    WHERE c.relnamespace = current_schema()::regnamespace AND t.relname !~ '^(_sqlx|dgm_migration)' GROUP BY 1 ORDER BY 1";
+const DATABASE: &str = "
+    SELECT age(d.datfrozenxid) AS xid_age, s.stats_reset AS since
+    FROM pg_database d JOIN pg_stat_database s ON s.datid = d.oid WHERE d.datname = current_database()";
+
+/// A table; all of its partitions together.
+#[derive(Debug, Clone, FromRow)]
+pub struct TableCare {
+    /// Its name.
+    pub name: String,
+    /// Rows, by the statistics' estimate.
+    pub live: i64,
+    /// Rows that wait for VACUUM, by the same.
+    pub dead: i64,
+    /// Rows read by sequential scans, since [`Upkeep::since`].
+    pub read_in_sequence: i64,
+    /// Rows fetched by index scans.
+    pub read_by_index: i64,
+}
+
+/// An index; those of all partitions together.
+#[derive(Debug, Clone, FromRow)]
+pub struct IndexCare {
+    /// Its name.
+    pub name: String,
+    /// Whether queries may use it.
+    pub valid: bool,
+    /// Whether it keeps something unique, which is use enough.
+    pub is_unique: bool,
+    /// Scans of it on this server (a replica counts its own), since [`Upkeep::since`].
+    pub scans: i64,
+}
+
+/// What there is to look after.
+#[derive(Debug, Clone)]
+pub struct Upkeep {
+    /// Every table.
+    pub tables: Vec<TableCare>,
+    /// Every index.
+    pub indexes: Vec<IndexCare>,
+    /// Transactions since the oldest that VACUUM has not frozen. PostgreSQL refuses writes short of 2^31 (manual, 25.1.5).
+    pub xid_age: i32,
+    /// Since when the statistics count; `None`: since the database was made.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// Reads the statistics.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn upkeep(&self) -> Result<Upkeep, Error> {
+        let mut connection = self.acquire().await?;
+        let tables = sqlx::query_as(TABLES).fetch_all(&mut *connection);
+        let tables = timed(Statement::Upkeep, tables).await?;
+        let indexes = timed(Statement::Upkeep, sqlx::query_as(INDEXES).fetch_all(&mut *connection)).await?;
+        let database = timed(Statement::Upkeep, sqlx::query_as(DATABASE).fetch_one(&mut *connection)).await?;
+        let (xid_age, since): (i32, Option<DateTime<Utc>>) = database;
+        Ok(Upkeep { tables, indexes, xid_age, since })
+    }
+}
+
+impl Upkeep {
+    /// The indexes that nothing has used, and that keep nothing unique.
+    pub fn unused(&self) -> impl Iterator<Item = &IndexCare> {
+        self.indexes.iter().filter(|index| index.scans == 0 && !index.is_unique)
+    }
+}

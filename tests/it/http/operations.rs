@@ -1,0 +1,61 @@
+//! Jobs and partitions over HTTP.
+
+use crate::support::Database;
+use crate::support::serve::Serve;
+
+#[test]
+fn an_operator_sees_and_runs_jobs_and_sees_partitions() {
+    let database = Database::migrated();
+    let mut serve = Serve::start_with(&database, "", &[("DGM__JOBS__ENABLED", "false")]);
+    serve.token = database.token("worker");
+    assert_eq!(serve.call("GET", "/api/v1/admin/jobs", None).problem(), "forbidden");
+    serve.token = database.token("operator");
+
+    let ran = serve.call("POST", "/api/v1/admin/jobs/ensure-partitions/run", None).expect(200);
+    assert_eq!((ran["outcome"].as_str(), ran["detail"].as_str()), (Some("success"), Some("4 made")), "{ran}");
+    let jobs = serve.call("GET", "/api/v1/admin/jobs", None).expect(200);
+    let job = |name: &str| jobs["items"].as_array().unwrap().iter().find(|job| job["name"] == name).unwrap().clone();
+    let ensured = job("ensure-partitions");
+    assert_eq!((&ensured["scope"], &ensured["last_run"]["outcome"]), (&"one".into(), &"success".into()), "{ensured}");
+    assert!(ensured["last_run"]["scheduled_for"].is_null() && ensured["next_run"].is_string(), "{ensured}");
+    assert!(job("collect-health")["last_run"].is_null());
+    let runs = serve.call("GET", "/api/v1/admin/jobs/ensure-partitions/runs?limit=1", None).expect(200);
+    assert_eq!(runs["items"].as_array().unwrap().len(), 1, "{runs}");
+    assert_eq!(runs["items"][0]["detail"], "4 made");
+
+    // One that fails says why; one that another process is at is refused; one that takes long goes on after the answer.
+    database.sql("SELECT create_monthly_partition('dgm_performance_metrics', (now() - interval '20 months')::date)");
+    let key = |job: &str| format!("hashtextextended('dgm.job.{job}', 0)");
+    let hold = |statement: String| {
+        let url = database.url();
+        std::thread::spawn(move || std::process::Command::new("psql").args(["-XAtqc", &statement]).arg(url).output())
+    };
+    let lock = hold(format!("SELECT pg_advisory_lock({}), pg_sleep(3)", key("rescue-leases")));
+    crate::support::until("it is held", std::time::Duration::from_secs(5), || {
+        database.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1"
+    });
+    assert_eq!(serve.call("POST", "/api/v1/admin/jobs/rescue-leases/run", None).problem(), "illegal-state");
+    lock.join().unwrap().unwrap();
+    let reader = hold("BEGIN; SELECT count(*) FROM dgm_performance_metrics; SELECT pg_sleep(7)".to_owned());
+    crate::support::until("it reads", std::time::Duration::from_secs(5), || {
+        database.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1"
+    });
+    let expired = |partitions: &serde_json::Value| {
+        partitions["items"].as_array().unwrap().iter().filter(|partition| partition["expired"] == true).count()
+    };
+    let partitions = serve.call("GET", "/api/v1/admin/partitions", None).expect(200);
+    assert_eq!((partitions["items"].as_array().unwrap().len(), expired(&partitions)), (5, 1), "{partitions}");
+    assert!(partitions["items"][0]["bounds"].as_str().unwrap().starts_with("FOR VALUES FROM"), "{partitions}");
+    assert!(partitions["missing"].as_array().unwrap().len() > 10, "{partitions}");
+    let long = serve.call("POST", "/api/v1/admin/jobs/enforce-retention/run", None).expect(202);
+    assert_eq!(long["outcome"], "running");
+    crate::support::until("it ends", std::time::Duration::from_secs(20), || {
+        let runs = serve.call("GET", "/api/v1/admin/jobs/enforce-retention/runs", None).expect(200);
+        runs["items"][0]["detail"] == "1 dropped"
+    });
+    reader.join().unwrap().unwrap();
+    assert_eq!(expired(&serve.call("GET", "/api/v1/admin/partitions", None).expect(200)), 0);
+
+    assert_eq!(serve.call("POST", "/api/v1/admin/jobs/nothing/run", None).problem(), "not-found");
+    assert_eq!(serve.call("GET", "/api/v1/admin/jobs/rescue-leases/runs?limit=0", None).problem(), "invalid-parameter");
+}

@@ -8,7 +8,7 @@ pub use crate::store::jobs::{JobLock, JobRun, JobStart};
 pub use crate::store::upkeep::Upkeep;
 use crate::telemetry::catalogue::database::{
     INDEXES_INVALID, INDEXES_UNUSED, ROWS_DEAD, ROWS_LIVE, ROWS_READ_BY_INDEX, ROWS_READ_IN_SEQUENCE, STATISTICS_SINCE,
-    XID_AGE,
+    TABLE_BYTES, XID_AGE,
 };
 use crate::telemetry::catalogue::labels::{ImprovementState, Relation};
 use crate::telemetry::catalogue::queue::{IMPROVEMENTS, OLDEST_QUEUED};
@@ -114,6 +114,7 @@ fn observe_upkeep(upkeep: &Upkeep) {
     let relations = Relation::ALL.iter();
     for (relation, table) in relations.filter_map(|r| Some((*r, upkeep.tables.iter().find(|t| t.name == r.as_str())?)))
     {
+        TABLE_BYTES.set((relation,), number(table.bytes));
         ROWS_LIVE.set((relation,), number(table.live));
         ROWS_DEAD.set((relation,), number(table.dead));
         ROWS_READ_IN_SEQUENCE.set((relation,), number(table.read_in_sequence));

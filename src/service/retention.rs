@@ -15,8 +15,9 @@ use crate::telemetry::catalogue::labels::Table;
 const TABLE: (Table,) = (Table::PerformanceMetrics,);
 /// Rows of a row group, and of one look at the table: some 20 MB in memory.
 const PIECE: usize = 131_072;
-/// Enough of a file's end for the footer of some thousand row groups; a longer one is asked for again.
+/// Enough of a file's end for the footer of some thousand row groups, and for those of any file that will be.
 const FOOTER: u64 = 1 << 20;
+const LONG_FOOTER: u64 = 1 << 26;
 /// The footer's note of the contents' fingerprint.
 const NOTE: &str = "dgm.ids";
 
@@ -35,7 +36,7 @@ pub struct Retention {
 pub struct Dropped {
     /// Its name.
     pub name: String,
-    /// Where its samples are now; `None` when exports are off.
+    /// Where its samples are now; `None` when exports are off, or it had none.
     pub export: Option<String>,
 }
 
@@ -110,7 +111,7 @@ impl Service {
         let export = match &self.settings.export {
             // From here on nobody writes to it.
             Some(bucket) => {
-                Some(self.export_partition(partition, bucket).await.map_err(|error| format!("its export: {error}"))?)
+                self.export_partition(partition, bucket).await.map_err(|error| format!("its export: {error}"))?
             }
             None => None,
         };
@@ -120,8 +121,11 @@ impl Service {
 
     /// Writes a detached table to the bucket and reads back that it is whole. Its name tells its contents, so that an export
     /// after an interruption finds what is there, and overwrites nothing else.
-    async fn export_partition(&self, partition: &Partition, bucket: &Bucket) -> Result<String, ExportError> {
+    async fn export_partition(&self, partition: &Partition, bucket: &Bucket) -> Result<Option<String>, ExportError> {
         let contents = self.store.contents(partition).await?;
+        if contents.rows == 0 {
+            return Ok(None);
+        }
         let ids = format!("{:032x}", contents.ids);
         let name = format!("{}-{}.parquet", partition.name, &ids[..16]);
         let place = bucket.locate(&name);
@@ -145,7 +149,7 @@ impl Service {
             }
         }
         PARTITIONS_EXPORTED.increment(TABLE);
-        Ok(place)
+        Ok(Some(place))
     }
 }
 
@@ -155,12 +159,11 @@ async fn is_whole(bucket: &Bucket, name: &str, rows: u64, ids: &str) -> Result<b
     let read = |most| async move { bucket.end(name, most).await };
     let failed = |error: crate::store::bucket::Error| ExportError::Write(bucket.locate(name), error.to_string());
     let Some((size, end)) = read(FOOTER).await.map_err(failed)? else { return Ok(false) };
-    // A footer that is longer is in the whole file.
     let found = match footer(size, &end, NOTE) {
         Ok(found) => Ok(found),
         Err(_) if size > FOOTER => {
-            let (_, all) = read(size).await.map_err(failed)?.unwrap_or((0, Bytes::new()));
-            footer(size, &all, NOTE)
+            let (_, more) = read(LONG_FOOTER).await.map_err(failed)?.unwrap_or((0, Bytes::new()));
+            footer(size, &more, NOTE)
         }
         other => other,
     };

@@ -39,6 +39,8 @@ super::metrics! {
     Counter PARTITIONS_EXPORTED_BYTES<(Table,)> = "dgm_partitions_exported_bytes_total", "bytes";
     /// Times that a partition could not be exported or dropped; most often a long transaction looked at it.
     Counter PARTITION_DROP_FAILURES<(Table,)> = "dgm_partition_drop_failures_total", "failures";
+    /// Size of a table with indexes and TOAST.
+    Gauge TABLE_BYTES<(Relation,)> = "dgm_db_table_bytes", "bytes";
     /// Rows of a table, by the estimate of PostgreSQL's statistics.
     Gauge ROWS_LIVE<(Relation,)> = "dgm_db_rows_live", "rows";
     /// Rows of a table that wait for VACUUM, by the same.

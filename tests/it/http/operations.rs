@@ -59,3 +59,53 @@ fn an_operator_sees_and_runs_jobs_and_sees_partitions() {
     assert_eq!(serve.call("POST", "/api/v1/admin/jobs/nothing/run", None).problem(), "not-found");
     assert_eq!(serve.call("GET", "/api/v1/admin/jobs/rescue-leases/runs?limit=0", None).problem(), "invalid-parameter");
 }
+
+#[test]
+fn the_gauges_tell_of_dead_rows_and_of_indexes_that_nobody_uses_or_may_use() {
+    let database = Database::migrated();
+    // Else it may clean up while we look.
+    database.sql("ALTER SYSTEM SET autovacuum = off");
+    database.sql("SELECT pg_reload_conf()");
+    database.sql("SELECT create_monthly_partition('dgm_performance_metrics', now()::date)");
+    let mut serve = Serve::start_with(&database, "", &[("DGM__JOBS__ENABLED", "false")]);
+    serve.token = database.token("operator");
+    let gauge = |name: &str| {
+        serve.call("POST", "/api/v1/admin/jobs/collect-health/run", None).expect(200);
+        let metrics = serve.metrics();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("no {name}")).parse::<f64>().unwrap()
+    };
+    let samples = |name: &str| format!("{name}{{table=\"dgm_performance_metrics\"}}");
+    assert_eq!(gauge("dgm_db_indexes_invalid"), 0.0);
+    let unused = gauge("dgm_db_indexes_unused");
+    assert!(unused > 5.0, "of a new database most are: {unused}");
+    assert!(gauge("dgm_db_xid_age") > 0.0);
+    let empty = gauge(&samples("dgm_db_table_bytes"));
+
+    // Rows of a partition count for the table; one index is used, another is left half built.
+    database.sql(
+        "INSERT INTO dgm_performance_metrics (service_name, metric_type, metric_value, measurement_timestamp)
+         SELECT 's', 'm', n, now() FROM generate_series(1, 3000) n;
+         DELETE FROM dgm_performance_metrics WHERE metric_value <= 1000;
+         SELECT count(*) FROM dgm_performance_metrics",
+    );
+    database.sql(
+        "SET enable_seqscan = off; SET enable_bitmapscan = off;
+         SELECT count(*) FROM dgm_performance_metrics WHERE service_name = 's' AND metric_type = 'm' AND measurement_timestamp < now()",
+    );
+    database.sql("CREATE INDEX half ON dgm_archive (status)");
+    database.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'half'::regclass");
+    crate::support::until("the statistics arrive", std::time::Duration::from_secs(20), || {
+        gauge(&samples("dgm_db_rows_dead")) == 1000.0 && gauge(&samples("dgm_db_rows_live")) == 2000.0
+    });
+    assert!(gauge(&samples("dgm_db_rows_read_in_sequence")) >= 3000.0);
+    assert!(gauge(&samples("dgm_db_rows_read_by_index")) > 0.0);
+    assert!(gauge(&samples("dgm_db_table_bytes")) > empty);
+    assert_eq!(gauge("dgm_db_indexes_invalid"), 1.0);
+    // The new one is not used either.
+    assert_eq!(gauge("dgm_db_indexes_unused"), unused - 1.0 + 1.0);
+    let doctor = database.dgm(&["doctor"]);
+    let doctor = crate::support::stdout(&doctor);
+    assert!(doctor.contains("FAIL  invalid indexes: half"), "{doctor}");
+    assert!(doctor.contains("upkeep       ok") && doctor.contains("half"), "{doctor}");
+}

@@ -11,9 +11,10 @@ use super::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::Statement;
 
 const ENSURE: &str = "SELECT create_monthly_partition('dgm_performance_metrics', $1)";
+/// One that is dropped meanwhile has no size any more.
 const ALL: &str = "
     SELECT c.relname::text, coalesce(pg_get_expr(c.relpartbound, c.oid), ''), c.reltuples::bigint,
-        pg_total_relation_size(c.oid), i.inhdetachpending
+        coalesce(pg_total_relation_size(c.oid), 0), i.inhdetachpending
     FROM pg_class p JOIN pg_class c ON c.relnamespace = p.relnamespace AND c.relkind = 'r'
     LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND i.inhparent = p.oid
     WHERE p.oid = 'dgm_performance_metrics'::regclass

@@ -11,7 +11,7 @@ use crate::telemetry::catalogue::statements::Statement;
 const TABLES: &str = "
     SELECT coalesce(p.relname, c.relname)::text AS name, sum(s.n_live_tup)::bigint AS live, sum(s.n_dead_tup)::bigint AS dead,
         sum(s.seq_tup_read)::bigint AS read_in_sequence, sum(coalesce(s.idx_tup_fetch, 0))::bigint AS read_by_index,
-        sum(pg_total_relation_size(c.oid))::bigint AS bytes
+        coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint AS bytes
     FROM pg_class c JOIN pg_stat_all_tables s ON s.relid = c.oid
     LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = i.inhparent
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' GROUP BY 1";

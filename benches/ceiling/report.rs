@@ -17,8 +17,8 @@ const HEADS: &str =
     "row|conn.|token|requests/s|bare/s|of bare|p50 ms|p99 ms|errors|service|PostgreSQL|Redis|loader|cores|MiB";
 const LEGEND: &str = "\
 `of bare`: the rate beside `bare/s`, that of the bare handler at as many connections (a read beside its GET, the rest \
-beside its POST), the mean of a lap just before and one just after the row, each a third as long. `service` to `loader`: processor seconds of 10,000 requests; `cores`: how many the four kept \
-busy. `MiB`: memory that the service holds afterwards. `errors`: answers of status 400 and above, broken connections, \
+beside its POST), the mean of a lap just before and one just after the row, each a third as long. `service` to \
+`loader`: processor seconds of 10,000 requests; `cores`: how many the four kept busy. `MiB`: memory that the service holds afterwards. `errors`: answers of status 400 and above, broken connections, \
 answers later than 2 s, claims that found nothing. Percentiles are wrk's, corrected for coordinated omission. Rows that \
 write were held against the database's own count. `claim and complete in turn` counts both as requests.
 

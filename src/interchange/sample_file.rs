@@ -79,16 +79,15 @@ impl SampleFile {
     /// None that is known; the library's.
     pub fn push(&mut self, samples: &[Sample]) -> Result<Vec<u8>> {
         let mut group = self.writer.next_row_group()?;
-        let text = |text: &str| ByteArray::from(text.as_bytes().to_vec());
-        let ids = samples.iter().map(|s| FixedLenByteArray::from(ByteArray::from(s.id.as_bytes().to_vec())));
+        let ids = samples.iter().map(|s| FixedLenByteArray::from(s.id.as_bytes().to_vec()));
         column::<FixedLenByteArrayType>(&mut group, ids, None)?;
-        column::<ByteArrayType>(&mut group, samples.iter().map(|s| text(&s.service_name)), None)?;
-        column::<ByteArrayType>(&mut group, samples.iter().map(|s| text(&s.metric_type)), None)?;
+        column::<ByteArrayType>(&mut group, samples.iter().map(|s| s.service_name.as_str().into()), None)?;
+        column::<ByteArrayType>(&mut group, samples.iter().map(|s| s.metric_type.as_str().into()), None)?;
         column::<DoubleType>(&mut group, samples.iter().map(|s| s.metric_value), None)?;
         let times = samples.iter().map(|s| s.measurement_timestamp.timestamp_micros());
         column::<Int64Type>(&mut group, times, None)?;
         let there: Vec<i16> = samples.iter().map(|s| i16::from(s.archive_entry_id.is_some())).collect();
-        let entries = samples.iter().filter_map(|s| s.archive_entry_id.as_deref()).map(text);
+        let entries = samples.iter().filter_map(|s| s.archive_entry_id.as_deref()).map(ByteArray::from);
         column::<ByteArrayType>(&mut group, entries, Some(&there))?;
         column::<Int64Type>(&mut group, samples.iter().map(|s| s.created_at.timestamp_micros()), None)?;
         group.close()?;

@@ -10,6 +10,7 @@ use crate::telemetry::catalogue::database::{
     INDEXES_INVALID, INDEXES_UNUSED, ROWS_DEAD, ROWS_LIVE, ROWS_READ_BY_INDEX, ROWS_READ_IN_SEQUENCE, STATISTICS_SINCE,
     TABLE_BYTES, XID_AGE,
 };
+use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::labels::{ImprovementState, Relation};
 use crate::telemetry::catalogue::queue::{IMPROVEMENTS, OLDEST_QUEUED};
 
@@ -67,7 +68,7 @@ impl Service {
         for (state, word) in [(ImprovementState::Queued, "queued"), (ImprovementState::Running, "running")] {
             let found = depths.iter().find(|(status, ..)| status == word);
             let count = found.map_or(0, |(_, count, _)| *count);
-            IMPROVEMENTS.set((state,), f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+            IMPROVEMENTS.set((state,), figure(count));
             if word == "queued" {
                 OLDEST_QUEUED.set((), found.and_then(|(.., oldest)| *oldest).map_or(0.0, unix_seconds));
             }
@@ -111,30 +112,21 @@ impl Service {
 }
 
 fn observe_upkeep(upkeep: &Upkeep) {
-    let relations = Relation::ALL.iter();
-    for (relation, table) in relations.filter_map(|r| Some((*r, upkeep.tables.iter().find(|t| t.name == r.as_str())?)))
-    {
-        TABLE_BYTES.set((relation,), number(table.bytes));
-        ROWS_LIVE.set((relation,), number(table.live));
-        ROWS_DEAD.set((relation,), number(table.dead));
-        ROWS_READ_IN_SEQUENCE.set((relation,), number(table.read_in_sequence));
-        ROWS_READ_BY_INDEX.set((relation,), number(table.read_by_index));
+    for relation in Relation::ALL.iter().copied() {
+        let Some(table) = upkeep.tables.iter().find(|table| table.name == relation.as_str()) else { continue };
+        TABLE_BYTES.set((relation,), figure(table.bytes));
+        ROWS_LIVE.set((relation,), figure(table.live));
+        ROWS_DEAD.set((relation,), figure(table.dead));
+        ROWS_READ_IN_SEQUENCE.set((relation,), figure(table.read_in_sequence));
+        ROWS_READ_BY_INDEX.set((relation,), figure(table.read_by_index));
     }
-    let count = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    INDEXES_INVALID.set((), count(upkeep.indexes.iter().filter(|index| !index.valid).count()));
-    INDEXES_UNUSED.set((), count(upkeep.unused().count()));
+    INDEXES_INVALID.set((), figure(upkeep.indexes.iter().filter(|index| !index.valid).count()));
+    INDEXES_UNUSED.set((), figure(upkeep.unused().count()));
     STATISTICS_SINCE.set((), upkeep.since.map_or(0.0, unix_seconds));
     XID_AGE.set((), f64::from(upkeep.xid_age));
 }
 
-/// Exact up to 2^53.
-#[allow(clippy::cast_precision_loss, reason = "see above")]
-const fn number(count: i64) -> f64 {
-    count as f64
-}
-
-/// Whole seconds since 1970, exact in a double for the next hundred million years.
-#[allow(clippy::cast_precision_loss, reason = "see above")]
+/// Whole seconds since 1970.
 pub(crate) fn unix_seconds(at: DateTime<Utc>) -> f64 {
-    at.timestamp() as f64
+    figure(at.timestamp())
 }

@@ -17,6 +17,7 @@ use crate::domain::selection::{self, Pool, Rule};
 use crate::domain::validation::{Check, Invalid};
 use crate::store::archive::{Changed, Followed};
 use crate::telemetry::catalogue::cache::SELECTION_BYTES;
+use crate::telemetry::catalogue::figure;
 use tokio::sync::Mutex;
 
 /// Most parents of one selection.
@@ -264,6 +265,6 @@ impl Pools {
             let Some(oldest) = others.min_by_key(|(_, entry)| entry.used).map(|(name, _)| name.clone()) else { break };
             total -= table.pools.remove(&oldest).map_or(0, |entry| entry.bytes);
         }
-        SELECTION_BYTES.set((), f64::from(u32::try_from(total / 1024).unwrap_or(u32::MAX)) * 1024.0);
+        SELECTION_BYTES.set((), figure(total));
     }
 }

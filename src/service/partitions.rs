@@ -12,9 +12,10 @@ use crate::telemetry::catalogue::database::{
     PARTITION_HORIZON, PARTITION_OLDEST, PARTITIONS, PARTITIONS_BYTES, PARTITIONS_DETACHED, PARTITIONS_EXPIRED,
     PARTITIONS_MISSING,
 };
+use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::labels::Table;
 
-const TABLE: (Table,) = (Table::PerformanceMetrics,);
+pub(super) const TABLE: (Table,) = (Table::PerformanceMetrics,);
 
 impl Service {
     /// Makes the partitions of this month and of the months to be made ahead; answers how many were new.
@@ -42,14 +43,12 @@ impl Service {
 
     /// Publishes how the partitions are.
     pub(super) fn observe_partitions(&self, partitions: &[Partition]) {
-        let gauge = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         let whole = partitions.iter().filter(|partition| partition.state == State::Attached).count();
-        PARTITIONS.set(TABLE, gauge(whole));
-        PARTITIONS_DETACHED.set(TABLE, gauge(partitions.len() - whole));
-        PARTITIONS_EXPIRED.set(TABLE, gauge(partitions.iter().filter(|partition| self.is_expired(partition)).count()));
-        let bytes = partitions.iter().map(|partition| partition.bytes / 1024).sum::<i64>();
-        PARTITIONS_BYTES.set(TABLE, f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)) * 1024.0);
-        PARTITIONS_MISSING.set(TABLE, gauge(self.missing_months(partitions).len()));
+        PARTITIONS.set(TABLE, figure(whole));
+        PARTITIONS_DETACHED.set(TABLE, figure(partitions.len() - whole));
+        PARTITIONS_EXPIRED.set(TABLE, figure(partitions.iter().filter(|partition| self.is_expired(partition)).count()));
+        PARTITIONS_BYTES.set(TABLE, figure(partitions.iter().map(|partition| partition.bytes).sum::<i64>()));
+        PARTITIONS_MISSING.set(TABLE, figure(self.missing_months(partitions).len()));
         PARTITION_HORIZON.set(TABLE, horizon(partitions).map_or(0.0, unix));
         PARTITION_OLDEST.set(TABLE, attached(partitions).min().map_or(0.0, unix));
     }

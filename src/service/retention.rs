@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::partitions::TABLE;
 use super::{Error, Service};
 use crate::interchange::sample_file::{ParquetError, SampleFile, footer};
 use crate::store::bucket::{Bucket, Upload};
@@ -10,9 +11,7 @@ use crate::store::retention::{Contents, SampleReader};
 use crate::telemetry::catalogue::database::{
     PARTITION_DROP_FAILURES, PARTITIONS_DROPPED, PARTITIONS_EXPORTED, PARTITIONS_EXPORTED_BYTES,
 };
-use crate::telemetry::catalogue::labels::Table;
 
-const TABLE: (Table,) = (Table::PerformanceMetrics,);
 /// Rows of a row group, and of one look at the table: some 20 MB in memory.
 const PIECE: usize = 131_072;
 /// Enough of a file's end for the footer of some thousand row groups, and for those of any file that will be.
@@ -47,6 +46,8 @@ enum ExportError {
     Read(#[from] crate::store::error::Error),
     #[error("encoding it: {0}")]
     Encode(#[from] ParquetError),
+    #[error("reading it again gave {read} of {rows} rows")]
+    Changed { read: u64, rows: u64 },
     #[error("the process is stopping")]
     Stopped,
     #[error("writing {0}: {1}")]
@@ -141,7 +142,7 @@ impl Service {
                 other => {
                     upload.abandon().await;
                     let (copied, _) = other?;
-                    return Err(ExportError::Differs(place, format!("{} of {} rows", copied.rows, contents.rows)));
+                    return Err(ExportError::Changed { read: copied.rows, rows: contents.rows });
                 }
             }
             if !is_whole(bucket, &name, contents.rows, &ids).await? {

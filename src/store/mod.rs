@@ -16,3 +16,8 @@ pub mod samples;
 pub mod tokens;
 pub mod upkeep;
 mod writer;
+
+/// A name as an identifier of SQL.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

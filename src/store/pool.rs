@@ -20,6 +20,7 @@ use super::writer::Writer;
 use crate::telemetry::catalogue::database::{
     DB_POOL_ACQUIRE_DURATION, DB_STATEMENT_DURATION, DB_STATEMENT_ERRORS, POOL_CONNECTIONS, POOL_CONNECTIONS_MAX,
 };
+use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::labels::PoolState;
 use crate::telemetry::catalogue::statements::Statement;
 
@@ -137,9 +138,8 @@ impl Store {
     pub fn observe_pool(&self) {
         let idle = self.pool.num_idle();
         let size = self.pool.size() as usize;
-        let gauge = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
-        POOL_CONNECTIONS.set((PoolState::Idle,), gauge(idle));
-        POOL_CONNECTIONS.set((PoolState::Used,), gauge(size.saturating_sub(idle)));
+        POOL_CONNECTIONS.set((PoolState::Idle,), figure(idle));
+        POOL_CONNECTIONS.set((PoolState::Used,), figure(size.saturating_sub(idle)));
         POOL_CONNECTIONS_MAX.set((), f64::from(self.pool.options().get_max_connections()));
     }
 

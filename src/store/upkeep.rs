@@ -76,8 +76,7 @@ impl Store {
     /// The server's.
     pub async fn upkeep(&self) -> Result<Upkeep, Error> {
         let mut connection = self.acquire().await?;
-        let tables = sqlx::query_as(TABLES).fetch_all(&mut *connection);
-        let tables = timed(Statement::Upkeep, tables).await?;
+        let tables = timed(Statement::Upkeep, sqlx::query_as(TABLES).fetch_all(&mut *connection)).await?;
         let indexes = timed(Statement::Upkeep, sqlx::query_as(INDEXES).fetch_all(&mut *connection)).await?;
         let database = timed(Statement::Upkeep, sqlx::query_as(DATABASE).fetch_one(&mut *connection)).await?;
         let (xid_age, since): (i32, Option<DateTime<Utc>>) = database;

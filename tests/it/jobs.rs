@@ -1,45 +1,11 @@
 //! Scheduled jobs: by the command line, and by two replicas of which one dies.
 
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use crate::support::holder::Holder;
 use crate::support::serve::Serve;
 use crate::support::{Database, parquet, setting, stdout, until};
-
-/// Somebody who runs a statement and holds what it holds; gone with the value.
-struct Holder<'a> {
-    psql: Child,
-    database: &'a Database,
-}
-
-impl<'a> Holder<'a> {
-    fn start(database: &'a Database, statement: &str) -> Self {
-        let mut psql = Command::new("psql");
-        psql.args(["-XAtqc", statement]).arg(database.url()).env("PGAPPNAME", "holder").stderr(Stdio::null());
-        Self { psql: psql.spawn().unwrap(), database }
-    }
-
-    /// One that has read all samples and stays in its transaction.
-    fn reader(database: &'a Database) -> Self {
-        let holder = Self::start(database, "BEGIN; SELECT count(*) FROM dgm_performance_metrics; SELECT pg_sleep(60)");
-        until("the reader reads", Duration::from_secs(10), || {
-            database.sql(
-                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holder' AND query LIKE '%sleep%'
-                          AND wait_event = 'PgSleep'",
-            ) == "1"
-        });
-        holder
-    }
-}
-
-impl Drop for Holder<'_> {
-    fn drop(&mut self) {
-        // A server that sleeps does not see that its client is gone.
-        self.database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'");
-        let _ = self.psql.kill();
-        let _ = self.psql.wait();
-    }
-}
 
 #[test]
 fn a_job_runs_alone_on_the_record_and_its_old_runs_are_forgotten() {
@@ -56,10 +22,7 @@ fn a_job_runs_alone_on_the_record_and_its_old_runs_are_forgotten() {
 
     // Another holder: exit code 2, and nothing is done or recorded.
     let key = "hashtextextended('dgm.job.rescue-leases', 0)";
-    let holder = Holder::start(&database, &format!("SELECT pg_advisory_lock({key}), pg_sleep(60)"));
-    until("the holder gets the lock", Duration::from_secs(10), || {
-        database.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") != "0"
-    });
+    let holder = Holder::start(&database, &format!("SELECT pg_advisory_lock({key})"), 60);
     let skipped = database.dgm(&["job", "run", "rescue-leases"]);
     drop(holder);
     assert_eq!(skipped.status.code(), Some(2), "{skipped:?}");
@@ -82,7 +45,7 @@ fn of_two_replicas_one_runs_each_occurrence_and_takes_over_from_one_that_dies() 
     std::thread::sleep(Duration::from_secs(seconds as u64 / 2));
 
     // A job that takes long: retention waits for a reader. Whoever is at it is killed.
-    let reader = Holder::reader(&database);
+    let reader = Holder::reader(&database, 60);
     database.sql("SELECT create_monthly_partition('dgm_performance_metrics', (now() - interval '20 months')::date)");
     let at_it = "SELECT instance FROM dgm_job_runs WHERE job_name = 'enforce-retention' AND finished_at IS NULL
                  AND started_at < now() - interval '1 second'";
@@ -195,7 +158,7 @@ fn retention_waits_for_a_reader_without_holding_up_writers_and_gives_up_in_time(
         took[times * 99 / 100]
     };
     let before = write(300);
-    let reader = Holder::reader(&database);
+    let reader = Holder::reader(&database, 60);
     let started = Instant::now();
     let (refused, during) = std::thread::scope(|scope| {
         let retention = scope.spawn(run);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dgm_service::store::migrate::{Error, MIGRATOR, Session};
 use sqlx::{Connection as _, PgConnection};
 
+use crate::support::holder::Holder;
 use crate::support::{Database, stdout};
 
 async fn open(database: &Database) -> Session {
@@ -317,11 +318,7 @@ async fn a_step_that_does_not_get_its_locks_lets_others_pass_and_tries_again() {
     let database = Database::start();
     let mut session = open(&database).await;
     session.up(Some(21)).await.unwrap();
-    let reader = "BEGIN; SELECT count(*) FROM dgm_job_runs; SELECT pg_sleep(5); COMMIT";
-    let mut reader = Command::new("psql").args(["-XAtqc", reader]).arg(database.url()).spawn().unwrap();
-    while database.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let reader = Holder::start(&database, "SELECT count(*) FROM dgm_job_runs", 5);
     let url = database.url();
     // Somebody who needs the table meanwhile, again and again.
     let others = std::thread::spawn(move || {
@@ -339,7 +336,7 @@ async fn a_step_that_does_not_get_its_locks_lets_others_pass_and_tries_again() {
     });
     session.up(Some(22)).await.unwrap();
     let slowest = others.join().unwrap();
-    reader.wait().unwrap();
+    reader.finish();
     assert!(slowest < Duration::from_millis(2900), "others waited {slowest:?} behind the migration");
     let tries = database.sql("SELECT success FROM dgm_migration_audit WHERE version = 22");
     assert_eq!(tries, "t");
@@ -376,7 +373,9 @@ fn an_index_of_a_partitioned_table_is_built_without_stopping_writers_and_goes_on
     let verify = database.dgm(&["migrate", "verify"]);
     assert!(stdout(&verify).contains(&format!("invalid indexes: {}_value, {index}", partitions[1])), "{verify:?}");
 
-    // Somebody writes all the time, and somebody else reads for longer than attaching waits for.
+    // Somebody writes all the time, and somebody else reads for longer than attaching waits for at a time.
+    let reader = Holder::start(&database, &format!("SELECT count(*) FROM {}", partitions[0]), 4);
+    let started = std::time::Instant::now();
     let stop = AtomicBool::new(false);
     let (up, slowest) = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -393,6 +392,8 @@ fn an_index_of_a_partitioned_table_is_built_without_stopping_writers_and_goes_on
         stop.store(true, Ordering::SeqCst);
         (up, writer.join().unwrap())
     });
+    assert!(started.elapsed() > Duration::from_secs(3), "it did not wait for the reader");
+    reader.finish();
     let built: Vec<String> = partitions.iter().map(|partition| format!("built {index} on {partition}")).collect();
     let said = stdout(&up);
     assert_eq!(said.lines().filter(|line| line.starts_with("built")).collect::<Vec<_>>(), built, "{up:?}");

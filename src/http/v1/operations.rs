@@ -8,8 +8,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::domain::page;
 use crate::http::State;
-use crate::http::extract::{Id, Query, invalid_parameter};
+use crate::http::extract::{Id, Query, parameter};
 use crate::http::problem::{Kind, Problem, Reads};
 use crate::jobs::{Job, JobInfo, Outcome};
 use crate::service::health::JobRun;
@@ -17,9 +18,6 @@ use crate::service::partitions::{Partition, horizon};
 
 /// How long the answer to a run waits for its end.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Runs of an answer, and most of them.
-const RUNS: u32 = 50;
-const MOST_RUNS: u32 = 1000;
 
 /// Every job.
 #[derive(Debug, Serialize, ToSchema)]
@@ -109,10 +107,7 @@ pub(in crate::http) async fn runs(
     Query(query): Query<RunsQuery>,
 ) -> Result<Json<Runs>, Problem> {
     let job = named(&name)?;
-    let limit = query.limit.unwrap_or(RUNS);
-    if !(1..=MOST_RUNS).contains(&limit) {
-        return Err(invalid_parameter("limit", format!("must lie in 1..{MOST_RUNS}")));
-    }
+    let limit = page::limit(query.limit).map_err(|invalid| parameter(invalid.into()))?;
     Ok(Json(Runs { items: state.service.job_runs(Some(job.name), i64::from(limit)).await? }))
 }
 

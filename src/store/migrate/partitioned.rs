@@ -5,11 +5,11 @@
 //! missing is built here, partition by partition, and with the last one attached the parent's becomes valid. An
 //! interruption loses nothing: the next run goes on with the partitions that are left.
 
-use std::time::Duration;
-
 use sqlx::FromRow;
 
+use super::step::{is_timeout, may_try_again};
 use super::{Error, Session};
+use crate::store::quoted;
 
 /// Indexes of partitioned tables that lack some of their partitions', with those partitions. One that is about to be detached
 /// needs none. What comes after the name of an index's table says the rest of it.
@@ -23,10 +23,6 @@ const MISSING: &str = "
         SELECT FROM pg_inherits h JOIN pg_index own ON own.indexrelid = h.inhrelid
         WHERE h.inhparent = x.oid AND own.indrelid = c.oid)
     ORDER BY x.relname, c.relname";
-
-/// Tries of attaching: it waits for the queries that use the new index, and others wait behind it.
-const ATTEMPTS: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(300);
 
 #[derive(Debug, FromRow)]
 struct Missing {
@@ -44,7 +40,7 @@ impl Session {
         let missing: Vec<Missing> = sqlx::query_as(MISSING).fetch_all(&mut self.connection).await?;
         for Missing { index, create, rest, partition, child } in missing {
             self.drop_if_invalid(&child).await?;
-            let child = format!("\"{}\"", child.replace('"', "\"\""));
+            let child = quoted(&child);
             self.run("SET lock_timeout = '15min'".to_owned()).await?;
             self.run(format!("{create} INDEX CONCURRENTLY IF NOT EXISTS {child} ON {partition}{rest}")).await?;
             self.run("SET lock_timeout = '2s'".to_owned()).await?;
@@ -54,17 +50,16 @@ impl Session {
         Ok(done)
     }
 
+    /// It waits for the queries that use the new index, and others wait behind it.
     async fn attach(&mut self, statement: String) -> Result<(), Error> {
         let mut attempt = 1;
         loop {
-            match self.run(statement.clone()).await {
-                Err(Error::Database(error)) if attempt < ATTEMPTS && super::step::is_timeout(&error) => {
-                    // Those who waited behind it get their turn.
-                    tokio::time::sleep(PAUSE * attempt).await;
-                    attempt += 1;
-                }
-                outcome => return outcome,
+            let outcome = self.run(statement.clone()).await;
+            let timed_out = matches!(&outcome, Err(Error::Database(error)) if is_timeout(error));
+            if !timed_out || !may_try_again(attempt).await {
+                return outcome;
             }
+            attempt += 1;
         }
     }
 

@@ -6,7 +6,7 @@ use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType};
 
 use super::{Direction, Error, HISTORY, Session, Step, known, named_after};
 
-/// Tries of a step that does not get its locks.
+/// Tries of what does not get its locks.
 const ATTEMPTS: u32 = 10;
 /// Between two of them, longer from try to try.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -61,13 +61,10 @@ impl Session {
         let migration = known(kind).find(|m| m.version == version).ok_or(Error::UnknownVersion(version))?;
         let started = std::time::Instant::now();
         let mut outcome = self.attempt(migration, direction).await?;
-        for attempt in 1..ATTEMPTS {
-            if !outcome.as_ref().is_err_and(is_lock_timeout) {
-                break;
-            }
-            // Those who waited behind it get their turn.
-            tokio::time::sleep(PAUSE * attempt).await;
+        let mut attempt = 1;
+        while outcome.as_ref().is_err_and(is_lock_timeout) && may_try_again(attempt).await {
             outcome = self.attempt(migration, direction).await?;
+            attempt += 1;
         }
         let took = started.elapsed();
         sqlx::query(
@@ -88,6 +85,15 @@ impl Session {
             Err(source) => Err(Error::Step { version, description, source }),
         }
     }
+}
+
+/// Whether there is another try after so many; answers when those who waited behind the last one had their turn.
+pub(super) async fn may_try_again(attempt: u32) -> bool {
+    let may = attempt < ATTEMPTS;
+    if may {
+        tokio::time::sleep(PAUSE * attempt).await;
+    }
+    may
 }
 
 fn is_lock_timeout(error: &MigrateError) -> bool {

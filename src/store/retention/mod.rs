@@ -15,6 +15,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use super::error::Error;
 use super::partitions::{Partition, State};
 use super::pool::{Store, timed};
+use super::quoted;
 use crate::telemetry::catalogue::statements::Statement;
 
 impl Store {
@@ -61,9 +62,4 @@ impl Store {
         ]);
         Ok(options.connect().await?)
     }
-}
-
-/// As an identifier of SQL.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

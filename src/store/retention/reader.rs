@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection};
-
 use uuid::Uuid;
 
-use super::quoted;
 use crate::domain::sample::Sample;
 use crate::store::error::Error;
 use crate::store::partitions::Partition;
 use crate::store::pool::{Store, timed};
+use crate::store::quoted;
 use crate::telemetry::catalogue::statements::Statement;
 
 /// By series, so that equal values lie together: a file in this order is smaller, and read by series quicker. The planner is

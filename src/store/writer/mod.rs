@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::store::error::Error;
 use crate::store::pool::Store;
+use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::labels::Writer as Label;
 use crate::telemetry::catalogue::writer::{
     WRITER_BATCH_ROWS, WRITER_COMMIT_DURATION, WRITER_QUEUED, WRITER_REFUSED, WRITER_SPLIT, WRITER_WAIT,
@@ -94,7 +95,7 @@ impl<B: Batch> Writer<B> {
             WRITER_REFUSED.increment((B::LABEL,));
             Error::Busy
         })?;
-        WRITER_QUEUED.set((B::LABEL,), f64::from(u32::try_from(QUEUE - queue.capacity()).unwrap_or(u32::MAX)));
+        WRITER_QUEUED.set((B::LABEL,), figure(QUEUE - queue.capacity()));
         answered.await.unwrap_or(Err(Error::Busy))
     }
 
@@ -193,7 +194,7 @@ async fn commit<B: Batch>(store: &Store, waiting: &mut Vec<Waiting<B>>) {
         return;
     }
     let rows: usize = requests.iter().map(B::rows).sum();
-    WRITER_BATCH_ROWS.record((B::LABEL,), f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+    WRITER_BATCH_ROWS.record((B::LABEL,), figure(rows));
     let replies = write(store, &requests).await;
     WRITER_COMMIT_DURATION.observe((B::LABEL,), started.elapsed());
     for (answer, reply) in answers.into_iter().zip(replies) {

@@ -14,7 +14,6 @@ macro_rules! label {
 
         impl $name {
             /// All of them.
-            #[allow(dead_code, reason = "of some only")]
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// The value on the wire.
@@ -24,8 +23,8 @@ macro_rules! label {
 
         impl $crate::telemetry::catalogue::Label for $name {
             const NAME: &'static str = $label;
-            fn values() -> Vec<&'static str> { vec![$($value,)*] }
-            fn count() -> usize { [$($value,)*].len() }
+            fn values() -> Vec<&'static str> { Self::ALL.iter().map(|value| value.as_str()).collect() }
+            fn count() -> usize { Self::ALL.len() }
             fn index(self) -> usize { self as usize }
         }
     };

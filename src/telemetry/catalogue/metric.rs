@@ -11,6 +11,12 @@ use super::labels::Route;
 
 static METADATA: Metadata<'static> = Metadata::new("dgm", Level::INFO, None);
 
+/// A number as a sample holds it: exact up to 2^53.
+#[allow(clippy::cast_precision_loss, reason = "see above")]
+pub fn figure(number: impl TryInto<i64>) -> f64 {
+    number.try_into().unwrap_or(i64::MAX) as f64
+}
+
 /// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -14,7 +14,7 @@ pub mod samples;
 pub mod statements;
 pub mod writer;
 
-pub use metric::{Counter, Described, Gauge, Histogram, Kind, Label, Labels, Metric};
+pub use metric::{Counter, Described, Gauge, Histogram, Kind, Label, Labels, Metric, figure};
 
 /// Edges in seconds for what takes from a tenth of a millisecond to ten seconds. 0.01 and 0.1 are promises of the
 /// specification (cache answer, p95), so they must be edges.

@@ -1,7 +1,10 @@
 //! Jobs and partitions over HTTP.
 
-use crate::support::Database;
+use std::time::Duration;
+
+use crate::support::holder::Holder;
 use crate::support::serve::Serve;
+use crate::support::{Database, stdout, until};
 
 #[test]
 fn an_operator_sees_and_runs_jobs_and_sees_partitions() {
@@ -23,23 +26,13 @@ fn an_operator_sees_and_runs_jobs_and_sees_partitions() {
     assert_eq!(runs["items"].as_array().unwrap().len(), 1, "{runs}");
     assert_eq!(runs["items"][0]["detail"], "4 made");
 
-    // One that fails says why; one that another process is at is refused; one that takes long goes on after the answer.
+    // One that another process is at is refused; one that takes long goes on after the answer.
     database.sql("SELECT create_monthly_partition('dgm_performance_metrics', (now() - interval '20 months')::date)");
-    let key = |job: &str| format!("hashtextextended('dgm.job.{job}', 0)");
-    let hold = |statement: String| {
-        let url = database.url();
-        std::thread::spawn(move || std::process::Command::new("psql").args(["-XAtqc", &statement]).arg(url).output())
-    };
-    let lock = hold(format!("SELECT pg_advisory_lock({}), pg_sleep(3)", key("rescue-leases")));
-    crate::support::until("it is held", std::time::Duration::from_secs(5), || {
-        database.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1"
-    });
+    let lock = "SELECT pg_advisory_lock(hashtextextended('dgm.job.rescue-leases', 0))";
+    let holder = Holder::start(&database, lock, 60);
     assert_eq!(serve.call("POST", "/api/v1/admin/jobs/rescue-leases/run", None).problem(), "illegal-state");
-    lock.join().unwrap().unwrap();
-    let reader = hold("BEGIN; SELECT count(*) FROM dgm_performance_metrics; SELECT pg_sleep(7)".to_owned());
-    crate::support::until("it reads", std::time::Duration::from_secs(5), || {
-        database.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1"
-    });
+    drop(holder);
+    let reader = Holder::reader(&database, 7);
     let expired = |partitions: &serde_json::Value| {
         partitions["items"].as_array().unwrap().iter().filter(|partition| partition["expired"] == true).count()
     };
@@ -49,11 +42,11 @@ fn an_operator_sees_and_runs_jobs_and_sees_partitions() {
     assert!(partitions["missing"].as_array().unwrap().len() > 10, "{partitions}");
     let long = serve.call("POST", "/api/v1/admin/jobs/enforce-retention/run", None).expect(202);
     assert_eq!(long["outcome"], "running");
-    crate::support::until("it ends", std::time::Duration::from_secs(20), || {
+    until("it ends", Duration::from_secs(20), || {
         let runs = serve.call("GET", "/api/v1/admin/jobs/enforce-retention/runs", None).expect(200);
         runs["items"][0]["detail"] == "1 dropped"
     });
-    reader.join().unwrap().unwrap();
+    reader.finish();
     assert_eq!(expired(&serve.call("GET", "/api/v1/admin/partitions", None).expect(200)), 0);
 
     assert_eq!(serve.call("POST", "/api/v1/admin/jobs/nothing/run", None).problem(), "not-found");
@@ -93,7 +86,7 @@ fn the_gauges_tell_of_dead_rows_and_of_indexes_that_nobody_uses_or_may_use() {
     );
     database.sql("CREATE INDEX half ON dgm_archive (status)");
     database.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'half'::regclass");
-    crate::support::until("the statistics arrive", std::time::Duration::from_secs(20), || {
+    until("the statistics arrive", Duration::from_secs(20), || {
         gauge(&samples("dgm_db_rows_dead")) == 1000 && gauge(&samples("dgm_db_rows_live")) == 2000
     });
     assert!(gauge(&samples("dgm_db_rows_read_in_sequence")) >= 3000);
@@ -102,8 +95,7 @@ fn the_gauges_tell_of_dead_rows_and_of_indexes_that_nobody_uses_or_may_use() {
     assert_eq!(gauge("dgm_db_indexes_invalid"), 1);
     // The new one is not used either.
     assert_eq!(gauge("dgm_db_indexes_unused"), unused - 1 + 1);
-    let doctor = database.dgm(&["doctor"]);
-    let doctor = crate::support::stdout(&doctor);
+    let doctor = stdout(&database.dgm(&["doctor"]));
     assert!(doctor.contains("FAIL  invalid indexes: half"), "{doctor}");
     assert!(doctor.contains("upkeep       ok") && doctor.contains("half"), "{doctor}");
 }

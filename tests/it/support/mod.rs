@@ -2,6 +2,7 @@
 
 pub(crate) mod crash;
 pub(crate) mod dev;
+pub(crate) mod holder;
 pub(crate) mod parquet;
 pub(crate) mod redis;
 pub(crate) mod serve;

@@ -102,8 +102,12 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
             if expired.is_empty() {
                 say!("nothing to drop: samples are kept for {} months", config.samples.retention_months);
             } else if dry_run {
+                let first = match config.samples.export_url.as_str() {
+                    "" => "without an export: samples.export_url is not set".to_owned(),
+                    url => format!("after its export to {url}"),
+                };
                 for partition in &expired {
-                    say!("would drop {} ({} bytes)", partition.name, partition.bytes);
+                    say!("would drop {} ({} bytes), {first}", partition.name, partition.bytes);
                 }
             } else {
                 let done = service.enforce_retention().await?;

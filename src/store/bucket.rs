@@ -41,7 +41,8 @@ impl Bucket {
     /// # Errors
     /// Says what is wrong with the URL or the variables.
     pub fn open(url: &str) -> Result<Self, String> {
-        let url = Url::parse(url).map_err(|error| error.to_string())?;
+        let url = Url::parse(url)
+            .map_err(|error| format!("{url:?} is no URL ({error}): say file:///folder or s3://bucket/prefix"))?;
         let text = |error: Error| error.to_string();
         let objects: Arc<dyn ObjectStore> = match url.scheme() {
             // What stands here is believed to outlive a crash: its rows are dropped next.

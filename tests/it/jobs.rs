@@ -145,6 +145,7 @@ fn retention_waits_for_a_reader_without_holding_up_writers_and_gives_up_in_time(
     };
     let dry = stdout(&database.dgm(&["partition", "drop", "--dry-run"]));
     assert_eq!(dry.lines().count(), 2, "{dry}");
+    assert!(dry.contains(" bytes), without an export: samples.export_url is not set"), "{dry}");
     let sample = serde_json::json!({"service_name": "s", "metric_type": "m", "metric_value": 1});
     let write = |times: usize| {
         let mut took: Vec<Duration> = (0..times)
@@ -229,6 +230,9 @@ fn what_cannot_be_exported_is_not_dropped_and_what_is_exported_is_all_of_it() {
     let stderr = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
     let status = || stdout(&database.dgm(&["partition", "status"]));
 
+    let wrong = drop_to("exports");
+    let no_url = "samples.export_url: \"exports\" is no URL (relative URL without a base): say file:///folder or s3://";
+    assert!(stderr(&wrong).contains(no_url), "{wrong:?}");
     let wrong = drop_to("ftp://host/folder");
     assert!(stderr(&wrong).contains("samples.export_url: ftp: is neither file nor s3"), "{wrong:?}");
     assert!(!status().contains(" detached "), "{}", status());

@@ -18,7 +18,7 @@ use crate::jobs::Schedules;
 use crate::service::{Service, Settings};
 use crate::store::bucket::Bucket;
 use crate::store::pool::{self, Store};
-use crate::telemetry::catalogue;
+use crate::telemetry::{catalogue, process};
 
 /// Puts the use cases together; for commands that serve nobody, too.
 ///
@@ -121,7 +121,7 @@ impl App {
         let runner = state.runner.clone();
         let background = tokio::spawn({
             let service = state.service.clone();
-            async move { tokio::join!(service.follow_changes(), service.prefetch(), service.watch_replica()) }
+            async move { tokio::join!(service.follow_changes(), service.prefetch(), service.watch_replica(), process::watch_delay()) }
         });
         state.service.changes_known().await;
         let mut scheduler = runner.schedule(config.jobs.enabled).await?;

@@ -10,6 +10,7 @@ pub mod domain;
 pub mod http;
 pub mod interchange;
 pub mod jobs;
+pub mod observability;
 pub mod postgres;
 pub mod service;
 pub mod store;

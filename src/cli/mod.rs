@@ -14,6 +14,7 @@ mod dev;
 mod export;
 mod import;
 mod migrate;
+mod observability;
 mod operate;
 mod serve;
 mod settings;
@@ -56,7 +57,14 @@ enum Command {
     /// Print the OpenAPI document of the API
     Openapi,
     /// Print the catalogue of metrics
-    Metrics,
+    Metrics(describe::MetricsArguments),
+    /// Write the alerts, rules and dashboards of this version, for your addresses
+    Observability(observability::Arguments),
+    /// Print what to do about an alert
+    Runbook {
+        /// Its name; without one, all are listed
+        alert: Option<String>,
+    },
     /// Print the effective configuration, secrets redacted
     Config {
         /// Print the commented defaults instead, as a start for a file
@@ -82,7 +90,9 @@ pub async fn run() -> ExitCode {
         Command::Export(arguments) => export::run(&common, arguments).await,
         Command::Token(arguments) => token::run(&common, arguments).await,
         Command::Openapi => describe::openapi(),
-        Command::Metrics => Ok(describe::metrics()),
+        Command::Metrics(arguments) => describe::metrics(&arguments),
+        Command::Observability(arguments) => observability::run(&arguments),
+        Command::Runbook { alert } => observability::runbook(alert.as_deref()),
         Command::Config { defaults } => describe::config(&common, defaults),
         Command::Doctor => check::doctor(&common).await,
         Command::Healthcheck => check::healthcheck(&common),

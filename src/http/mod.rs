@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub use openapi::document;
-pub use router::{api, operations};
+pub use router::{api, define_routes, operations};
 pub use server::serve;
 
 use crate::jobs::{Runner, Schedules};

@@ -48,9 +48,14 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .routes(routes!(operations::partitions))
 }
 
+/// Tells the catalogue of metrics what is served: a route is a label.
+pub fn define_routes() {
+    Route::define(&access::TABLE.iter().map(|(method, route, _)| (*method, *route)).collect::<Vec<_>>());
+}
+
 /// The API listener.
 pub fn api(state: State) -> Router {
-    Route::define(&access::TABLE.iter().map(|(method, route, _)| (*method, *route)).collect::<Vec<_>>());
+    define_routes();
     let (routes, document) = documented().split_for_parts();
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/api/openapi.json", document);
     finish(routes.merge(docs), state)

@@ -5,8 +5,8 @@ pub mod context;
 mod init;
 mod json;
 mod otlp;
+pub mod process;
 pub mod recorder;
-pub mod reference;
 pub mod spans;
 
 pub use init::{Error, Guard, LogFormat, Settings, init};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::catalogue::{Kind, all};
+use super::process;
 
 /// Samples wait in memory until they are drained; without this they would pile up while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -37,6 +38,7 @@ pub fn install() -> Result<(), Error> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| Error::Installed)?;
     let _ = HANDLE.set(handle);
+    process::began();
     Ok(())
 }
 
@@ -57,7 +59,13 @@ pub fn spawn_upkeep() -> std::io::Result<()> {
 /// The text exposition; empty when no recorder is installed.
 #[must_use]
 pub fn render() -> String {
-    HANDLE.get().map(PrometheusHandle::render).unwrap_or_default()
+    let Some(handle) = HANDLE.get() else { return String::new() };
+    process::observe();
+    let mut text = handle.render();
+    for metric in all() {
+        metric.render(&mut text);
+    }
+    text
 }
 
 #[cfg(test)]

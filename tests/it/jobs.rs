@@ -86,7 +86,7 @@ fn of_two_replicas_one_runs_each_occurrence_and_takes_over_from_one_that_dies() 
         "{}",
         database.sql("SELECT * FROM dgm_job_runs WHERE job_name = 'prune-changes' ORDER BY id")
     );
-    let count = |what: &str| survivor.count(&format!("dgm_job_runs_total{{job=\"{what}\"}}"));
+    let count = |what: &str| survivor.count(&format!("dgm_job_runs_total{{job_name=\"{what}\"}}"));
     assert_eq!(count("enforce-retention\",outcome=\"lost"), 1);
     let recorded = database.sql(&format!(
         "SELECT count(*) FROM dgm_job_runs WHERE job_name = 'prune-changes'
@@ -118,7 +118,7 @@ fn a_missed_occurrence_is_caught_up_and_counted() {
     let done = "SELECT count(*) FROM dgm_job_runs WHERE job_name = 'ensure-partitions' AND outcome = 'success' AND instance <> 'old'";
     until("it is caught up", Duration::from_secs(20), || database.sql(done) == "1");
     until("it is counted", Duration::from_secs(5), || {
-        serve.count("dgm_job_missed_total{job=\"ensure-partitions\"}") == 5
+        serve.count("dgm_job_missed_total{job_name=\"ensure-partitions\"}") == 5
     });
     std::thread::sleep(Duration::from_secs(11));
     assert_eq!(database.sql(done), "1", "once");

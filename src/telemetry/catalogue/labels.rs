@@ -107,8 +107,8 @@ label! {
     }
 }
 label! {
-    /// A scheduled job.
-    Job "job" {
+    /// A scheduled job. Not `job`, which Prometheus gives to every series of a target.
+    Job "job_name" {
         RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", EnforceRetention "enforce-retention",
         PruneChanges "prune-changes", WarmCache "warm-cache", FlushAccessCounts "flush-access-counts",
         CollectHealth "collect-health",

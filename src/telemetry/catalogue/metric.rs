@@ -31,6 +31,8 @@ pub enum Kind {
 /// A metric's description.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
+    /// The name of its static, by which sources name it.
+    pub ident: &'static str,
     /// The name on the wire.
     pub name: &'static str,
     /// The kind.
@@ -139,7 +141,7 @@ fn key(metric: &Metric, index: usize) -> Key {
     Key::from_parts(KeyName::from_const_str(metric.name), labels.collect::<Vec<_>>())
 }
 
-fn combination(metric: &Metric, mut index: usize) -> Vec<(&'static str, &'static str)> {
+pub(super) fn combination(metric: &Metric, mut index: usize) -> Vec<(&'static str, &'static str)> {
     let mut labels = (metric.labels)();
     labels.reverse();
     let mut chosen: Vec<_> = labels
@@ -160,6 +162,8 @@ pub trait Described {
     fn metric(&self) -> &Metric;
     /// Describes it to the recorder; a counter starts at 0 for every combination of labels that can occur.
     fn initialise(&self);
+    /// Adds it to an exposition, if the recorder does not know it.
+    fn render(&self, _text: &mut String) {}
 }
 
 macro_rules! kind {
@@ -172,6 +176,8 @@ macro_rules! kind {
         }
 
         impl<L: Labels> $name<L> {
+            pub(super) const KIND: Kind = Kind::$name;
+
             pub(super) const fn new(metric: Metric) -> Self {
                 Self { metric, handles: Handles::new(), labels: PhantomData }
             }

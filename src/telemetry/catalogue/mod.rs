@@ -11,10 +11,12 @@ mod metric;
 pub mod process;
 pub mod queue;
 pub mod samples;
+mod seconds;
 pub mod statements;
 pub mod writer;
 
 pub use metric::{Counter, Described, Gauge, Histogram, Kind, Label, Labels, Metric, figure};
+pub use seconds::Seconds;
 
 /// Edges in seconds for what takes from a tenth of a millisecond to ten seconds. 0.01 and 0.1 are promises of the
 /// specification (cache answer, p95), so they must be edges.
@@ -32,8 +34,9 @@ macro_rules! metrics {
         $($(#[doc = $help])+
         pub static $name: super::$kind<$labels> =
             super::$kind::new(super::Metric {
+                ident: stringify!($name),
                 name: $text,
-                kind: super::Kind::$kind,
+                kind: super::$kind::<$labels>::KIND,
                 unit: $unit,
                 help: concat!($($help),+),
                 buckets: super::buckets(&[$($buckets)?]),
@@ -95,7 +98,9 @@ mod tests {
         let mut seen = BTreeSet::new();
         for metric in all().map(Described::metric) {
             let name = metric.name;
-            assert!(name.starts_with("dgm_"), "{name}");
+            // What every process has goes by the names that dashboards know
+            // (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
+            assert!(name.starts_with("dgm_") || name.starts_with("process_"), "{name}");
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
             assert_eq!(
                 name.ends_with("_total"),

@@ -1,0 +1,110 @@
+//! The configuration of Alertmanager, with receivers that its user fills in, and the provisioning of Grafana.
+
+use super::rule::{NOTE, Team};
+use super::time::scaled;
+
+/// Routing by severity and team; what is a consequence is silent while its cause fires.
+pub(super) fn configuration(pace: f64) -> String {
+    let wait = |time| scaled(time, pace);
+    let mut text = format!(
+        "{NOTE}# Receivers are where your people are reached: put their integrations in (pagerduty_configs, slack_configs, email_configs).\n\
+         # As they stand, they call webhooks on this machine, so that the whole path can be tried.\n\
+         route:\n\
+         \x20 receiver: nobody\n\
+         \x20 group_by: [alertname, job]\n\
+         \x20 group_wait: {}\n\
+         \x20 group_interval: {}\n\
+         \x20 repeat_interval: 12h\n\
+         \x20 routes:\n\
+         \x20   # What helps to find a cause wakes nobody; it is seen on the dashboards.\n\
+         \x20   - matchers: ['severity=\"info\"']\n\
+         \x20     receiver: nobody\n",
+        wait("30s"),
+        wait("5m")
+    );
+    for team in Team::ALL.map(Team::as_str) {
+        for (severity, receiver, repeat) in [("critical", "page", "1h"), ("warning", "ticket", "12h")] {
+            let repeat = if pace < 1.0 { "12h" } else { repeat };
+            text.push_str(&format!(
+                "    - matchers: ['team=\"{team}\"', 'severity=\"{severity}\"']\n      receiver: {team}-{receiver}\n      repeat_interval: {repeat}\n"
+            ));
+        }
+    }
+    text.push_str("inhibit_rules:\n");
+    for (why, source, targets, equal) in INHIBITED {
+        text.push_str(&format!("  # {why}\n  - source_matchers: ['{source}']\n    target_matchers: ['{targets}']\n    equal: [{equal}]\n"));
+    }
+    text.push_str("receivers:\n  - name: nobody\n");
+    for team in Team::ALL.map(Team::as_str) {
+        for receiver in ["page", "ticket"] {
+            text.push_str(&format!(
+                "  - name: {team}-{receiver}\n    webhook_configs:\n      - url: http://127.0.0.1:9099/{team}-{receiver}\n        send_resolved: true\n"
+            ));
+        }
+    }
+    text
+}
+
+/// Why, cause, consequences, what must be equal.
+const INHIBITED: &[(&str, &str, &str, &str)] = &[
+    (
+        "An instance that is not there has no other trouble.",
+        "alertname=\"DgmDown\"",
+        "alertname=~\"Dgm.*\", alertname!=\"DgmDown\"",
+        "job, instance",
+    ),
+    (
+        "Without any instance there is nothing to measure.",
+        "alertname=\"DgmTargetAbsent\"",
+        "alertname=~\"Dgm.*\", alertname!=\"DgmTargetAbsent\"",
+        "job",
+    ),
+    (
+        "Without PostgreSQL nothing else works; what shows it need not be told.",
+        "alertname=\"DgmPostgresDown\"",
+        "alertname=~\"Dgm(ErrorBudgetBurn|LatencyBudgetBurn|IngestBudgetBurn|CacheBudgetBurn|CacheHitRateLow|CacheStampede|ChangeFeedStale|InvalidationLag|PoolSaturated|WritesRefused|StatementErrors|QueryLatencyHigh|Job.*|QueueAgeHigh|LeasesExpiring|SamplesRejected)\"",
+        "job",
+    ),
+    (
+        "Without Redis the cache answers less, and later.",
+        "alertname=\"DgmRedisDown\"",
+        "alertname=~\"Dgm(Cache.*|Redis(MemoryHigh|Evicting))\"",
+        "job",
+    ),
+    (
+        "Missing partitions are why samples are refused.",
+        "alertname=\"DgmPartitionMissing\"",
+        "alertname=~\"Dgm(SamplesRejected|PartitionHorizonLow)\"",
+        "job",
+    ),
+    (
+        "The page makes the ticket of the same alert needless.",
+        "severity=\"critical\"",
+        "severity=\"warning\"",
+        "alertname, job, instance",
+    ),
+];
+
+/// Grafana's datasources.
+pub(super) fn datasources() -> String {
+    format!(
+        "{NOTE}apiVersion: 1\ndatasources:\n\
+         \x20 - {{uid: prometheus, name: Prometheus, type: prometheus, access: proxy, url: '${{PROMETHEUS_URL}}', isDefault: true}}\n\
+         \x20 # A role that may only read: see dashboards/README.md.\n\
+         \x20 - uid: dgm-postgres\n\
+         \x20   name: dgm archive\n\
+         \x20   type: grafana-postgresql-datasource\n\
+         \x20   url: '${{DGM_READER_ADDRESS}}'\n\
+         \x20   user: '${{DGM_READER}}'\n\
+         \x20   jsonData: {{database: '${{DGM_READER_DATABASE}}', sslmode: '${{DGM_READER_SSLMODE}}', postgresVersion: 1500}}\n\
+         \x20   secureJsonData: {{password: '${{DGM_READER_PASSWORD}}'}}\n"
+    )
+}
+
+/// Where Grafana finds the dashboards.
+pub(super) fn providers() -> String {
+    format!(
+        "{NOTE}apiVersion: 1\nproviders:\n\
+         \x20 - {{name: dgm, folder: dgm, type: file, disableDeletion: true, allowUiUpdates: false, options: {{path: /var/lib/grafana/dashboards/dgm}}}}\n"
+    )
+}

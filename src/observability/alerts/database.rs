@@ -1,0 +1,226 @@
+//! PostgreSQL, as the service sees it and by its own words.
+
+use crate::observability::rule::{Alert, Severity, Team};
+use Severity::{Critical, Warning};
+
+const DATABASE: &str = "dgm-database";
+
+fn alert(name: &'static str, severity: Severity) -> Alert {
+    Alert::new(name, severity, Team::Database, DATABASE)
+}
+
+pub(super) fn alerts() -> Vec<Alert> {
+    let mut alerts = seen();
+    alerts.extend(told());
+    alerts.extend(xid());
+    alerts
+}
+
+/// What the service sees.
+fn seen() -> Vec<Alert> {
+    vec![
+        alert("DgmPostgresDown", Critical)
+            .when("1m", "dgm_db_up == 0")
+            .says(
+                "PostgreSQL does not answer {{ $labels.instance }}.",
+                "The service has asked for a minute in vain. Nothing can be written, and entries are not read from the cache either.",
+            )
+            .fires("5m", &[("dgm_db_up{job=\"dgm\", instance=\"a\"}", "1 0x20")])
+            .silent("5m", &[("dgm_db_up{job=\"dgm\", instance=\"a\"}", "1 1 1 1 1 0 1x20")]),
+        alert("DgmPoolSaturated", Warning)
+            .when(
+                "5m",
+                "histogram_quantile(0.99, sum by (job, instance, le) (rate(dgm_db_pool_acquire_duration_seconds_bucket[5m]))) > 0.1",
+            )
+            .says(
+                "{{ $labels.instance }} waits for connections.",
+                "One in a hundred waits {{ $value | humanizeDuration }} for a connection of the pool.",
+            )
+            .fires("15m", &waits("0+50x20", "0+60x20"))
+            .silent("15m", &waits("0+60x20", "0+60x20")),
+        alert("DgmPoolSaturated", Critical)
+            .when("2m", "sum by (job, instance) (rate(dgm_db_pool_timeouts_total[2m])) > 0")
+            .says(
+                "{{ $labels.instance }} has no connection to give.",
+                "{{ $value | humanize }} requests a second are answered 503, since no connection became free in time.",
+            )
+            .fires("10m", &[("dgm_db_pool_timeouts_total{job=\"dgm\", instance=\"a\"}", "0+6x20")])
+            .silent("10m", &[("dgm_db_pool_timeouts_total{job=\"dgm\", instance=\"a\"}", "0 6x20")]),
+        Alert::new("DgmWritesRefused", Warning, Team::Service, DATABASE)
+            .when("2m", "sum by (job, writer) (rate(dgm_writer_refused_total[5m])) > 0")
+            .says(
+                "Too many writes of {{ $labels.writer }} wait; more are refused.",
+                "{{ $value | humanize }} a second are answered 503 with the problem `busy`.",
+            )
+            .fires("10m", &[("dgm_writer_refused_total{job=\"dgm\", instance=\"a\", writer=\"samples\"}", "0+60x20")])
+            .silent("10m", &[("dgm_writer_refused_total{job=\"dgm\", instance=\"a\", writer=\"samples\"}", "7x20")]),
+        alert("DgmQueryLatencyHigh", Warning)
+            .when(
+                "10m",
+                "histogram_quantile(0.95, sum by (job, statement, le) (rate(dgm_db_statement_duration_seconds_bucket[5m]))) > 0.1\n\
+                 and sum by (job, statement) (rate(dgm_db_statement_duration_seconds_count[5m])) > 0.2",
+            )
+            .says(
+                "{{ $labels.statement }} is slow.",
+                "One run in twenty takes {{ $value | humanizeDuration }}; 100 ms is what all of a request may take.",
+            )
+            .fires("20m", &statement("0+30x30", "0+60x30", "0+60x30"))
+            // A slow one that hardly ever runs.
+            .silent("20m", &statement("0+3x30", "0+6x30", "0+6x30"))
+            .silent("20m", &statement("0+60x30", "0+60x30", "0+60x30")),
+        alert("DgmStatementErrors", Warning)
+            .when(
+                "5m",
+                "sum by (job, statement) (rate(dgm_db_statement_errors_total[5m]))\n\
+                 / sum by (job, statement) (rate(dgm_db_statement_duration_seconds_count[5m]) > 0) > 0.01",
+            )
+            .says(
+                "{{ $labels.statement }} fails.",
+                "{{ $value | humanizePercentage }} of its runs end in an error.",
+            )
+            .fires("15m", &errors("0+6x20"))
+            .silent("15m", &errors("0x20")),
+    ]
+}
+
+fn waits(within: &'static str, all: &'static str) -> [(&'static str, &'static str); 3] {
+    [
+        ("dgm_db_pool_acquire_duration_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"0.1\"}", within),
+        ("dgm_db_pool_acquire_duration_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"0.25\"}", all),
+        ("dgm_db_pool_acquire_duration_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"+Inf\"}", all),
+    ]
+}
+
+fn statement(fast: &'static str, slow: &'static str, all: &'static str) -> [(&'static str, &'static str); 4] {
+    [
+        ("dgm_db_statement_duration_seconds_bucket{job=\"dgm\", instance=\"a\", statement=\"archive_list\", le=\"0.1\"}", fast),
+        ("dgm_db_statement_duration_seconds_bucket{job=\"dgm\", instance=\"a\", statement=\"archive_list\", le=\"0.25\"}", slow),
+        ("dgm_db_statement_duration_seconds_bucket{job=\"dgm\", instance=\"a\", statement=\"archive_list\", le=\"+Inf\"}", all),
+        ("dgm_db_statement_duration_seconds_count{job=\"dgm\", instance=\"a\", statement=\"archive_list\"}", all),
+    ]
+}
+
+fn errors(failed: &'static str) -> [(&'static str, &'static str); 2] {
+    [
+        ("dgm_db_statement_errors_total{job=\"dgm\", instance=\"a\", statement=\"archive_list\"}", failed),
+        ("dgm_db_statement_duration_seconds_count{job=\"dgm\", instance=\"a\", statement=\"archive_list\"}", "0+60x20"),
+    ]
+}
+
+fn reads(index: &'static str, sequence: &'static str, live: &'static str) -> [(&'static str, &'static str); 3] {
+    [
+        ("dgm_db_rows_read_total{job=\"dgm\", instance=\"a\", table=\"dgm_archive\", access=\"index\"}", index),
+        ("dgm_db_rows_read_total{job=\"dgm\", instance=\"a\", table=\"dgm_archive\", access=\"sequence\"}", sequence),
+        ("dgm_db_rows_live{job=\"dgm\", instance=\"a\", table=\"dgm_archive\"}", live),
+    ]
+}
+
+/// What the server tells. Every replica of the service asks the same server, hence the largest of their figures.
+fn told() -> Vec<Alert> {
+    vec![
+        alert("DgmIndexUsageLow", Warning)
+            .when(
+                "30m",
+                "sum by (job) (max by (job, table) (rate(dgm_db_rows_read_total{access=\"index\"}[30m])) and max by (job, table) (dgm_db_rows_live) > 10000)\n\
+                 / sum by (job) (sum by (job, table) (max by (job, table, access) (rate(dgm_db_rows_read_total[30m]))) and max by (job, table) (dgm_db_rows_live) > 10000) < 0.95\n\
+                 and sum by (job) (max by (job, table, access) (rate(dgm_db_rows_read_total[30m]))) > 100",
+            )
+            .says(
+                "Large tables are read without an index.",
+                "Only {{ $value | humanizePercentage }} of the rows that are read of large tables are found by an index.",
+            )
+            .fires("2h", &reads("0+60000x130", "0+60000x130", "50000x130"))
+            .silent("2h", &reads("0+60000x130", "0+600x130", "50000x130"))
+            // Small tables are read whole, and rightly.
+            .silent("2h", &reads("0+60000x130", "0+60000x130", "500x130")),
+        alert("DgmDeadTuples", Warning)
+            .when(
+                "1h",
+                "max by (job, table) (dgm_db_rows_dead) > 10000\n\
+                 and max by (job, table) (dgm_db_rows_dead / (dgm_db_rows_live + dgm_db_rows_dead)) > 0.2",
+            )
+            .says("VACUUM is behind on {{ $labels.table }}.", "{{ $value | humanize }} dead rows wait for it.")
+            .fires("90m", &dead("50000x100"))
+            .silent("90m", &dead("15000x100")),
+        alert("DgmLongTransaction", Warning)
+            .when(
+                "2m",
+                "time() - max by (job) (dgm_db_oldest_transaction_timestamp_seconds > 0) > $(5m)",
+            )
+            .says(
+                "A transaction has been open for long.",
+                "It began {{ $value | humanizeDuration }} ago; VACUUM and retention wait for it.",
+            )
+            // promtool's clock begins at 0.
+            .fires("20m", &[("dgm_db_oldest_transaction_timestamp_seconds{job=\"dgm\", instance=\"a\"}", "60x30")])
+            .silent("20m", &[("dgm_db_oldest_transaction_timestamp_seconds{job=\"dgm\", instance=\"a\"}", "0x30")])
+            .silent("20m", &[("dgm_db_oldest_transaction_timestamp_seconds{job=\"dgm\", instance=\"a\"}", "0+60x30")]),
+        alert("DgmLocksWaiting", Warning)
+            .when("2m", "max by (job) (dgm_db_locks_waiting) > 3")
+            .says("Statements wait for locks.", "{{ $value | humanize }} of them wait for somebody who holds one.")
+            .fires("5m", &[("dgm_db_locks_waiting{job=\"dgm\", instance=\"a\"}", "9x20")])
+            .silent("5m", &[("dgm_db_locks_waiting{job=\"dgm\", instance=\"a\"}", "2x20")]),
+        alert("DgmDeadlocks", Warning)
+            .when("0m", "max by (job) (increase(dgm_db_server_deadlocks_total[15m])) > 3")
+            .says("Transactions deadlock.", "{{ $value | humanize }} times within 15 minutes; the service takes locks in one order.")
+            .fires("15m", &[("dgm_db_server_deadlocks_total{job=\"dgm\", instance=\"a\"}", "0+1x20")])
+            .silent("15m", &[("dgm_db_server_deadlocks_total{job=\"dgm\", instance=\"a\"}", "0 1x20")]),
+        alert("DgmReplicationLag", Warning)
+            .when("5m", "max by (job) (dgm_db_standby_lag_seconds or dgm_db_replica_lag_seconds) > 30")
+            .says("A standby is behind.", "It lags by {{ $value | humanizeDuration }}; reads go to the primary meanwhile.")
+            .fires("10m", &[("dgm_db_standby_lag_seconds{job=\"dgm\", instance=\"a\"}", "60x20")])
+            .silent("10m", &[("dgm_db_standby_lag_seconds{job=\"dgm\", instance=\"a\"}", "2x20")]),
+        alert("DgmArchiverFailing", Warning)
+            .when(
+                "15m",
+                "max by (job) (rate(dgm_db_wal_segments_archived_total{outcome=\"failed\"}[15m])) > 0",
+            )
+            .says("WAL is not archived.", "Attempts fail, so a restore would end where the archive ends, and the volume of WAL fills.")
+            .fires("40m", &[("dgm_db_wal_segments_archived_total{job=\"dgm\", instance=\"a\", outcome=\"failed\"}", "0+1x50")])
+            .silent("40m", &[("dgm_db_wal_segments_archived_total{job=\"dgm\", instance=\"a\", outcome=\"archived\"}", "0+1x50")]),
+        alert("DgmConnectionsHigh", Warning)
+            .when(
+                "10m",
+                "sum by (job) (max by (job, state) (dgm_db_server_connections)) / max by (job) (dgm_db_server_connections_max) > 0.85",
+            )
+            .says(
+                "PostgreSQL has hardly a connection left.",
+                "{{ $value | humanizePercentage }} are taken; with none left nobody can connect.",
+            )
+            .fires("20m", &connections("90x30"))
+            .silent("20m", &connections("40x30")),
+        alert("DgmIndexesInvalid", Warning)
+            .when("1h", "max by (job) (dgm_db_indexes_invalid) > 0")
+            .says("An index is not used.", "{{ $value }} are invalid: an interrupted build left them; `dgm migrate verify` names them.")
+            .fires("90m", &[("dgm_db_indexes_invalid{job=\"dgm\", instance=\"a\"}", "1x100")])
+            .silent("90m", &[("dgm_db_indexes_invalid{job=\"dgm\", instance=\"a\"}", "1x30 0x70")]),
+    ]
+}
+
+fn dead(rows: &'static str) -> [(&'static str, &'static str); 2] {
+    [
+        ("dgm_db_rows_dead{job=\"dgm\", instance=\"a\", table=\"dgm_archive\"}", rows),
+        ("dgm_db_rows_live{job=\"dgm\", instance=\"a\", table=\"dgm_archive\"}", "100000x100"),
+    ]
+}
+
+fn connections(active: &'static str) -> [(&'static str, &'static str); 2] {
+    [
+        ("dgm_db_server_connections{job=\"dgm\", instance=\"a\", state=\"active\"}", active),
+        ("dgm_db_server_connections_max{job=\"dgm\", instance=\"a\"}", "100x30"),
+    ]
+}
+
+fn xid() -> [Alert; 2] {
+    let age = "dgm_db_xid_age{job=\"dgm\", instance=\"a\"}";
+    [(Severity::Warning, "5e8", "2e8x20"), (Severity::Critical, "1.5e9", "1e9x20")].map(|(severity, most, below)| {
+        alert("DgmXidAge", severity)
+            .when("5m", format!("max by (job) (dgm_db_xid_age) > {most}"))
+            .says(
+                "VACUUM does not freeze rows in time.",
+                "The oldest row is {{ $value | humanize }} transactions old; short of 2.1 billion PostgreSQL refuses writes.",
+            )
+            .fires("10m", &[(age, "2e9x20")])
+            .silent("10m", &[(age, below)])
+    })
+}

@@ -1,0 +1,24 @@
+//! Every alert, by what it is about. Names, thresholds and waits are proposals that operators may change: they are data.
+//! Models: kubernetes-mixin (rules with runbooks), the SRE Workbook (burn rates).
+
+mod cache;
+mod database;
+mod partitions;
+mod service;
+mod work;
+
+use super::rule::Alert;
+use super::slo;
+
+/// The alerts by group.
+#[must_use]
+pub fn groups() -> Vec<(&'static str, Vec<Alert>)> {
+    vec![
+        ("dgm-slo", slo::alerts()),
+        ("dgm-service", service::alerts()),
+        ("dgm-database", database::alerts()),
+        ("dgm-partitions", partitions::alerts()),
+        ("dgm-cache", cache::alerts()),
+        ("dgm-work", work::alerts()),
+    ]
+}

@@ -1,0 +1,151 @@
+//! The process, what it writes for others to read, and the machine below it.
+
+use crate::observability::rule::{Alert, Severity, Team};
+use Severity::{Critical, Info, Warning};
+
+const OVERVIEW: &str = "dgm-overview";
+const RUNTIME: &str = "dgm-runtime";
+
+pub(super) fn alerts() -> Vec<Alert> {
+    let mut alerts = vec![
+        Alert::new("DgmDown", Critical, Team::Service, OVERVIEW)
+            .when("2m", "up{job=\"$job\"} == 0")
+            .says(
+                "{{ $labels.instance }} cannot be scraped.",
+                "Prometheus has had no answer from the operations listener of {{ $labels.instance }} for 2 minutes.",
+            )
+            .fires("5m", &[("up{job=\"dgm\", instance=\"a\"}", "1 1 0x20")])
+            .silent("10m", &[("up{job=\"dgm\", instance=\"a\"}", "1 0 1x20")]),
+        Alert::new("DgmTargetAbsent", Critical, Team::Platform, OVERVIEW)
+            .when("5m", "absent(up{job=\"$job\"})")
+            .says(
+                "Prometheus knows no instance of the service.",
+                "No target of the job $job: nothing is deployed, or its discovery is broken; no other alert of the service can fire.",
+            )
+            .fires("10m", &[("up{job=\"other\"}", "1x20")])
+            .silent("10m", &[("up{job=\"dgm\", instance=\"a\"}", "0x20")]),
+        Alert::new("DgmSloMetricAbsent", Warning, Team::Service, OVERVIEW)
+            .when(
+                "15m",
+                "count by (job) (up{job=\"$job\"} == 1) unless on (job) count by (job) (dgm:slo_events:rate5m{slo=\"availability\"})",
+            )
+            .says(
+                "The figures of the objectives are absent.",
+                "Instances are up, and yet the recording rules give nothing: the rules are not loaded, or a metric has another name. \
+                 The burn-rate alerts cannot fire.",
+            )
+            .fires("20m", &[("up{job=\"dgm\", instance=\"a\"}", "1x30")])
+            .silent(
+                "20m",
+                &[
+                    ("up{job=\"dgm\", instance=\"a\"}", "1x30"),
+                    ("dgm_http_requests_total{job=\"dgm\", route=\"/api/v1/archive\", status=\"2xx\"}", "0x30"),
+                ],
+            ),
+        Alert::new("DgmRestarting", Warning, Team::Service, RUNTIME)
+            .when("0m", "changes(process_start_time_seconds{job=\"$job\"}[15m]) > 2")
+            .says(
+                "{{ $labels.instance }} starts again and again.",
+                "It began {{ $value }} times within 15 minutes.",
+            )
+            .fires("15m", &[("process_start_time_seconds{job=\"dgm\", instance=\"a\"}", "1 1 2 2 3 3 4 4x20")])
+            .silent("15m", &[("process_start_time_seconds{job=\"dgm\", instance=\"a\"}", "1 1 2 2x20")]),
+        Alert::new("DgmAuthFailures", Info, Team::Service, "dgm-api")
+            .when(
+                "10m",
+                "sum by (job) (rate(dgm_auth_failures_total{reason=~\"unknown|expired\"}[5m])) > 10",
+            )
+            .says(
+                "Many callers show tokens that are not valid.",
+                "{{ $value | humanize }} requests a second are refused for an unknown or expired token.",
+            )
+            .fires("20m", &[("dgm_auth_failures_total{job=\"dgm\", reason=\"unknown\"}", "0+1200x30")])
+            .silent("20m", &[("dgm_auth_failures_total{job=\"dgm\", reason=\"missing\"}", "0+1200x30")])
+            .silent("20m", &[("dgm_auth_failures_total{job=\"dgm\", reason=\"unknown\"}", "0+60x30")]),
+        Alert::new("DgmRuntimeSaturated", Warning, Team::Service, RUNTIME)
+            .when(
+                "5m",
+                "histogram_quantile(0.99, sum by (job, instance, le) (rate(dgm_runtime_delay_seconds_bucket[5m]))) > 0.05",
+            )
+            .says(
+                "Everything {{ $labels.instance }} does starts late.",
+                "One task in a hundred waits {{ $value | humanizeDuration }} for a processor: too few of them, or something blocks.",
+            )
+            .fires(
+                "15m",
+                &[
+                    ("dgm_runtime_delay_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"0.05\"}", "0+300x20"),
+                    ("dgm_runtime_delay_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"0.1\"}", "0+600x20"),
+                    ("dgm_runtime_delay_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"+Inf\"}", "0+600x20"),
+                ],
+            )
+            .silent(
+                "15m",
+                &[
+                    ("dgm_runtime_delay_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"0.005\"}", "0+600x20"),
+                    ("dgm_runtime_delay_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"+Inf\"}", "0+600x20"),
+                ],
+            ),
+        Alert::new("DgmFileDescriptorsHigh", Warning, Team::Service, RUNTIME)
+            .when("10m", "process_open_fds{job=\"$job\"} / process_max_fds{job=\"$job\"} > 0.8")
+            .says(
+                "{{ $labels.instance }} has nearly all its files open.",
+                "{{ $value | humanizePercentage }} of the descriptors are in use; without more it cannot accept connections.",
+            )
+            .fires(
+                "15m",
+                &[
+                    ("process_open_fds{job=\"dgm\", instance=\"a\"}", "900x20"),
+                    ("process_max_fds{job=\"dgm\", instance=\"a\"}", "1024x20"),
+                ],
+            )
+            .silent(
+                "15m",
+                &[
+                    ("process_open_fds{job=\"dgm\", instance=\"a\"}", "700x20"),
+                    ("process_max_fds{job=\"dgm\", instance=\"a\"}", "1024x20"),
+                ],
+            ),
+        Alert::new("DgmCardinalityHigh", Info, Team::Platform, RUNTIME)
+            .when("15m", "scrape_samples_scraped{job=\"$job\"} > 10000")
+            .says(
+                "{{ $labels.instance }} has too many series.",
+                "{{ $value | humanize }} samples in a scrape; the labels are closed sets, so this is a fault of the service.",
+            )
+            .fires("20m", &[("scrape_samples_scraped{job=\"dgm\", instance=\"a\"}", "12000x30")])
+            .silent("20m", &[("scrape_samples_scraped{job=\"dgm\", instance=\"a\"}", "5000x30")]),
+        Alert::new("DgmTraceExportFailing", Info, Team::Platform, RUNTIME)
+            .when("10m", "sum by (job, instance) (rate(dgm_trace_spans_total{outcome=~\"failed|dropped\"}[5m])) > 0")
+            .says(
+                "Traces of {{ $labels.instance }} are lost.",
+                "{{ $value | humanize }} spans a second do not reach the collector. Nothing else suffers.",
+            )
+            .fires("20m", &[("dgm_trace_spans_total{job=\"dgm\", instance=\"a\", outcome=\"failed\"}", "0+60x30")])
+            .silent("20m", &[("dgm_trace_spans_total{job=\"dgm\", instance=\"a\", outcome=\"sent\"}", "0+60x30")]),
+        Alert::new("DgmLogWritesFailing", Warning, Team::Platform, RUNTIME)
+            .when("2m", "sum by (job, instance) (rate(dgm_log_failures_total[5m])) > 0")
+            .says(
+                "Log lines of {{ $labels.instance }} are lost.",
+                "{{ $value | humanize }} lines a second cannot be written. The service goes on without them.",
+            )
+            .fires("10m", &[("dgm_log_failures_total{job=\"dgm\", instance=\"a\", reason=\"write\"}", "0+60x30")])
+            .silent("10m", &[("dgm_log_failures_total{job=\"dgm\", instance=\"a\", reason=\"write\"}", "5x30")]),
+    ];
+    alerts.extend([(Warning, "0.8"), (Critical, "0.9")].map(|(severity, share)| volume(severity, share)));
+    alerts
+}
+
+fn volume(severity: Severity, share: &str) -> Alert {
+    let (size, free) = (
+        "dgm_volume_size_bytes{job=\"dgm\", instance=\"a\", volume=\"logs\"}",
+        "dgm_volume_free_bytes{job=\"dgm\", instance=\"a\", volume=\"logs\"}",
+    );
+    Alert::new("DgmVolumeFull", severity, Team::Platform, RUNTIME)
+        .when("5m", format!("1 - dgm_volume_free_bytes / dgm_volume_size_bytes > {share}"))
+        .says(
+            "The volume of {{ $labels.volume }} of {{ $labels.instance }} is nearly full.",
+            "{{ $value | humanizePercentage }} of it is in use.",
+        )
+        .fires("10m", &[(size, "100x20"), (free, "5x20")])
+        .silent("10m", &[(size, "100x20"), (free, "25x20")])
+}

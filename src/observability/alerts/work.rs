@@ -1,0 +1,136 @@
+//! Scheduled jobs and the queue of improvements.
+
+use crate::observability::rule::{Alert, Severity, Team};
+use Severity::{Critical, Warning};
+
+fn alert(name: &'static str, severity: Severity) -> Alert {
+    Alert::new(name, severity, Team::Service, "dgm-jobs")
+}
+
+pub(super) fn alerts() -> Vec<Alert> {
+    let mut alerts = jobs();
+    alerts.extend(queue());
+    alerts
+}
+
+fn success(values: &'static str) -> [(&'static str, &'static str); 3] {
+    [
+        ("dgm_job_last_success_timestamp_seconds{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\"}", values),
+        ("dgm_job_interval_seconds{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\"}", "60x60"),
+        ("process_start_time_seconds{job=\"dgm\", instance=\"a\"}", "0x60"),
+    ]
+}
+
+fn jobs() -> Vec<Alert> {
+    vec![
+        alert("DgmJobStale", Critical)
+            .when(
+                "1m",
+                // One that has not run since the process began is judged by when that was.
+                "time() - max by (job, job_name) (dgm_job_last_success_timestamp_seconds\n\
+                 or on (job, instance, job_name) (dgm_job_interval_seconds * 0 + on (job, instance) group_left () process_start_time_seconds))\n\
+                 > 2 * max by (job, job_name) (dgm_job_interval_seconds) + $(5m)",
+            )
+            .says(
+                "The job {{ $labels.job_name }} does not succeed.",
+                "Its last success was {{ $value | humanizeDuration }} ago, more than two of its intervals.",
+            )
+            .fires("20m", &success("60x60"))
+            .silent("20m", &success("0+60x60"))
+            // Just begun.
+            .silent("3m", &success("_x60")),
+        alert("DgmJobFailing", Warning)
+            .when(
+                "0m",
+                "sum by (job, job_name) (increase(dgm_job_runs_total{outcome=~\"failure|timeout|lost\"}[15m])) > 2\n\
+                 or sum by (job, job_name) (increase(dgm_job_runs_total{outcome=~\"failure|timeout|lost\"}[3h])) > 1.5 \
+                 unless sum by (job, job_name) (increase(dgm_job_runs_total{outcome=\"success\"}[3h])) > 0",
+            )
+            .says(
+                "The job {{ $labels.job_name }} fails.",
+                "{{ $value | humanize }} runs failed or took too long; `dgm job list` and the log say why.",
+            )
+            .fires("20m", &runs("failure", "0+1x200"))
+            .silent("20m", &runs("failure", "0 1x200"))
+            .silent("20m", &runs("skipped", "0+1x200")),
+        alert("DgmJobOverlap", Critical)
+            .when(
+                "1m",
+                "sum by (job, job_name) (dgm_job_running{job_name!~\"warm-cache|flush-access-counts|collect-health|prune-logs\"}) > 1",
+            )
+            .says(
+                "{{ $labels.job_name }} runs {{ $value }} times at once.",
+                "One replica at a time may run it; an advisory lock of PostgreSQL sees to that, or should.",
+            )
+            .fires("5m", &running("rescue-leases"))
+            .silent("5m", &running("warm-cache")),
+        alert("DgmJobMissed", Warning)
+            .when("0m", "sum by (job, job_name) (increase(dgm_job_missed_total[1h])) > 0")
+            .says(
+                "Occurrences of {{ $labels.job_name }} were missed.",
+                "{{ $value | humanize }} within an hour: no replica was there to run them in time. They are not run later.",
+            )
+            .fires("20m", &[("dgm_job_missed_total{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\"}", "0 0 0 3x60")])
+            .silent("20m", &[("dgm_job_missed_total{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\"}", "3x60")]),
+    ]
+}
+
+fn runs(outcome: &str, values: &'static str) -> [(&'static str, &'static str); 1] {
+    [(
+        match outcome {
+            "failure" => "dgm_job_runs_total{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\", outcome=\"failure\"}",
+            _ => "dgm_job_runs_total{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\", outcome=\"skipped\"}",
+        },
+        values,
+    )]
+}
+
+fn running(job: &str) -> [(&'static str, &'static str); 2] {
+    match job {
+        "rescue-leases" => [
+            ("dgm_job_running{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\"}", "1x20"),
+            ("dgm_job_running{job=\"dgm\", instance=\"b\", job_name=\"rescue-leases\"}", "1x20"),
+        ],
+        _ => [
+            ("dgm_job_running{job=\"dgm\", instance=\"a\", job_name=\"warm-cache\"}", "1x20"),
+            ("dgm_job_running{job=\"dgm\", instance=\"b\", job_name=\"warm-cache\"}", "1x20"),
+        ],
+    }
+}
+
+fn queue() -> Vec<Alert> {
+    vec![
+        alert("DgmQueueAgeHigh", Warning)
+            .when(
+                "5m",
+                "time() - min by (job) (dgm_improvements_oldest_queued_timestamp_seconds > 0) > $(1h)",
+            )
+            .says(
+                "Improvements wait for workers.",
+                "The oldest has been queued for {{ $value | humanizeDuration }}: there are too few workers, or none.",
+            )
+            .fires("80m", &[("dgm_improvements_oldest_queued_timestamp_seconds{job=\"dgm\", instance=\"a\"}", "60x100")])
+            .silent("80m", &[("dgm_improvements_oldest_queued_timestamp_seconds{job=\"dgm\", instance=\"a\"}", "0x100")])
+            .silent("80m", &[("dgm_improvements_oldest_queued_timestamp_seconds{job=\"dgm\", instance=\"a\"}", "0+60x100")]),
+        alert("DgmLeasesExpiring", Warning)
+            .when(
+                "15m",
+                "sum by (job) (rate(dgm_leases_rescued_total[15m]))\n\
+                 / sum by (job) (rate(dgm_improvements_claimed_total[15m])) > 0.1\n\
+                 and sum by (job) (increase(dgm_leases_rescued_total[15m])) > 5",
+            )
+            .says(
+                "Workers fall silent.",
+                "{{ $value | humanizePercentage }} of what is claimed is taken back from workers that do not report or run too long.",
+            )
+            .fires("40m", &rescues("0+3x60"))
+            .silent("40m", &rescues("0 1x60")),
+    ]
+}
+
+fn rescues(values: &'static str) -> [(&'static str, &'static str); 2] {
+    [
+        ("dgm_leases_rescued_total{job=\"dgm\", instance=\"a\", outcome=\"requeued\"}", values),
+        ("dgm_improvements_claimed_total{job=\"dgm\", instance=\"a\", priority=\"high\"}", "0+6x60"),
+    ]
+}

@@ -1,0 +1,176 @@
+//! For whoever runs PostgreSQL: the pool, the statements, the server, the partitions.
+
+use crate::observability::dashboard::{Bad, Dashboard, Panel};
+
+pub(super) fn dashboard() -> Dashboard {
+    Dashboard {
+        uid: "dgm-database",
+        title: "dgm / Database and partitions",
+        description: "PostgreSQL as the service sees it, by its own words, and the monthly partitions of the samples.",
+        rows: vec![
+            ("Connections", connections()),
+            ("Statements, as the service sees them", statements()),
+            ("Statements, by pg_stat_statements", server_statements()),
+            ("Server", server()),
+            ("Tables and indexes", tables()),
+            ("Partitions", partitions()),
+        ],
+        by_service: false,
+    }
+}
+
+fn connections() -> Vec<Panel> {
+    vec![
+        Panel::lines("Pool", "none", "Connections for reads, by state, and the most that there may be.")
+            .ask("{{state}}", "sum by (state) (dgm_db_pool_connections{$sel})")
+            .ask("most", "sum(dgm_db_pool_connections_max{$sel})"),
+        Panel::lines("Time to get a connection", "s", "The wait for a free one and, for a new one, connecting.")
+            .quantiles("dgm_db_pool_acquire_duration_seconds", "")
+            .bad(Bad::Above(0.1))
+            .alerts(&["DgmPoolSaturated"]),
+        Panel::lines("No connection in time", "cps", "Requests a second that got none within database.acquire_timeout_seconds.")
+            .ask("{{instance}}", "sum by (instance) (rate(dgm_db_pool_timeouts_total{$sel}[$__rate_interval]))")
+            .alerts(&["DgmPoolSaturated"]),
+        Panel::stack("Connections of the server", "none", "Connections of all clients, by state; the line is max_connections.")
+            .ask("{{state}}", "max by (state) (dgm_db_server_connections{$sel})")
+            .alerts(&["DgmConnectionsHigh"]),
+        Panel::figure("Most connections", "none", "max_connections of the server.").ask("most", "max(dgm_db_server_connections_max{$sel})"),
+        Panel::figure("PostgreSQL", "bool_yes_no", "Whether it answers every instance.")
+            .ask("up", "min(dgm_db_up{$sel})")
+            .bad(Bad::Below(1.0))
+            .alerts(&["DgmPostgresDown"]),
+        Panel::lines("Reads by source", "cps", "Reads that may be behind, by where they went.")
+            .ask("{{source}}", "sum by (source) (rate(dgm_db_reads_total{$sel}[$__rate_interval]))"),
+    ]
+}
+
+fn statements() -> Vec<Panel> {
+    vec![
+        Panel::lines("p95 by statement", "s", "Time within which 95 % of a statement's runs end.")
+            .ask(
+                "{{statement}}",
+                "histogram_quantile(0.95, sum by (statement, le) (rate(dgm_db_statement_duration_seconds_bucket{$sel}[$__rate_interval])))",
+            )
+            .bad(Bad::Above(0.1))
+            .alerts(&["DgmQueryLatencyHigh"])
+            .size(12, 9),
+        Panel::stack("Time by statement", "none", "Seconds a second that each statement takes: what to make faster first.")
+            .ask("{{statement}}", "sum by (statement) (rate(dgm_db_statement_duration_seconds_sum{$sel}[$__rate_interval])) > 0")
+            .size(12, 9),
+        Panel::table("Statements", "none", "Runs a second over five minutes.")
+            .ask("", "sort_desc(sum by (statement) (rate(dgm_db_statement_duration_seconds_count{$sel}[5m])) > 0)"),
+        Panel::lines("Errors by statement", "cps", "Runs a second that failed.")
+            .ask("{{statement}}", "sum by (statement) (rate(dgm_db_statement_errors_total{$sel}[$__rate_interval]))")
+            .alerts(&["DgmStatementErrors"])
+            .size(12, 8),
+    ]
+}
+
+fn server_statements() -> Vec<Panel> {
+    vec![
+        Panel::lines("Mean time in the server", "s", "Execution time of a run; what the service sees beyond it is the way there and waiting.")
+            .ask(
+                "{{statement}}",
+                "max by (statement) (rate(dgm_db_server_statement_seconds_total{$sel}[$__rate_interval])) / max by (statement) (rate(dgm_db_server_statement_calls_total{$sel}[$__rate_interval]) > 0)",
+            ),
+        Panel::lines("Rows", "cps", "Rows a second that a statement gave or touched.")
+            .ask("{{statement}}", "max by (statement) (rate(dgm_db_server_statement_rows_total{$sel}[$__rate_interval])) > 0"),
+        Panel::lines("Blocks from disk", "cps", "Blocks of 8 KiB a second that were not in shared_buffers.")
+            .ask("{{statement}}", "max by (statement) (rate(dgm_db_server_statement_blocks_read_total{$sel}[$__rate_interval]))"),
+    ]
+}
+
+fn server() -> Vec<Panel> {
+    vec![
+        Panel::lines("Transactions", "cps", "Transactions a second of the database, by how they ended.")
+            .ask("{{outcome}}", "max by (outcome) (rate(dgm_db_server_transactions_total{$sel}[$__rate_interval]))"),
+        Panel::lines("Blocks found in shared_buffers", "percentunit", "Share of blocks that needed no read.")
+            .ask(
+                "found",
+                "max(rate(dgm_db_server_blocks_total{$sel, source=\"cache\"}[$__rate_interval])) / sum(max by (source) (rate(dgm_db_server_blocks_total{$sel}[$__rate_interval])))",
+            ),
+        Panel::lines("Waiting and deadlocks", "none", "Statements that wait for locks, and deadlocks within five minutes.")
+            .ask("waiting", "max(dgm_db_locks_waiting{$sel})")
+            .ask("deadlocks", "max(increase(dgm_db_server_deadlocks_total{$sel}[5m]))")
+            .alerts(&["DgmLocksWaiting", "DgmDeadlocks"]),
+        Panel::lines("Oldest transaction", "s", "Age of the oldest open transaction; VACUUM and retention wait for it.")
+            .ask("age", "time() - max(dgm_db_oldest_transaction_timestamp_seconds{$sel} > 0) or vector(0)")
+            .bad(Bad::Above(300.0))
+            .alerts(&["DgmLongTransaction"]),
+        Panel::lines("Temporary files", "Bps", "Bytes a second of sorts and hashes that did not fit into work_mem.")
+            .ask("written", "max(rate(dgm_db_server_temporary_bytes_total{$sel}[$__rate_interval]))"),
+        Panel::lines("Standbys", "s", "How far standbys are behind, by the primary, and the replica of reads, by itself.")
+            .ask("standbys", "max(dgm_db_standby_lag_seconds{$sel})")
+            .ask("replica of reads", "max(dgm_db_replica_lag_seconds{$sel})")
+            .bad(Bad::Above(30.0))
+            .alerts(&["DgmReplicationLag"]),
+        Panel::figure("Standbys", "none", "Standbys that are connected to the primary.").ask("standbys", "max(dgm_db_standbys{$sel})"),
+        Panel::lines("WAL archive", "cps", "Segments a second that were archived, and attempts that failed.")
+            .ask("{{outcome}}", "max by (outcome) (rate(dgm_db_wal_segments_archived_total{$sel}[$__rate_interval]))")
+            .alerts(&["DgmArchiverFailing"]),
+        Panel::lines("Transaction ids", "none", "Age of the oldest row that is not frozen; short of 2.1 billion PostgreSQL refuses writes.")
+            .ask("age", "max(dgm_db_xid_age{$sel})")
+            .bad(Bad::Above(5e8))
+            .alerts(&["DgmXidAge"]),
+    ]
+}
+
+fn tables() -> Vec<Panel> {
+    vec![
+        Panel::stack("Size by table", "bytes", "Size with indexes and TOAST.")
+            .ask("{{table}}", "max by (table) (dgm_db_table_bytes{$sel})"),
+        Panel::lines("Rows by table", "none", "Rows, by the estimate of the statistics.")
+            .ask("{{table}}", "max by (table) (dgm_db_rows_live{$sel})"),
+        Panel::lines("Dead rows", "percentunit", "Share of rows that wait for VACUUM.")
+            .ask("{{table}}", "max by (table) (dgm_db_rows_dead{$sel}) / (max by (table) (dgm_db_rows_live{$sel}) + max by (table) (dgm_db_rows_dead{$sel}) > 0)")
+            .bad(Bad::Above(0.2))
+            .alerts(&["DgmDeadTuples"]),
+        Panel::lines("Rows found by an index", "percentunit", "Share of rows that were found by an index; of large tables 95 % should be.")
+            .ask(
+                "{{table}}",
+                "max by (table) (rate(dgm_db_rows_read_total{$sel, access=\"index\"}[$__rate_interval])) / (sum by (table) (max by (table, access) (rate(dgm_db_rows_read_total{$sel}[$__rate_interval]))) > 0)",
+            )
+            .bad(Bad::Below(0.95))
+            .alerts(&["DgmIndexUsageLow"]),
+        Panel::figure("Indexes that are invalid", "none", "Indexes that an interrupted build left; no query uses them.")
+            .ask("invalid", "max(dgm_db_indexes_invalid{$sel})")
+            .bad(Bad::Above(1.0))
+            .alerts(&["DgmIndexesInvalid"]),
+        Panel::figure("Indexes without use", "none", "Indexes that nothing has used since the statistics count; `dgm doctor` names them.")
+            .ask("unused", "max(dgm_db_indexes_unused{$sel})"),
+        Panel::figure("Statistics since", "dateTimeFromNow", "Since when PostgreSQL's statistics count.")
+            .ask("since", "max(dgm_db_statistics_since_timestamp_seconds{$sel}) * 1000"),
+    ]
+}
+
+fn partitions() -> Vec<Panel> {
+    vec![
+        Panel::figure("Ahead", "s", "Time until samples would find no partition.")
+            .ask("ahead", "min(dgm_partition_horizon_timestamp_seconds{$sel}) - time()")
+            .bad(Bad::Below(5_184_000.0))
+            .alerts(&["DgmPartitionHorizonLow"]),
+        Panel::figure("Oldest", "dateTimeFromNow", "From when on samples are kept.")
+            .ask("oldest", "min(dgm_partition_oldest_timestamp_seconds{$sel}) * 1000"),
+        Panel::figure("Missing", "none", "Months that have no partition, though they should.")
+            .ask("missing", "max(dgm_partitions_missing{$sel})")
+            .bad(Bad::Above(1.0))
+            .alerts(&["DgmPartitionMissing", "DgmSamplesRejected"]),
+        Panel::figure("Expired", "none", "Partitions that retention should have dropped.")
+            .ask("expired", "max(dgm_partitions_expired{$sel})")
+            .bad(Bad::Above(1.0))
+            .alerts(&["DgmRetentionBehind"]),
+        Panel::figure("Detached", "none", "Partitions that are detached and not dropped.")
+            .ask("detached", "max(dgm_partitions_detached{$sel})")
+            .bad(Bad::Above(1.0))
+            .alerts(&["DgmPartitionDetachedLeft"]),
+        Panel::figure("Partitions", "none", "How many there are.").ask("partitions", "max(dgm_partitions{$sel})"),
+        Panel::lines("Size", "bytes", "Size of all partitions with their indexes.")
+            .ask("{{table}}", "max by (table) (dgm_partitions_bytes{$sel})"),
+        Panel::lines("Retention", "none", "Partitions exported and dropped, and what went wrong, within an hour.")
+            .ask("exported", "sum(increase(dgm_partitions_exported_total{$sel}[1h]))")
+            .ask("dropped", "sum(increase(dgm_partitions_dropped_total{$sel}[1h]))")
+            .ask("failures", "sum(increase(dgm_partition_drop_failures_total{$sel}[1h]))"),
+        Panel::lines("Exports", "Bps", "Bytes a second that exports write.")
+            .ask("written", "sum(rate(dgm_partitions_exported_bytes_total{$sel}[$__rate_interval]))"),
+    ]
+}

@@ -1,0 +1,77 @@
+//! What operators load: recording rules, alerts and their tests, the configuration of Alertmanager, dashboards. It is data and
+//! belongs to the version that it is part of; `dgm observability` writes it for the addresses of its user.
+
+mod alertmanager;
+pub mod alerts;
+pub mod dashboard;
+pub mod dashboards;
+pub mod reference;
+pub mod rule;
+pub mod runbooks;
+pub mod slo;
+mod time;
+mod uses;
+
+use std::collections::BTreeMap;
+
+/// How the files are written.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The job under which Prometheus scrapes the service.
+    pub job: String,
+    /// Where runbooks are; the alert's name comes after it.
+    pub runbooks: String,
+    /// Where dashboards are; the dashboard's uid comes after it.
+    pub dashboards: String,
+    /// Of all times of the rules; below 1 they are shorter, for trials.
+    pub pace: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            job: "dgm".to_owned(),
+            runbooks: "http://127.0.0.1:9007/runbooks/".to_owned(),
+            dashboards: "http://127.0.0.1:3000/d/".to_owned(),
+            pace: 1.0,
+        }
+    }
+}
+
+impl Options {
+    fn fill(&self, expr: &str) -> String {
+        time::fill(&expr.replace("$job", &self.job), self.pace)
+    }
+
+    fn runbook(&self, alert: &str) -> String {
+        format!("{}{alert}", self.runbooks)
+    }
+
+    fn dashboard(&self, uid: &str) -> String {
+        format!("{}{uid}", self.dashboards)
+    }
+}
+
+/// Every file, by its path.
+#[must_use]
+pub fn files(options: &Options) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let groups = alerts::groups();
+    files.insert("alerts/rules/slo.yaml".to_owned(), rule::recordings("dgm-slo-figures", &slo::recordings(), options));
+    files.insert(
+        "alerts/rules/alerts.yaml".to_owned(),
+        rule::alerts(groups.iter().map(|(group, alerts)| (*group, alerts.as_slice())), options),
+    );
+    for (group, alerts) in &groups {
+        let rules = ["../rules/slo.yaml", "../rules/alerts.yaml"];
+        files.insert(format!("alerts/tests/{group}.yaml"), rule::tests(&rules, alerts));
+    }
+    files.insert("alerts/alertmanager.yaml".to_owned(), alertmanager::configuration(options.pace));
+    for dashboard in dashboards::all() {
+        let text = serde_json::to_string_pretty(&dashboard.json(options)).unwrap_or_default() + "\n";
+        files.insert(format!("dashboards/{}.json", dashboard.uid), text);
+    }
+    files.insert("dashboards/provisioning/datasources/dgm.yaml".to_owned(), alertmanager::datasources());
+    files.insert("dashboards/provisioning/dashboards/dgm.yaml".to_owned(), alertmanager::providers());
+    files
+}

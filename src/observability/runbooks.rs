@@ -1,0 +1,30 @@
+//! What to do about each alert, for whoever was woken by it; in the binary, so that they can be read where nothing else is.
+
+macro_rules! runbooks {
+    ($($name:literal)*) => {
+        const RUNBOOKS: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../alerts/runbooks/", $name, ".md")))),*];
+    };
+}
+
+runbooks! {
+    "DgmArchiverFailing" "DgmAuthFailures" "DgmCacheBudgetBurn" "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede"
+    "DgmCardinalityHigh" "DgmChangeFeedStale" "DgmConnectionsHigh" "DgmDeadTuples" "DgmDeadlocks" "DgmDown"
+    "DgmErrorBudgetBurn" "DgmFileDescriptorsHigh" "DgmIndexUsageLow" "DgmIndexesInvalid" "DgmIngestBudgetBurn"
+    "DgmInvalidationLag" "DgmJobFailing" "DgmJobMissed" "DgmJobOverlap" "DgmJobStale" "DgmLatencyBudgetBurn"
+    "DgmLeasesExpiring" "DgmLocksWaiting" "DgmLogWritesFailing" "DgmLongTransaction" "DgmPartitionDetachedLeft"
+    "DgmPartitionHorizonLow" "DgmPartitionMissing" "DgmPoolSaturated" "DgmPostgresDown" "DgmQueryLatencyHigh"
+    "DgmQueueAgeHigh" "DgmRedisDown" "DgmRedisEvicting" "DgmRedisMemoryHigh" "DgmReplicationLag" "DgmRestarting"
+    "DgmRetentionBehind" "DgmRuntimeSaturated" "DgmSamplesRejected" "DgmSloMetricAbsent" "DgmStatementErrors"
+    "DgmTargetAbsent" "DgmTraceExportFailing" "DgmVolumeFull" "DgmWritesRefused" "DgmXidAge"
+}
+
+/// The alerts that have one.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    RUNBOOKS.iter().map(|(name, _)| *name)
+}
+
+/// The runbook of an alert, in Markdown.
+#[must_use]
+pub fn of(alert: &str) -> Option<&'static str> {
+    RUNBOOKS.iter().find(|(name, _)| *name == alert).map(|(_, text)| *text)
+}

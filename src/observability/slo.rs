@@ -1,0 +1,195 @@
+//! Service level objectives, as data: the recording rules and the burn-rate alerts are made from them (Google's SRE Workbook,
+//! chapter 5, <https://sre.google/workbook/alerting-on-slos/>).
+
+use super::rule::{Alert, Example, Recording, Severity, Team};
+
+/// An objective.
+#[derive(Debug, Clone, Copy)]
+pub struct Slo {
+    /// The value of the label `slo`.
+    pub name: &'static str,
+    /// What is promised, a sentence.
+    pub promise: &'static str,
+    /// The share of good events, 0 to 1.
+    pub target: f64,
+    /// Events a second that were not good; `$window` stands for the range.
+    pub bad: &'static str,
+    /// Events a second.
+    pub all: &'static str,
+    /// Events a second, over the long window, below which nobody is alerted: a quiet night must page nobody for one failure.
+    pub floor: f64,
+    /// Who is told.
+    pub team: Team,
+    /// The alert's name.
+    pub alert: &'static str,
+    /// The dashboard that shows it.
+    pub dashboard: &'static str,
+    /// Whether it may wake somebody.
+    pub pages: bool,
+}
+
+/// Every objective.
+pub const SLOS: &[Slo] = &[
+    Slo {
+        name: "availability",
+        promise: "99.9 % of the requests to the API are not answered with a server error.",
+        target: 0.999,
+        bad: "sum by (job) (rate(dgm_http_requests_total{route=~\"/api/v1/.*\", status=\"5xx\"}[$window]))",
+        all: "sum by (job) (rate(dgm_http_requests_total{route=~\"/api/v1/.*\"}[$window]))",
+        floor: 0.05,
+        team: Team::Service,
+        alert: "DgmErrorBudgetBurn",
+        dashboard: "dgm-overview",
+        pages: true,
+    },
+    Slo {
+        name: "latency",
+        promise: "95 % of the requests to the API are answered within 100 ms.",
+        target: 0.95,
+        bad: "sum by (job) (rate(dgm_http_request_duration_seconds_count{route=~\"/api/v1/.*\"}[$window])) \
+              - sum by (job) (rate(dgm_http_request_duration_seconds_bucket{route=~\"/api/v1/.*\", le=\"0.1\"}[$window]))",
+        all: "sum by (job) (rate(dgm_http_request_duration_seconds_count{route=~\"/api/v1/.*\"}[$window]))",
+        floor: 0.05,
+        team: Team::Service,
+        alert: "DgmLatencyBudgetBurn",
+        dashboard: "dgm-overview",
+        pages: true,
+    },
+    Slo {
+        name: "ingest",
+        promise: "99.5 % of the requests that bring samples are answered, without a server error, within 0.5 s; the samples can be \
+                  read from then on.",
+        target: 0.995,
+        bad: "sum by (job) (rate(dgm_http_request_duration_seconds_count{route=\"/api/v1/metrics\", method=\"POST\"}[$window])) \
+              - sum by (job) (rate(dgm_http_request_duration_seconds_bucket{route=\"/api/v1/metrics\", method=\"POST\", le=\"0.5\"}[$window])) \
+              + sum by (job) (rate(dgm_http_requests_total{route=\"/api/v1/metrics\", method=\"POST\", status=\"5xx\"}[$window]))",
+        all: "sum by (job) (rate(dgm_http_request_duration_seconds_count{route=\"/api/v1/metrics\", method=\"POST\"}[$window]))",
+        floor: 0.05,
+        team: Team::Service,
+        alert: "DgmIngestBudgetBurn",
+        dashboard: "dgm-overview",
+        pages: true,
+    },
+    Slo {
+        name: "cache",
+        promise: "80 % of the lookups of what is cached are answered by a tier; who calls is looked up far more often, and does not \
+                  count.",
+        target: 0.8,
+        bad: "sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", tier=\"l1\"}[$window])) \
+              - sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", result=\"hit\"}[$window]))",
+        all: "sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", tier=\"l1\"}[$window]))",
+        floor: 1.0,
+        team: Team::Service,
+        alert: "DgmCacheBudgetBurn",
+        dashboard: "dgm-cache",
+        pages: false,
+    },
+];
+
+/// A pair of windows: the budget burns at `factor` times the pace at which it would last 30 days.
+struct Pair {
+    long: &'static str,
+    short: &'static str,
+    factor: f64,
+    wait: &'static str,
+    severity: Severity,
+}
+
+const PAIRS: &[Pair] = &[
+    Pair { long: "1h", short: "5m", factor: 14.4, wait: "2m", severity: Severity::Critical },
+    Pair { long: "6h", short: "30m", factor: 6.0, wait: "15m", severity: Severity::Critical },
+    Pair { long: "1d", short: "2h", factor: 3.0, wait: "1h", severity: Severity::Warning },
+    Pair { long: "3d", short: "6h", factor: 1.0, wait: "3h", severity: Severity::Warning },
+];
+
+/// Every window of [`PAIRS`], each once.
+pub const WINDOWS: &[&str] = &["5m", "30m", "1h", "2h", "6h", "1d", "3d"];
+
+/// Share of bad events and events a second, by objective and window; and the objectives themselves.
+#[must_use]
+pub fn recordings() -> Vec<Recording> {
+    let mut rules = Vec::new();
+    for slo in SLOS {
+        let labels = vec![("slo", slo.name.to_owned())];
+        rules.push(Recording {
+            record: "dgm:slo_target:ratio".to_owned(),
+            labels: labels.clone(),
+            expr: format!("vector({})", slo.target),
+        });
+        for window in WINDOWS {
+            let fill = |text: &str| text.replace("$window", window);
+            rules.push(Recording {
+                record: format!("dgm:slo_errors:ratio_rate{window}"),
+                labels: labels.clone(),
+                // Without events there is no share, and with a bad scrape it must not be more than all.
+                expr: format!("clamp((\n  {}\n) / (\n  {} > 0\n), 0, 1)", fill(slo.bad), fill(slo.all)),
+            });
+            rules.push(Recording {
+                record: format!("dgm:slo_events:rate{window}"),
+                labels: labels.clone(),
+                expr: fill(slo.all),
+            });
+        }
+    }
+    rules
+}
+
+/// Multi-window multi-burn-rate alerts. A pair whose threshold is no share below 1 could never fire and is left out.
+#[must_use]
+pub fn alerts() -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for slo in SLOS {
+        for pair in PAIRS.iter().filter(|pair| pair.factor * (1.0 - slo.target) < 0.99) {
+            if !slo.pages && pair.severity == Severity::Critical {
+                continue;
+            }
+            alerts.push(burn(slo, pair));
+        }
+    }
+    alerts
+}
+
+fn burn(slo: &Slo, pair: &Pair) -> Alert {
+    let Slo { name, floor, .. } = slo;
+    let Pair { long, short, factor, .. } = pair;
+    // Written as a product: the reader sees pace and budget.
+    let threshold = format!("({factor} * {:.4})", 1.0 - slo.target);
+    let over = |window: &str| format!("dgm:slo_errors:ratio_rate{window}{{slo=\"{name}\"}} > {threshold}");
+    let ratio = |value: f64| {
+        let of = |window: &str| (format!("dgm:slo_errors:ratio_rate{window}{{job=\"dgm\", slo=\"{name}\"}}"), format!("{value}x600"));
+        vec![
+            of(long),
+            of(short),
+            (format!("dgm:slo_events:rate{long}{{job=\"dgm\", slo=\"{name}\"}}"), "100x600".to_owned()),
+        ]
+    };
+    let mut quiet = ratio(0.99);
+    if let Some(events) = quiet.last_mut() {
+        events.1 = format!("{}x600", floor / 2.0);
+    }
+    Alert {
+        name: slo.alert,
+        severity: pair.severity,
+        team: slo.team,
+        wait: pair.wait,
+        expr: format!(
+            "{}\nand {}\nand dgm:slo_events:rate{long}{{slo=\"{name}\"}} > {floor}",
+            over(long),
+            over(short)
+        ),
+        labels: vec![("window", (*long).to_owned())],
+        summary: format!("The error budget of {name} burns {factor} times too fast ({long})."),
+        description: format!(
+            "{{{{ $value | humanizePercentage }}}} of the events of the last {long} were bad. {} At this pace the budget of 30 days is \
+             gone in {} days.",
+            slo.promise,
+            (300.0 / factor).round() / 10.0
+        ),
+        dashboard: slo.dashboard,
+        fires: Example { series: ratio(0.99), at: "8h" },
+        silent: vec![
+            Example { series: ratio(factor * (1.0 - slo.target) * 0.9), at: "8h" },
+            Example { series: quiet, at: "8h" },
+        ],
+    }
+}

@@ -91,7 +91,7 @@ pub async fn run() -> ExitCode {
         Command::Token(arguments) => token::run(&common, arguments).await,
         Command::Openapi => describe::openapi(),
         Command::Metrics(arguments) => describe::metrics(&arguments),
-        Command::Observability(arguments) => observability::run(&arguments),
+        Command::Observability(arguments) => observability::run(arguments),
         Command::Runbook { alert } => observability::runbook(alert.as_deref()),
         Command::Config { defaults } => describe::config(&common, defaults),
         Command::Doctor => check::doctor(&common).await,

@@ -22,6 +22,15 @@ pub(super) struct Arguments {
     /// Where Grafana shows dashboards; the dashboard's uid is put after it
     #[arg(long, value_name = "URL", default_value_t = Options::default().dashboards)]
     dashboards: String,
+    /// The operations listener of the service, for Prometheus
+    #[arg(long, value_name = "HOST:PORT", default_value_t = Options::default().target)]
+    target: String,
+    /// Alertmanager, for Prometheus
+    #[arg(long, value_name = "HOST:PORT", default_value_t = Options::default().alertmanager)]
+    alertmanager: String,
+    /// Where Alertmanager's webhooks are; service-page, database-ticket and the like are put after it
+    #[arg(long, value_name = "URL", default_value_t = Options::default().receivers)]
+    receivers: String,
     /// All times of the rules, so many times as long; below 1 for trials only
     #[arg(long, default_value_t = 1.0, value_parser = pace)]
     pace: f64,
@@ -34,14 +43,13 @@ fn pace(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { output, job, runbooks, dashboards, pace } = arguments;
-    let (job, runbooks, dashboards) = (job.clone(), runbooks.clone(), dashboards.clone());
-    let files = files(&Options { job, runbooks, dashboards, pace: *pace });
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { output, job, runbooks, dashboards, target, alertmanager, receivers, pace } = arguments;
+    let files = files(&Options { job, runbooks, dashboards, target, alertmanager, receivers, pace });
     let count = files.len();
     for (name, text) in files {
         let path = output.join(name);
-        let folder = path.parent().unwrap_or(output);
+        let folder = path.parent().unwrap_or(&output);
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -1,10 +1,10 @@
 //! What operators load: recording rules, alerts and their tests, the configuration of Alertmanager, dashboards. It is data and
 //! belongs to the version that it is part of; `dgm observability` writes it for the addresses of its user.
 
-mod alertmanager;
 pub mod alerts;
 pub mod dashboard;
 pub mod dashboards;
+mod monitoring;
 pub mod reference;
 pub mod rule;
 pub mod runbooks;
@@ -23,6 +23,12 @@ pub struct Options {
     pub runbooks: String,
     /// Where dashboards are; the dashboard's uid comes after it.
     pub dashboards: String,
+    /// The operations listener of the service, for Prometheus.
+    pub target: String,
+    /// Alertmanager, for Prometheus.
+    pub alertmanager: String,
+    /// Where Alertmanager's receivers are; a team and how urgent it is come after it.
+    pub receivers: String,
     /// Of all times of the rules; below 1 they are shorter, for trials.
     pub pace: f64,
 }
@@ -33,6 +39,9 @@ impl Default for Options {
             job: "dgm".to_owned(),
             runbooks: "http://127.0.0.1:9007/runbooks/".to_owned(),
             dashboards: "http://127.0.0.1:3000/d/".to_owned(),
+            target: "127.0.0.1:9007".to_owned(),
+            alertmanager: "127.0.0.1:9093".to_owned(),
+            receivers: "http://127.0.0.1:9099/".to_owned(),
             pace: 1.0,
         }
     }
@@ -66,12 +75,13 @@ pub fn files(options: &Options) -> BTreeMap<String, String> {
         let rules = ["../rules/slo.yaml", "../rules/alerts.yaml"];
         files.insert(format!("alerts/tests/{group}.yaml"), rule::tests(&rules, alerts));
     }
-    files.insert("alerts/alertmanager.yaml".to_owned(), alertmanager::configuration(options.pace));
+    files.insert("alerts/prometheus.yaml".to_owned(), monitoring::prometheus(options));
+    files.insert("alerts/alertmanager.yaml".to_owned(), monitoring::alertmanager(options));
     for dashboard in dashboards::all() {
         let text = serde_json::to_string_pretty(&dashboard.json(options)).unwrap_or_default() + "\n";
         files.insert(format!("dashboards/{}.json", dashboard.uid), text);
     }
-    files.insert("dashboards/provisioning/datasources/dgm.yaml".to_owned(), alertmanager::datasources());
-    files.insert("dashboards/provisioning/dashboards/dgm.yaml".to_owned(), alertmanager::providers());
+    files.insert("dashboards/provisioning/datasources/dgm.yaml".to_owned(), monitoring::datasources());
+    files.insert("dashboards/provisioning/dashboards/dgm.yaml".to_owned(), monitoring::providers());
     files
 }

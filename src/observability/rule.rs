@@ -84,15 +84,14 @@ pub struct Alert {
     pub description: String,
     /// The dashboard that shows it.
     pub dashboard: &'static str,
-    /// When it fires.
-    pub fires: Example,
+    /// When it fires: each for another reason.
+    pub fires: Vec<Example>,
     /// When it does not: each for another reason.
     pub silent: Vec<Example>,
 }
 
 impl Alert {
     pub(super) fn new(name: &'static str, severity: Severity, team: Team, dashboard: &'static str) -> Self {
-        let none = Example { series: Vec::new(), at: "0m" };
         Self {
             name,
             severity,
@@ -103,7 +102,7 @@ impl Alert {
             summary: String::new(),
             description: String::new(),
             dashboard,
-            fires: none,
+            fires: Vec::new(),
             silent: Vec::new(),
         }
     }
@@ -115,25 +114,30 @@ impl Alert {
         self
     }
 
+    pub(super) fn labels(mut self, name: &'static str, value: &str) -> Self {
+        self.labels.push((name, value.to_owned()));
+        self
+    }
+
     pub(super) fn says(mut self, summary: &str, description: &str) -> Self {
         self.summary = summary.to_owned();
         self.description = description.to_owned();
         self
     }
 
-    pub(super) fn fires(mut self, at: &'static str, series: &[(&str, &str)]) -> Self {
-        self.fires = example(at, series);
+    pub(super) fn fires(mut self, at: &'static str, series: &[(impl AsRef<str>, impl AsRef<str>)]) -> Self {
+        self.fires.push(example(at, series));
         self
     }
 
-    pub(super) fn silent(mut self, at: &'static str, series: &[(&str, &str)]) -> Self {
+    pub(super) fn silent(mut self, at: &'static str, series: &[(impl AsRef<str>, impl AsRef<str>)]) -> Self {
         self.silent.push(example(at, series));
         self
     }
 }
 
-fn example(at: &'static str, series: &[(&str, &str)]) -> Example {
-    Example { series: series.iter().map(|(name, values)| ((*name).to_owned(), (*values).to_owned())).collect(), at }
+fn example(at: &'static str, series: &[(impl AsRef<str>, impl AsRef<str>)]) -> Example {
+    Example { series: series.iter().map(|(name, values)| (name.as_ref().to_owned(), values.as_ref().to_owned())).collect(), at }
 }
 
 /// A recording rule.
@@ -216,7 +220,8 @@ pub(super) fn tests(rules: &[&str], alerts: &[Alert]) -> String {
         for (name, value) in &alert.labels {
             let _ = write!(selector, ", {name}=\"{value}\"");
         }
-        let cases = std::iter::once((&alert.fires, true)).chain(alert.silent.iter().map(|example| (example, false)));
+        let fires = alert.fires.iter().map(|example| (example, true));
+        let cases = fires.chain(alert.silent.iter().map(|example| (example, false)));
         for (example, fires) in cases {
             let verb = if fires { "fires" } else { "is silent" };
             let _ = writeln!(text, "  - name: {}", quoted(&format!("{} ({}) {verb}", alert.name, alert.severity.as_str())));

@@ -186,7 +186,7 @@ fn burn(slo: &Slo, pair: &Pair) -> Alert {
             (300.0 / factor).round() / 10.0
         ),
         dashboard: slo.dashboard,
-        fires: Example { series: ratio(0.99), at: "8h" },
+        fires: vec![Example { series: ratio(0.99), at: "8h" }],
         silent: vec![
             Example { series: ratio(factor * (1.0 - slo.target) * 0.9), at: "8h" },
             Example { series: quiet, at: "8h" },

@@ -10,6 +10,7 @@ mod durability;
 mod http;
 mod jobs;
 mod migrations;
+mod observability;
 mod plans;
 mod replica;
 mod runs;

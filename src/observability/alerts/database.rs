@@ -20,13 +20,23 @@ pub(super) fn alerts() -> Vec<Alert> {
 fn seen() -> Vec<Alert> {
     vec![
         alert("DgmPostgresDown", Critical)
-            .when("1m", "dgm_db_up == 0")
+            .when("1m", "max by (job) (dgm_db_up) == 0")
+            .labels("scope", "all")
+            .says(
+                "PostgreSQL answers no instance.",
+                "All instances have asked for a minute in vain. Nothing can be written, and entries are not read from the cache either.",
+            )
+            .fires("5m", &[("dgm_db_up{job=\"dgm\", instance=\"a\"}", "1 0x20"), ("dgm_db_up{job=\"dgm\", instance=\"b\"}", "1 0x20")])
+            .silent("5m", &[("dgm_db_up{job=\"dgm\", instance=\"a\"}", "1 1 1 1 1 0 1x20")]),
+        alert("DgmPostgresDown", Critical)
+            .when("1m", "dgm_db_up == 0 unless on (job) max by (job) (dgm_db_up) == 0")
+            .labels("scope", "instance")
             .says(
                 "PostgreSQL does not answer {{ $labels.instance }}.",
-                "The service has asked for a minute in vain. Nothing can be written, and entries are not read from the cache either.",
+                "Others are answered: look at the way from this instance to the database. It is not ready and gets no traffic.",
             )
-            .fires("5m", &[("dgm_db_up{job=\"dgm\", instance=\"a\"}", "1 0x20")])
-            .silent("5m", &[("dgm_db_up{job=\"dgm\", instance=\"a\"}", "1 1 1 1 1 0 1x20")]),
+            .fires("5m", &[("dgm_db_up{job=\"dgm\", instance=\"a\"}", "0x20"), ("dgm_db_up{job=\"dgm\", instance=\"b\"}", "1x20")])
+            .silent("5m", &[("dgm_db_up{job=\"dgm\", instance=\"a\"}", "0x20"), ("dgm_db_up{job=\"dgm\", instance=\"b\"}", "0x20")]),
         alert("DgmPoolSaturated", Warning)
             .when(
                 "5m",
@@ -72,14 +82,17 @@ fn seen() -> Vec<Alert> {
             .when(
                 "5m",
                 "sum by (job, statement) (rate(dgm_db_statement_errors_total[5m]))\n\
-                 / sum by (job, statement) (rate(dgm_db_statement_duration_seconds_count[5m]) > 0) > 0.01",
+                 / sum by (job, statement) (rate(dgm_db_statement_duration_seconds_count[5m]) > 0) > 0.01\n\
+                 and sum by (job, statement) (increase(dgm_db_statement_errors_total[5m])) > 3",
             )
             .says(
                 "{{ $labels.statement }} fails.",
                 "{{ $value | humanizePercentage }} of its runs end in an error.",
             )
             .fires("15m", &errors("0+6x20"))
-            .silent("15m", &errors("0x20")),
+            .silent("15m", &errors("0x20"))
+            // One that failed once.
+            .silent("15m", &errors("0 0 0 0 0 0 0 0 0 0 1x20")),
     ]
 }
 
@@ -166,10 +179,16 @@ fn told() -> Vec<Alert> {
             .fires("15m", &[("dgm_db_server_deadlocks_total{job=\"dgm\", instance=\"a\"}", "0+1x20")])
             .silent("15m", &[("dgm_db_server_deadlocks_total{job=\"dgm\", instance=\"a\"}", "0 1x20")]),
         alert("DgmReplicationLag", Warning)
-            .when("5m", "max by (job) (dgm_db_standby_lag_seconds or dgm_db_replica_lag_seconds) > 30")
+            .when("5m", "max by (job) (dgm_db_standby_lag_seconds) > 30 or max by (job) (dgm_db_replica_lag_seconds) > 30")
             .says("A standby is behind.", "It lags by {{ $value | humanizeDuration }}; reads go to the primary meanwhile.")
             .fires("10m", &[("dgm_db_standby_lag_seconds{job=\"dgm\", instance=\"a\"}", "60x20")])
-            .silent("10m", &[("dgm_db_standby_lag_seconds{job=\"dgm\", instance=\"a\"}", "2x20")]),
+            .silent(
+                "10m",
+                &[
+                    ("dgm_db_standby_lag_seconds{job=\"dgm\", instance=\"a\"}", "2x20"),
+                    ("dgm_db_replica_lag_seconds{job=\"dgm\", instance=\"a\"}", "1x20"),
+                ],
+            ),
         alert("DgmArchiverFailing", Warning)
             .when(
                 "15m",

@@ -8,6 +8,7 @@ mod service;
 mod work;
 
 use super::rule::Alert;
+pub use work::EACH;
 use super::slo;
 
 /// The alerts by group.

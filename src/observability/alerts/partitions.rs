@@ -10,13 +10,25 @@ fn alert(name: &'static str, severity: Severity) -> Alert {
 pub(super) fn alerts() -> Vec<Alert> {
     let mut alerts = vec![
         alert("DgmPartitionMissing", Critical)
-            .when("5m", "max by (job, table) (dgm_partitions_missing) > 0")
+            .when(
+                "5m",
+                // Of months to come and of this one the service knows that they must be there; that one of the past was
+                // there shows when it is gone and retention did not drop it.
+                "max by (job, table) (dgm_partitions_missing) > 0\n\
+                 or max by (job, table) (max_over_time(dgm_partitions[1h])) - max by (job, table) (dgm_partitions)\n\
+                 - max by (job, table) (dgm_partitions_detached) - sum by (job, table) (increase(dgm_partitions_dropped_total[2h])) > 0.5",
+            )
             .says(
                 "Partitions of {{ $labels.table }} are missing.",
-                "{{ $value }} months between the oldest and the newest to come have none; samples of these months are refused.",
+                "{{ $value | humanize }} of this month and those to come, or of those that were there an hour ago, are gone: samples of \
+                 these months are refused, or lost.",
             )
             .fires("10m", &[("dgm_partitions_missing{job=\"dgm\", instance=\"a\", table=\"t\"}", "1x20")])
-            .silent("10m", &[("dgm_partitions_missing{job=\"dgm\", instance=\"a\", table=\"t\"}", "1 1 0x20")]),
+            .silent("10m", &[("dgm_partitions_missing{job=\"dgm\", instance=\"a\", table=\"t\"}", "1 1 0x20")])
+            // Retention dropped one.
+            .silent("30m", &lost("0x10 1x60"))
+            .silent("30m", &[("dgm_partitions{job=\"dgm\", instance=\"a\", table=\"t\"}", "5x10 6x60")])
+            .fires("30m", &lost("0x70")),
         alert("DgmSamplesRejected", Critical)
             .when("2m", "sum by (job) (rate(dgm_samples_rejected_total{reason=\"no_partition\"}[5m])) > 0")
             .says(
@@ -42,25 +54,38 @@ pub(super) fn alerts() -> Vec<Alert> {
             .fires("25h", &[("dgm_partitions_detached{job=\"dgm\", instance=\"a\", table=\"t\"}", "1x1600")])
             .silent("25h", &[("dgm_partitions_detached{job=\"dgm\", instance=\"a\", table=\"t\"}", "1x60 0x1540")]),
     ];
-    // promtool's clock begins at 0, so a horizon is seconds from then.
-    alerts.extend([(Warning, "60d", "3456000x20"), (Critical, "31d", "1728000x20")].map(|(severity, least, short)| {
-        let horizon = "dgm_partition_horizon_timestamp_seconds{job=\"dgm\", instance=\"a\", table=\"t\"}";
+    alerts.extend(horizon());
+    alerts
+}
+
+fn lost(dropped: &'static str) -> [(&'static str, &'static str); 3] {
+    [
+        ("dgm_partitions{job=\"dgm\", instance=\"a\", table=\"t\"}", "6x10 5x60"),
+        ("dgm_partitions_detached{job=\"dgm\", instance=\"a\", table=\"t\"}", "0x70"),
+        ("dgm_partitions_dropped_total{job=\"dgm\", instance=\"a\", table=\"t\"}", dropped),
+    ]
+}
+
+/// Months are months: these times are not made shorter with the rest. What is to be made ahead is a setting; with one month of
+/// it there are 28 days at least.
+fn horizon() -> [Alert; 2] {
+    let ahead = "min by (job, table) (dgm_partition_horizon_timestamp_seconds) - time()";
+    let series = |horizon: &'static str| {
+        [
+            ("dgm_partition_horizon_timestamp_seconds{job=\"dgm\", instance=\"a\", table=\"t\"}", horizon),
+            ("dgm_partition_premake_months{job=\"dgm\", instance=\"a\", table=\"t\"}", "3x20"),
+        ]
+    };
+    let wanted = format!("{ahead} < (max by (job, table) (dgm_partition_premake_months) - 1) * 30 * 86400");
+    // promtool's clock begins at 0, so a horizon is seconds from then: 40, 20 and 100 days.
+    [(Warning, wanted, "3456000x20"), (Critical, format!("{ahead} < 27 * 86400"), "1728000x20")].map(|(severity, expr, short)| {
         alert("DgmPartitionHorizonLow", severity)
-            .when(
-                "5m",
-                // Not to be made shorter with the rest: months are months.
-                format!("min by (job, table) (dgm_partition_horizon_timestamp_seconds) - time() < {}", days(least)),
-            )
+            .when("5m", expr)
             .says(
                 "Partitions of {{ $labels.table }} end soon.",
                 "In {{ $value | humanizeDuration }} there is none left for new samples; the job ensure-partitions makes them.",
             )
-            .fires("10m", &[(horizon, short)])
-            .silent("10m", &[(horizon, "8640000x20")])
-    }));
-    alerts
-}
-
-fn days(text: &str) -> u64 {
-    crate::observability::time::parse(text).map_or(0, |time| time.as_secs())
+            .fires("10m", &series(short))
+            .silent("10m", &series("8640000x20"))
+    })
 }

@@ -13,32 +13,51 @@ pub(super) fn alerts() -> Vec<Alert> {
     alerts
 }
 
-fn success(values: &'static str) -> [(&'static str, &'static str); 3] {
+/// Jobs that each process runs for itself; of the others one of all replicas runs each occurrence.
+pub const EACH: &str = "warm-cache|flush-access-counts|collect-health|prune-logs";
+
+/// When a job is stale, by what it is told for. Of those on the record every replica tells the last success anywhere.
+fn stale(by: &str, is: &str) -> String {
+    let last = format!("dgm_job_last_success_timestamp_seconds{{job_name{is}\"{EACH}\"}}");
+    let interval = format!("dgm_job_interval_seconds{{job_name{is}\"{EACH}\"}}");
+    format!(
+        "time() - max by ({by}) (\n  {last}\n\
+         \x20 or on (job, instance, job_name) ({interval} * 0 + on (job, instance) group_left () process_start_time_seconds)\n\
+         ) > 2 * max by ({by}) ({interval}) + $(5m)"
+    )
+}
+
+fn success(job: &str, values: &'static str) -> [(String, String); 3] {
     [
-        ("dgm_job_last_success_timestamp_seconds{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\"}", values),
-        ("dgm_job_interval_seconds{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\"}", "60x60"),
-        ("process_start_time_seconds{job=\"dgm\", instance=\"a\"}", "0x60"),
+        (format!("dgm_job_last_success_timestamp_seconds{{job=\"dgm\", instance=\"a\", job_name=\"{job}\"}}"), values.to_owned()),
+        (format!("dgm_job_interval_seconds{{job=\"dgm\", instance=\"a\", job_name=\"{job}\"}}"), "60x60".to_owned()),
+        ("process_start_time_seconds{job=\"dgm\", instance=\"a\"}".to_owned(), "0x60".to_owned()),
     ]
 }
 
 fn jobs() -> Vec<Alert> {
     vec![
         alert("DgmJobStale", Critical)
-            .when(
-                "1m",
-                // One that has not run since the process began is judged by when that was.
-                "time() - max by (job, job_name) (dgm_job_last_success_timestamp_seconds\n\
-                 or on (job, instance, job_name) (dgm_job_interval_seconds * 0 + on (job, instance) group_left () process_start_time_seconds))\n\
-                 > 2 * max by (job, job_name) (dgm_job_interval_seconds) + $(5m)",
-            )
+            .when("1m", stale("job, job_name", "!~"))
             .says(
                 "The job {{ $labels.job_name }} does not succeed.",
                 "Its last success was {{ $value | humanizeDuration }} ago, more than two of its intervals.",
             )
-            .fires("20m", &success("60x60"))
-            .silent("20m", &success("0+60x60"))
+            .fires("20m", &success("rescue-leases", "60x60"))
+            .silent("20m", &success("rescue-leases", "0+60x60")),
+        alert("DgmJobStale", Critical)
+            .when("1m", stale("job, instance, job_name", "=~"))
+            .labels("scope", "instance")
+            .says(
+                "The job {{ $labels.job_name }} does not succeed in {{ $labels.instance }}.",
+                "Its last success there was {{ $value | humanizeDuration }} ago, more than two of its intervals.",
+            )
+            .fires("20m", &success("collect-health", "60x60"))
+            // Never, though it should run at once.
+            .fires("20m", &success("collect-health", "_x60"))
+            .silent("20m", &success("collect-health", "0+60x60"))
             // Just begun.
-            .silent("3m", &success("_x60")),
+            .silent("3m", &success("collect-health", "_x60")),
         alert("DgmJobFailing", Warning)
             .when(
                 "0m",
@@ -56,7 +75,7 @@ fn jobs() -> Vec<Alert> {
         alert("DgmJobOverlap", Critical)
             .when(
                 "1m",
-                "sum by (job, job_name) (dgm_job_running{job_name!~\"warm-cache|flush-access-counts|collect-health|prune-logs\"}) > 1",
+                format!("sum by (job, job_name) (dgm_job_running{{job_name!~\"{EACH}\"}}) > 1"),
             )
             .says(
                 "{{ $labels.job_name }} runs {{ $value }} times at once.",
@@ -75,27 +94,15 @@ fn jobs() -> Vec<Alert> {
     ]
 }
 
-fn runs(outcome: &str, values: &'static str) -> [(&'static str, &'static str); 1] {
-    [(
-        match outcome {
-            "failure" => "dgm_job_runs_total{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\", outcome=\"failure\"}",
-            _ => "dgm_job_runs_total{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\", outcome=\"skipped\"}",
-        },
-        values,
-    )]
+fn runs(outcome: &str, values: &str) -> [(String, String); 1] {
+    let series = format!("dgm_job_runs_total{{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\", outcome=\"{outcome}\"}}");
+    [(series, values.to_owned())]
 }
 
-fn running(job: &str) -> [(&'static str, &'static str); 2] {
-    match job {
-        "rescue-leases" => [
-            ("dgm_job_running{job=\"dgm\", instance=\"a\", job_name=\"rescue-leases\"}", "1x20"),
-            ("dgm_job_running{job=\"dgm\", instance=\"b\", job_name=\"rescue-leases\"}", "1x20"),
-        ],
-        _ => [
-            ("dgm_job_running{job=\"dgm\", instance=\"a\", job_name=\"warm-cache\"}", "1x20"),
-            ("dgm_job_running{job=\"dgm\", instance=\"b\", job_name=\"warm-cache\"}", "1x20"),
-        ],
-    }
+fn running(job: &str) -> [(String, String); 2] {
+    ["a", "b"].map(|instance| {
+        (format!("dgm_job_running{{job=\"dgm\", instance=\"{instance}\", job_name=\"{job}\"}}"), "1x20".to_owned())
+    })
 }
 
 fn queue() -> Vec<Alert> {

@@ -15,7 +15,7 @@ pub(crate) struct Serve {
     child: Child,
     environment: Vec<(String, String)>,
     pub(crate) api: String,
-    ops: String,
+    pub(crate) ops: String,
     pub(crate) token: String,
     client: Client,
 }

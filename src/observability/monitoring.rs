@@ -1,11 +1,34 @@
-//! The configuration of Alertmanager, with receivers that its user fills in, and the provisioning of Grafana.
+//! Configurations of Prometheus, of Alertmanager, with receivers that its user fills in, and of Grafana.
 
+use super::Options;
 use super::rule::{NOTE, Team};
 use super::time::scaled;
 
+/// A whole configuration for one machine; elsewhere its parts are taken over.
+pub(super) fn prometheus(options: &Options) -> String {
+    let Options { job, target, alertmanager, pace, .. } = options;
+    let interval = scaled("15s", *pace);
+    format!(
+        "{NOTE}global:\n\
+         \x20 scrape_interval: {interval}\n\
+         \x20 evaluation_interval: {interval}\n\
+         rule_files:\n\
+         \x20 - rules/*.yaml\n\
+         alerting:\n\
+         \x20 alertmanagers:\n\
+         \x20   - static_configs:\n\
+         \x20       - targets: ['{alertmanager}']\n\
+         scrape_configs:\n\
+         \x20 - job_name: '{job}'\n\
+         \x20   static_configs:\n\
+         \x20     - targets: ['{target}']\n"
+    )
+}
+
 /// Routing by severity and team; what is a consequence is silent while its cause fires.
-pub(super) fn configuration(pace: f64) -> String {
-    let wait = |time| scaled(time, pace);
+pub(super) fn alertmanager(options: &Options) -> String {
+    let Options { receivers, pace, .. } = options;
+    let wait = |time| scaled(time, *pace);
     let mut text = format!(
         "{NOTE}# Receivers are where your people are reached: put their integrations in (pagerduty_configs, slack_configs, email_configs).\n\
          # As they stand, they call webhooks on this machine, so that the whole path can be tried.\n\
@@ -24,7 +47,7 @@ pub(super) fn configuration(pace: f64) -> String {
     );
     for team in Team::ALL.map(Team::as_str) {
         for (severity, receiver, repeat) in [("critical", "page", "1h"), ("warning", "ticket", "12h")] {
-            let repeat = if pace < 1.0 { "12h" } else { repeat };
+            let repeat = if *pace < 1.0 { "12h" } else { repeat };
             text.push_str(&format!(
                 "    - matchers: ['team=\"{team}\"', 'severity=\"{severity}\"']\n      receiver: {team}-{receiver}\n      repeat_interval: {repeat}\n"
             ));
@@ -38,7 +61,7 @@ pub(super) fn configuration(pace: f64) -> String {
     for team in Team::ALL.map(Team::as_str) {
         for receiver in ["page", "ticket"] {
             text.push_str(&format!(
-                "  - name: {team}-{receiver}\n    webhook_configs:\n      - url: http://127.0.0.1:9099/{team}-{receiver}\n        send_resolved: true\n"
+                "  - name: {team}-{receiver}\n    webhook_configs:\n      - url: {receivers}{team}-{receiver}\n        send_resolved: true\n"
             ));
         }
     }
@@ -61,7 +84,7 @@ const INHIBITED: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "Without PostgreSQL nothing else works; what shows it need not be told.",
-        "alertname=\"DgmPostgresDown\"",
+        "alertname=\"DgmPostgresDown\", scope=\"all\"",
         "alertname=~\"Dgm(ErrorBudgetBurn|LatencyBudgetBurn|IngestBudgetBurn|CacheBudgetBurn|CacheHitRateLow|CacheStampede|ChangeFeedStale|InvalidationLag|PoolSaturated|WritesRefused|StatementErrors|QueryLatencyHigh|Job.*|QueueAgeHigh|LeasesExpiring|SamplesRejected)\"",
         "job",
     ),
@@ -72,9 +95,9 @@ const INHIBITED: &[(&str, &str, &str, &str)] = &[
         "job",
     ),
     (
-        "Missing partitions are why samples are refused.",
+        "Where partitions are missing they end soon, too.",
         "alertname=\"DgmPartitionMissing\"",
-        "alertname=~\"Dgm(SamplesRejected|PartitionHorizonLow)\"",
+        "alertname=\"DgmPartitionHorizonLow\"",
         "job",
     ),
     (

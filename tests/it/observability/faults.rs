@@ -1,0 +1,1 @@
+//! Real faults, and whether the right people hear of them.

@@ -1,0 +1,225 @@
+//! Every query that operators load, asked of a Prometheus that has watched the service at work.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dgm_service::observability::dashboard::{SERVICES, Source};
+use dgm_service::observability::{dashboards, reference, slo};
+use serde_json::json;
+
+use super::promql::selectors;
+use super::stack::Monitoring;
+use crate::support::redis::Redis;
+use crate::support::serve::Serve;
+use crate::support::{Database, Stopper, setting, until};
+
+/// Times of the rules are a thirtieth; a scrape every second.
+const PACE: f64 = 0.03;
+
+/// Panels that may be empty, and why.
+const EMPTY: &[(&str, &str)] = &[
+    ("dgm-overview: Alerts that fire", "nothing is wrong"),
+    ("dgm-database: Standbys", "the gauge of the replica of reads is there only when one is configured"),
+    ("dgm-database: Temporary files", "kept by the share of queries that have data"),
+];
+
+/// Series that are not there on a service that is well, and why.
+const ABSENT: &[(&str, &str)] = &[
+    ("dgm_db_replica_lag_seconds", "no replica of reads is configured"),
+];
+
+/// What loops, workers, researchers and dashboards do, until it is told to stop; some requests are wrong on purpose.
+pub(super) fn load(serve: &Serve, stop: &AtomicBool, pause: Duration) {
+    let mut wire = serve.wire();
+    let entry = |n: usize| json!({"archive_entry_id": format!("e{n}"), "service_name": "lineage", "problem_statement": "p",
+        "generation_number": n, "accuracy_score": 0.1 + (n % 80) as f64 / 100.0, "constitutional_compliance_score": 0.9,
+        "performance_metrics": {}});
+    let _ = wire.call("POST", "/api/v1/archive", &entry(0));
+    let mut n = 0;
+    while !stop.load(Ordering::Relaxed) {
+        n += 1;
+        let mut child = entry(n);
+        child["parent_entry_id"] = json!(format!("e{}", n - 1));
+        child.as_object_mut().unwrap().remove("generation_number");
+        let sample = json!({"service_name": "lineage", "metric_type": "latency_ms", "metric_value": n, "measurement_timestamp":
+            chrono::Utc::now()});
+        let improvement = json!({"improvement_id": format!("i{n}"), "service_name": "lineage", "problem_statement": "p"});
+        let mut calls = vec![
+            ("POST", "/api/v1/archive".to_owned(), child),
+            ("POST", "/api/v1/metrics".to_owned(), sample),
+            ("POST", "/api/v1/improvements".to_owned(), improvement),
+            ("PATCH", format!("/api/v1/archive/e{}", n / 2), json!({"accuracy_score": 0.5})),
+            ("POST", "/api/v1/archive:select-parents".to_owned(), json!({"service_name": "lineage"})),
+            ("POST", "/api/v1/archive".to_owned(), json!({"archive_entry_id": 1})),
+        ];
+        if n % 20 == 0 {
+            calls.push(("POST", "/api/v1/archive:batch".to_owned(), json!({"entries": []})));
+        }
+        for (method, path, body) in &calls {
+            if wire.call(method, path, body).is_err() {
+                std::thread::sleep(Duration::from_millis(100));
+                let Ok(again) = crate::support::wire::Wire::connect(&serve.api, &serve.token) else { continue };
+                wire = again;
+            }
+        }
+        if let Ok(claimed) = wire.call("POST", "/api/v1/improvements:claim", &json!({"worker": "w", "max": 1}))
+            && claimed.status == 200
+        {
+            for item in claimed.json()["items"].as_array().unwrap() {
+                let id = item["improvement_id"].as_str().unwrap();
+                let done = json!({"lease_token": item["lease_token"], "archive_entry": {"accuracy_score": 0.5,
+                    "constitutional_compliance_score": 1}});
+                let _ = wire.call("POST", &format!("/api/v1/improvements/{id}/complete"), &done);
+            }
+        }
+        let paths: Vec<String> = (0..20)
+            .map(|k| format!("/api/v1/archive/e{}", (n * 7 + k) % n.min(50)))
+            .chain([
+                "/api/v1/archive?service=lineage&sort=accuracy".to_owned(),
+                "/api/v1/archive/stats?service=lineage".to_owned(),
+                "/api/v1/metrics/lineage/current".to_owned(),
+                "/api/v1/metrics/lineage/trend".to_owned(),
+                format!("/api/v1/archive/e{n}/lineage"),
+                "/api/v1/nothing".to_owned(),
+            ])
+            .collect();
+        let _ = wire.get_all(paths.iter().map(String::as_str), |_, _| ());
+        std::thread::sleep(pause);
+    }
+}
+
+/// As Grafana would, for all jobs and instances.
+fn chosen(expr: &str) -> String {
+    expr.replace("$job", ".+").replace("$instance", ".+").replace("$__rate_interval", "15s").replace("$(5m)", "9").replace("$(1h)", "108")
+}
+
+#[test]
+fn every_query_finds_data_on_a_service_at_work() {
+    let seconds = setting("DGM_TEST_LIVE_SECONDS", 25);
+    let database = Database::migrated();
+    let redis = Redis::start();
+    let logs = tempfile::tempdir().unwrap();
+    let settings = [("DGM__TELEMETRY__LOG_DIR", logs.path().to_str().unwrap())];
+    let mut serve = Serve::start_with(&database, &redis.url(), &settings);
+    serve.token = database.token("operator");
+    let monitoring = Monitoring::start(&serve.ops, PACE);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _stopper = Stopper(&stop);
+        scope.spawn(|| load(&serve, &stop, Duration::from_millis(20)));
+        let until_then = Instant::now() + Duration::from_secs(seconds as u64);
+        until("it was watched long enough", Duration::from_secs(seconds as u64 + 5), || Instant::now() >= until_then);
+        let mut faults = panels(&monitoring);
+        faults.extend(rules(&monitoring));
+        faults.extend(sql(&database));
+        faults.extend(catalogue(&serve));
+        faults.extend(promtool(&serve));
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    });
+}
+
+fn panels(monitoring: &Monitoring) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut asked = 0;
+    for dashboard in dashboards::all() {
+        for panel in dashboard.panels().filter(|panel| panel.source == Source::Prometheus) {
+            let place = format!("{}: {}", dashboard.uid, panel.title);
+            let may_be_empty = EMPTY.iter().any(|(name, _)| *name == place);
+            for query in &panel.queries {
+                let expr = chosen(&query.expr.replace("$sel", "job=~\"$job\", instance=~\"$instance\""));
+                let found = monitoring.query(&expr);
+                asked += 1;
+                if found.is_empty() && !may_be_empty {
+                    faults.push(format!("{place}: no data: {expr}"));
+                }
+                for label in query.legend.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).map(|(label, _)| label) {
+                    if found.iter().any(|series| series["metric"][label].is_null()) {
+                        faults.push(format!("{place}: a series without {label}: {expr}"));
+                    }
+                }
+                for value in found.iter().filter_map(|series| series["value"][1].as_str()) {
+                    if value == "NaN" && !may_be_empty {
+                        faults.push(format!("{place}: NaN: {expr}"));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    assert!(asked > 100, "{asked} queries of panels");
+    println!("{asked} queries of panels have data");
+    faults
+}
+
+/// Every rule is evaluated; what a recording rule records is there, and so is every series that an alert looks at.
+fn rules(monitoring: &Monitoring) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, health, error) in monitoring.rules() {
+        if health != "ok" {
+            faults.push(format!("{name} is {health}: {error}"));
+        }
+    }
+    for rule in slo::recordings() {
+        let series = format!("{}{{slo=\"{}\"}}", rule.record, rule.labels[0].1);
+        if monitoring.query(&series).is_empty() {
+            faults.push(format!("nothing is recorded: {series}"));
+        }
+    }
+    for (place, expr) in super::consistency::expressions() {
+        for selector in selectors(&chosen(&expr)) {
+            let known = ABSENT.iter().any(|(metric, _)| *metric == selector.metric);
+            let series = format!("{}{{{}}}", selector.metric, selector.matchers);
+            if !known && monitoring.query(&format!("count({series})")).is_empty() {
+                faults.push(format!("{place}: no series {series}"));
+            }
+        }
+    }
+    faults
+}
+
+/// Panels that ask PostgreSQL, by the role that reads.
+fn sql(database: &Database) -> Vec<String> {
+    let mut faults = Vec::new();
+    let queries = dashboards::all().into_iter().flat_map(|dashboard| {
+        let sql = |panel: &dgm_service::observability::dashboard::Panel| (panel.title, panel.queries[0].expr.clone());
+        dashboard.panels().filter(|panel| panel.source == Source::Postgres).map(sql).collect::<Vec<_>>()
+    });
+    let mut asked = 0;
+    for (title, query) in queries.chain([("services", SERVICES.to_owned())]) {
+        asked += 1;
+        if database.sql(&query.replace("$service", "lineage")).is_empty() {
+            faults.push(format!("{title}: no rows: {query}"));
+        }
+    }
+    assert!(asked > 5);
+    faults
+}
+
+/// What is scraped is what the catalogue has, no more and no less.
+fn catalogue(serve: &Serve) -> Vec<String> {
+    let text = serve.metrics();
+    let typed = |text: &str| -> BTreeSet<String> {
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(str::to_owned).collect()
+    };
+    let (scraped, described) = (typed(&text), typed(&reference::metadata()));
+    let absent = |line: &&String| !ABSENT.iter().any(|(metric, _)| line.starts_with(metric));
+    let missing = described.difference(&scraped).filter(absent).map(|line| format!("not scraped: {line}"));
+    missing.chain(scraped.difference(&described).map(|line| format!("not in the catalogue: {line}"))).collect()
+}
+
+fn promtool(serve: &Serve) -> Vec<String> {
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(serve.metrics().as_bytes()).unwrap();
+    let verdict = child.wait_with_output().unwrap();
+    let words = [verdict.stdout, verdict.stderr].concat();
+    String::from_utf8_lossy(&words).lines().map(|line| format!("promtool: {line}")).collect()
+}

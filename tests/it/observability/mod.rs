@@ -1,0 +1,10 @@
+//! Metrics, rules, dashboards, runbooks: that they are one thing, that they hold on a running stack, and that a fault reaches
+//! whoever must mend it.
+
+mod consistency;
+mod dashboards;
+mod faults;
+mod live;
+mod promql;
+mod rules;
+mod stack;

@@ -22,11 +22,12 @@ use crate::telemetry::catalogue::database::{
 };
 use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::labels::PoolState;
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// Connections for group commit: one for each batch that may be under way, and some more for what is too large to be
 /// joined to others.
 const WRITING: u32 = 12;
+const SCHEMA_VERSION: &str = sql!(SchemaVersion, "SELECT max(version) FROM _sqlx_migrations WHERE success");
 /// A statement that takes longer is logged.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -126,11 +127,8 @@ impl Store {
     /// The server's, when it cannot be reached or was never migrated.
     pub async fn schema_version(&self) -> Result<(i64, i64), Error> {
         let mut connection = self.acquire().await?;
-        let applied: Option<i64> = timed(
-            Statement::SchemaVersion,
-            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(&mut *connection),
-        )
-        .await?;
+        let applied: Option<i64> =
+            timed(Statement::SchemaVersion, sqlx::query_scalar(SCHEMA_VERSION).fetch_one(&mut *connection)).await?;
         Ok((applied.unwrap_or(0), migrate::MIGRATOR.iter().map(|m| m.version).max().unwrap_or(0)))
     }
 

@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions as _, Row as _};
 
 use super::error::Error;
 use super::pool::{Store, timed};
+use crate::telemetry::catalogue::database::DB_UP;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const CHANNEL: &str = "dgm_archive";
@@ -102,6 +103,13 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn feed(&self) -> Result<Feed, Error> {
+        let opened = self.open_feed().await;
+        let answers = opened.as_ref().map_or_else(Error::is_an_answer, |_| true);
+        DB_UP.set((), if answers { 1.0 } else { 0.0 });
+        opened
+    }
+
+    async fn open_feed(&self) -> Result<Feed, Error> {
         let options: PgConnectOptions = (*self.direct).clone();
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -133,9 +141,14 @@ impl Feed {
     pub async fn poll(&mut self, since: &str) -> Result<Polled, Error> {
         let query = sqlx::query(POLL).bind(since).bind(MOST).fetch_one(&mut self.listener);
         let row = timed(Statement::FeedPoll, async {
-            tokio::time::timeout(PATIENCE, query).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            tokio::time::timeout(PATIENCE, query).await.unwrap_or_else(|_| {
+                // A connection that broke says nothing of the server yet: opening the next one does, at once.
+                DB_UP.set((), 0.0);
+                Err(sqlx::Error::PoolTimedOut)
+            })
         })
         .await?;
+        DB_UP.set((), 1.0);
         let (ids, versions, transactions) = (
             row.try_get::<Option<Vec<String>>, _>("ids")?.unwrap_or_default(),
             row.try_get::<Option<Vec<i64>>, _>("versions")?.unwrap_or_default(),

@@ -25,7 +25,7 @@ const INDEXES: &str = sql!(Upkeep, "
 const DATABASE: &str = sql!(
     Upkeep,
     "
-    SELECT age(d.datfrozenxid) AS xid_age, s.stats_reset AS since
+    SELECT age(d.datfrozenxid) AS xid_age, s.stats_reset AS since, pg_postmaster_start_time()::text AS server
     FROM pg_database d JOIN pg_stat_database s ON s.datid = d.oid WHERE d.datname = current_database()"
 );
 
@@ -70,6 +70,8 @@ pub struct Upkeep {
     pub xid_age: i32,
     /// Since when the statistics count; `None`: since the database was made.
     pub since: Option<DateTime<Utc>>,
+    /// Whose statistics these are: a server since its start.
+    pub server: String,
 }
 
 impl Store {
@@ -82,8 +84,8 @@ impl Store {
         let tables = timed(Statement::Upkeep, sqlx::query_as(TABLES).fetch_all(&mut *connection)).await?;
         let indexes = timed(Statement::Upkeep, sqlx::query_as(INDEXES).fetch_all(&mut *connection)).await?;
         let database = timed(Statement::Upkeep, sqlx::query_as(DATABASE).fetch_one(&mut *connection)).await?;
-        let (xid_age, since): (i32, Option<DateTime<Utc>>) = database;
-        Ok(Upkeep { tables, indexes, xid_age, since })
+        let (xid_age, since, server): (i32, Option<DateTime<Utc>>, String) = database;
+        Ok(Upkeep { tables, indexes, xid_age, since, server })
     }
 }
 

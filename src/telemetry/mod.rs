@@ -8,5 +8,6 @@ mod otlp;
 pub mod recorder;
 pub mod reference;
 pub mod spans;
+pub mod theirs;
 
 pub use init::{Error, Guard, LogFormat, Settings, init};

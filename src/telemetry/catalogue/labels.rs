@@ -107,6 +107,10 @@ label! {
     }
 }
 label! {
+    /// How a scan comes to rows.
+    Access "access" { Sequence "sequence", Index "index", }
+}
+label! {
     /// A scheduled job.
     Job "job" {
         RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", EnforceRetention "enforce-retention",

@@ -29,7 +29,7 @@ fn it_serves_keeps_its_data_and_refuses_a_second_owner() {
     assert_eq!(answer(docs).status, 200);
     let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'dgm_performance_metrics'::regclass";
     assert_eq!(dev.sql(partitions), "4");
-    // Debian's server comes with the library, which is asked for only where it lies.
+    // PostgreSQL of Debian comes with the library.
     let named = "SELECT count(*) > 0 FROM pg_stat_statements WHERE query LIKE '/* dgm:feed_poll */%'";
     assert_eq!(dev.sql(named), "t");
 

@@ -218,6 +218,17 @@ fn find_binaries() -> Option<PathBuf> {
         .find(|path| path.join("initdb").exists() && path.join("postgres").exists())
 }
 
+/// Whether the server has a library that can be preloaded: where `pg_config` beside it says, or where it lies by custom.
+#[must_use]
+pub fn has_library(name: &str) -> bool {
+    let Some(binaries) = find_binaries() else { return false };
+    let told = Command::new(binaries.join("pg_config")).arg("--pkglibdir").output().ok();
+    let told = told.and_then(|output| Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end())));
+    let custom = ["../lib", "../lib/postgresql", "../lib64/pgsql"].map(|folder| binaries.join(folder));
+    let folders = told.into_iter().chain(custom);
+    folders.into_iter().any(|folder| ["so", "dylib"].iter().any(|kind| folder.join(format!("{name}.{kind}")).is_file()))
+}
+
 /// PostgreSQL refuses to run as root: then the account `postgres`, else `nobody`, runs it.
 fn unprivileged_owner() -> Result<Option<(u32, u32)>, Error> {
     if !geteuid().is_root() {

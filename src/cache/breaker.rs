@@ -41,6 +41,11 @@ impl Breaker {
         self.failures.load(Ordering::Relaxed) < FAILURES
     }
 
+    /// Whether the last call failed.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) > 0
+    }
+
     pub(super) fn succeeded(&self) {
         if self.failures.load(Ordering::Relaxed) == 0 {
             return;

@@ -10,9 +10,10 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, InfoDict, IntoConnectionInfo as _, RedisError};
 
 use super::breaker::Breaker;
+use super::info;
 use super::ttl::milliseconds;
 use super::value::{self, Cached, Stamp};
 use crate::telemetry::catalogue::cache::{CACHE_REDIS_DURATION, CACHE_REDIS_UP};
@@ -21,6 +22,8 @@ use crate::telemetry::catalogue::cache::{CACHE_REDIS_DURATION, CACHE_REDIS_UP};
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How often deletions that failed are tried again, and a Redis that is away is asked whether it is back.
 const TEND: Duration = Duration::from_millis(250);
+/// How often a Redis that nobody asks is asked whether it is still there.
+const ASK: Duration = Duration::from_secs(1);
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(1);
 /// Longest wait of the library for an answer; ours is shorter, and this one frees what waits for a dead peer.
@@ -126,6 +129,21 @@ impl L2 {
         }
     }
 
+    /// Asks with the patience of the library; one failure is none yet.
+    async fn ask(&self) {
+        let mut connection = self.connection.clone();
+        match within(ANSWER, async { connection.run::<String>(&redis::cmd("PING")).await }).await {
+            Ok(_) => self.breaker.succeeded(),
+            Err(_) => self.breaker.failed(false),
+        }
+    }
+
+    /// What each node tells of itself.
+    pub(super) async fn info(&self) -> Result<Vec<InfoDict>, RedisError> {
+        let mut connection = self.connection.clone();
+        info::nodes(within(CONNECT, async { connection.run(&redis::cmd("INFO")).await }).await?)
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.breaker.is_up()
     }
@@ -166,12 +184,16 @@ async fn within<T>(longest: Duration, call: impl Future<Output = Result<T, Redis
 /// with the tier.
 async fn tend(l2: Weak<L2>) {
     let mut told = false;
+    let mut asked = Instant::now();
     loop {
         let Some(l2) = l2.upgrade() else { return };
         if !told || !l2.is_up() {
             l2.probe().await;
             CACHE_REDIS_UP.set((), if l2.is_up() { 1.0 } else { 0.0 });
             told = true;
+        } else if l2.breaker.is_doubted() || asked.elapsed() >= ASK {
+            l2.ask().await;
+            asked = Instant::now();
         }
         let keys: Vec<String> =
             l2.doomed.lock().unwrap_or_else(PoisonError::into_inner).iter().take(1000).cloned().collect();

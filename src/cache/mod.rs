@@ -8,6 +8,7 @@
 
 mod breaker;
 mod flight;
+mod info;
 mod keys;
 mod l1;
 mod l2;
@@ -29,6 +30,7 @@ pub use value::{Cached, Loaded};
 
 use crate::telemetry::catalogue::cache::{CACHE_BYPASSED, CACHE_COALESCED, CACHE_CONFIRMED_AGE, CACHE_REQUESTS};
 use crate::telemetry::catalogue::labels::{Class, Lookup, Tier};
+use crate::telemetry::theirs::Theirs;
 use ledger::Verdict;
 use tiers::Tiers;
 use value::Stamp;
@@ -231,6 +233,15 @@ impl Cache {
     pub async fn probe(&self) {
         if let Some(l2) = &self.0.l2 {
             l2.probe().await;
+        }
+    }
+
+    /// Publishes what Redis tells of itself; nothing without it. What it does not answer keeps its last value.
+    pub async fn observe_redis(&self, theirs: &mut Theirs) {
+        let Some(l2) = &self.0.l2 else { return };
+        match l2.info().await {
+            Ok(nodes) => info::observe(&nodes, theirs),
+            Err(error) => tracing::debug!(%error, "Redis tells nothing of itself"),
         }
     }
 

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use super::settings::Common;
 use crate::service::health::RedisStatus;
+use crate::service::server::Sight;
 use crate::store::migrate::Session;
 
 /// How long to wait for a migrator that is at work.
@@ -59,6 +60,7 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
                 if upkeep.xid_age < XID_AGE_LIMIT { Ok(text) } else { Err(text) }
             }),
         );
+        tell("statistics", service.sight().await.as_ref().map(sight).map_err(ToString::to_string));
         match Session::open(config.database_url()?, MIGRATOR).await {
             Ok(mut session) => {
                 let verdicts = super::migrate::judge(&mut session).await?;
@@ -96,6 +98,22 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
         tell("tracing", reachable(&config.telemetry.otlp_endpoint).await);
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What PostgreSQL's statistics show; what they do not is no fault.
+fn sight(sight: &Sight) -> String {
+    let mut missing = Vec::new();
+    if !sight.sees_all {
+        missing.push(format!("sessions of other roles are hidden: GRANT pg_monitor TO \"{}\"", sight.role));
+    }
+    if !sight.has_statements {
+        missing.push(
+            "no times of statements: shared_preload_libraries = 'pg_stat_statements', restart, \
+             CREATE EXTENSION pg_stat_statements"
+                .to_owned(),
+        );
+    }
+    if missing.is_empty() { "all sessions, and statements by name".to_owned() } else { missing.join("; ") }
 }
 
 async fn reachable(endpoint: &str) -> Result<String, String> {

@@ -8,11 +8,13 @@ use clap::Args;
 
 use super::settings::{Common, start_telemetry};
 use crate::app::{App, Exposure};
-use crate::postgres::Server;
+use crate::postgres::{self, Server};
 use crate::store::migrate::Session;
 
 /// Where the data is kept unless the user says otherwise.
 pub(super) const DATA_DIR: &str = ".dgm";
+/// Keeps statistics of statements; not every installation has it.
+const STATEMENTS: &str = "pg_stat_statements";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -32,7 +34,9 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let data_dir = std::path::absolute(&arguments.data_dir)?;
-    let server = tokio::task::spawn_blocking(move || Server::start(&data_dir, &[])).await??;
+    let statements = postgres::has_library(STATEMENTS);
+    let settings: &[_] = if statements { &[("shared_preload_libraries", STATEMENTS)] } else { &[] };
+    let server = tokio::task::spawn_blocking(move || Server::start(&data_dir, settings)).await??;
     let url = server.url("postgres");
     Session::open(&url, Duration::from_mins(1)).await?.up(None).await?;
     let mut overrides = vec![
@@ -48,6 +52,9 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     let telemetry = start_telemetry(&config)?;
     let app = App::bind(config, Exposure { authenticate: arguments.auth, loopback_hosts_only: true }).await?;
     app.service().ensure_partitions().await?;
+    if statements && let Err(error) = app.service().keep_statement_statistics().await {
+        tracing::debug!(%error, "no statistics of statements");
+    }
     let (api, operations) = app.addresses()?;
     if !arguments.auth {
         eprintln!("dgm dev: callers are not asked who they are (--auth changes that); only this machine can reach it");

@@ -140,7 +140,7 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "collect-health",
-        purpose: "measures partitions and the queue for the metrics of this process",
+        purpose: "measures partitions, tables, the queue and the servers for the metrics of this process",
         scope: Scope::Each,
         schedule: "*/15 * * * * *",
         jitter: Duration::from_secs(2),

@@ -7,12 +7,12 @@ pub use crate::cache::RedisStatus;
 pub use crate::store::jobs::{JobLock, JobRun, JobStart};
 pub use crate::store::upkeep::Upkeep;
 use crate::telemetry::catalogue::database::{
-    INDEXES_INVALID, INDEXES_UNUSED, ROWS_DEAD, ROWS_LIVE, ROWS_READ_BY_INDEX, ROWS_READ_IN_SEQUENCE, STATISTICS_SINCE,
-    TABLE_BYTES, XID_AGE,
+    INDEXES_INVALID, INDEXES_UNUSED, ROWS_DEAD, ROWS_LIVE, ROWS_READ, STATISTICS_SINCE, TABLE_BYTES, XID_AGE,
 };
 use crate::telemetry::catalogue::figure;
-use crate::telemetry::catalogue::labels::{ImprovementState, Relation};
+use crate::telemetry::catalogue::labels::{Access, ImprovementState, Relation};
 use crate::telemetry::catalogue::queue::{IMPROVEMENTS, OLDEST_QUEUED};
+use crate::telemetry::theirs::Theirs;
 
 impl Service {
     /// The newest applied migration and the newest that this binary knows: `(applied, known)`.
@@ -57,23 +57,21 @@ impl Service {
         Ok(self.store.upkeep().await?)
     }
 
-    /// Publishes the gauges that cost a query: partitions, tables, indexes and the queue's depth.
+    /// Publishes what costs a query: partitions, tables, indexes, the queue's depth, and what PostgreSQL and Redis tell of
+    /// themselves. Each part is for itself; those that fail keep their last values.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; the gauges keep their last values.
+    /// The first of PostgreSQL's. That Redis does not answer is told by `dgm_cache_redis_up`.
     pub async fn observe_database(&self) -> Result<(), Error> {
-        self.observe_partitions(&self.store.partitions().await?);
-        observe_upkeep(&self.store.upkeep().await?);
-        let depths = self.store.queue_depths().await?;
-        for (state, word) in [(ImprovementState::Queued, "queued"), (ImprovementState::Running, "running")] {
-            let found = depths.iter().find(|(status, ..)| status == word);
-            let count = found.map_or(0, |(_, count, _)| *count);
-            IMPROVEMENTS.set((state,), figure(count));
-            if word == "queued" {
-                OLDEST_QUEUED.set((), found.and_then(|(.., oldest)| *oldest).map_or(0.0, unix_seconds));
-            }
-        }
-        Ok(())
+        let observed = &mut *self.observed.lock().await;
+        self.cache.observe_redis(&mut observed.nodes).await;
+        let parts = [
+            self.store.partitions().await.map(|partitions| self.observe_partitions(&partitions)).map_err(Error::from),
+            self.store.upkeep().await.map(|upkeep| observe_upkeep(&upkeep, &mut observed.theirs)).map_err(Error::from),
+            self.store.queue_depths().await.map(|depths| observe_queue(&depths)).map_err(Error::from),
+            self.observe_server(observed).await,
+        ];
+        parts.into_iter().collect()
     }
 
     /// The right to run a job, unless another run of it is under way anywhere or this occurrence was run.
@@ -111,14 +109,26 @@ impl Service {
     }
 }
 
-fn observe_upkeep(upkeep: &Upkeep) {
+fn observe_queue(depths: &[(String, i64, Option<DateTime<Utc>>)]) {
+    for (state, word) in [(ImprovementState::Queued, "queued"), (ImprovementState::Running, "running")] {
+        let found = depths.iter().find(|(status, ..)| status == word);
+        let count = found.map_or(0, |(_, count, _)| *count);
+        IMPROVEMENTS.set((state,), figure(count));
+        if word == "queued" {
+            OLDEST_QUEUED.set((), found.and_then(|(.., oldest)| *oldest).map_or(0.0, unix_seconds));
+        }
+    }
+}
+
+fn observe_upkeep(upkeep: &Upkeep, theirs: &mut Theirs) {
     for relation in Relation::ALL.iter().copied() {
         let Some(table) = upkeep.tables.iter().find(|table| table.name == relation.as_str()) else { continue };
         TABLE_BYTES.set((relation,), figure(table.bytes));
         ROWS_LIVE.set((relation,), figure(table.live));
         ROWS_DEAD.set((relation,), figure(table.dead));
-        ROWS_READ_IN_SEQUENCE.set((relation,), figure(table.read_in_sequence));
-        ROWS_READ_BY_INDEX.set((relation,), figure(table.read_by_index));
+        for (access, rows) in [(Access::Sequence, table.read_in_sequence), (Access::Index, table.read_by_index)] {
+            theirs.count(&upkeep.server, &ROWS_READ, (relation, access), rows.unsigned_abs());
+        }
     }
     INDEXES_INVALID.set((), figure(upkeep.indexes.iter().filter(|index| !index.valid).count()));
     INDEXES_UNUSED.set((), figure(upkeep.unused().count()));

@@ -12,11 +12,13 @@ pub mod reading;
 pub mod retention;
 pub mod runs;
 pub mod samples;
+pub mod server;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 pub use error::Error;
@@ -54,6 +56,8 @@ pub struct Service {
     settings: Arc<Settings>,
     wishes: reading::Wishes,
     pools: parents::Pools,
+    /// Held while the parts are observed, which happens once at a time.
+    observed: Arc<Mutex<server::Observed>>,
 }
 
 impl Service {
@@ -61,7 +65,8 @@ impl Service {
     #[must_use]
     pub fn new(store: Store, cache: Cache, clock: Arc<dyn Clock>, settings: Settings) -> Self {
         let pools = parents::Pools::new(settings.selection_max_bytes);
-        Self { store, cache, clock, settings: Arc::new(settings), wishes: reading::Wishes::default(), pools }
+        let (settings, wishes, observed) = (Arc::new(settings), reading::Wishes::default(), Arc::default());
+        Self { store, cache, clock, settings, wishes, pools, observed }
     }
 
     /// Now, as exact as the database keeps it.

@@ -49,6 +49,28 @@ impl Error {
         error.code().is_some_and(|code| code == "57014" || code == "55P03")
     }
 
+    /// Whether the server itself said this, and not that it is going down or coming up (`57P`).
+    pub(super) fn is_an_answer(&self) -> bool {
+        self.code().is_some_and(|code| !code.starts_with("57P"))
+    }
+
+    /// Whether something is kept from this role (`insufficient_privilege`), was not loaded into the server
+    /// (`object_not_in_prerequisite_state`) or is not there in its version (`undefined_column`, `undefined_function`).
+    #[must_use]
+    pub fn is_out_of_sight(&self) -> bool {
+        self.code().is_some_and(|code| ["42501", "55000", "42703", "42883"].contains(&code.as_str()))
+    }
+
+    /// `SQLSTATE` of what is not told by a variant.
+    fn code(&self) -> Option<String> {
+        match self {
+            Self::Unavailable(sqlx::Error::Database(error)) | Self::Other(sqlx::Error::Database(error)) => {
+                error.code().map(std::borrow::Cow::into_owned)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a connection broke in the middle, so that nobody knows whether the statement took effect.
     pub(super) fn is_broken_connection(&self) -> bool {
         match self {

@@ -11,7 +11,8 @@ use sqlx::{ConnectOptions as _, Row as _};
 
 use super::error::Error;
 use super::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::database::DB_UP;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const CHANNEL: &str = "dgm_archive";
 /// Most changes of one answer; with more, what was before is taken as unknown.
@@ -21,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The generation names the database that versions and transactions are counted in: another cluster, another database
 /// of it, another timeline (a restore or a failover may have lost commits), a truncated archive are other generations.
-const POLL: &str = "
+const POLL: &str = sql!(
+    FeedPoll,
+    "
     SELECT pg_current_snapshot()::text AS snapshot, f.pruned_before::text::bigint AS pruned_before,
         pg_snapshot_xmin($1::pg_snapshot)::text::bigint AS since, c.lag_seconds,
         hashtextextended(concat_ws('/', f.epoch, s.system_identifier, d.oid,
@@ -40,17 +43,21 @@ const POLL: &str = "
               AND NOT pg_visible_in_snapshot(transaction_id, $1::pg_snapshot)
             ORDER BY transaction_id DESC LIMIT $2
         ) newest
-    ) c";
+    ) c"
+);
 
 /// `pruned_before` tells readers that were away for so long that they missed something.
-const PRUNE: &str = "
+const PRUNE: &str = sql!(
+    FeedPrune,
+    "
     WITH gone AS (
         DELETE FROM dgm_archive_changes WHERE changed_at < now() - interval '1 day' RETURNING transaction_id
     ), newest AS (SELECT count(*) AS count, max(transaction_id::text::bigint) AS transaction FROM gone
     ), told AS (
         UPDATE dgm_archive_feed f SET pruned_before = (n.transaction + 1)::text::xid8 FROM newest n
         WHERE n.transaction >= f.pruned_before::text::bigint
-    ) SELECT count FROM newest";
+    ) SELECT count FROM newest"
+);
 
 /// A change that makes older copies of an entry worthless.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +103,13 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn feed(&self) -> Result<Feed, Error> {
+        let opened = self.open_feed().await;
+        let answers = opened.as_ref().map_or_else(Error::is_an_answer, |_| true);
+        DB_UP.set((), if answers { 1.0 } else { 0.0 });
+        opened
+    }
+
+    async fn open_feed(&self) -> Result<Feed, Error> {
         let options: PgConnectOptions = (*self.direct).clone();
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -127,9 +141,14 @@ impl Feed {
     pub async fn poll(&mut self, since: &str) -> Result<Polled, Error> {
         let query = sqlx::query(POLL).bind(since).bind(MOST).fetch_one(&mut self.listener);
         let row = timed(Statement::FeedPoll, async {
-            tokio::time::timeout(PATIENCE, query).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            tokio::time::timeout(PATIENCE, query).await.unwrap_or_else(|_| {
+                // A connection that broke says nothing of the server yet: opening the next one does, at once.
+                DB_UP.set((), 0.0);
+                Err(sqlx::Error::PoolTimedOut)
+            })
         })
         .await?;
+        DB_UP.set((), 1.0);
         let (ids, versions, transactions) = (
             row.try_get::<Option<Vec<String>>, _>("ids")?.unwrap_or_default(),
             row.try_get::<Option<Vec<i64>>, _>("versions")?.unwrap_or_default(),

@@ -10,26 +10,47 @@ use utoipa::ToSchema;
 
 use super::error::Error;
 use super::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
-const RUNS_OF_ALL: &str = "
+const RUNS_OF_ALL: &str = sql!(
+    JobRuns,
+    "
     SELECT id, job_name, instance, scheduled_for, started_at, finished_at, outcome, detail FROM dgm_job_runs
-    ORDER BY id DESC LIMIT $1";
-const RUNS_OF_ONE: &str = "
+    ORDER BY id DESC LIMIT $1"
+);
+const RUNS_OF_ONE: &str = sql!(
+    JobRuns,
+    "
     SELECT id, job_name, instance, scheduled_for, started_at, finished_at, outcome, detail FROM dgm_job_runs
-    WHERE job_name = $1 ORDER BY started_at DESC, id DESC LIMIT $2";
+    WHERE job_name = $1 ORDER BY started_at DESC, id DESC LIMIT $2"
+);
 
-const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('dgm.job.' || $1, 0))";
-const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtextextended('dgm.job.' || $1, 0))";
+const LOCK: &str = sql!(JobRuns, "SELECT pg_try_advisory_lock(hashtextextended('dgm.job.' || $1, 0))");
+const UNLOCK: &str = sql!(JobRuns, "SELECT pg_advisory_unlock(hashtextextended('dgm.job.' || $1, 0))");
 /// Whoever has the lock knows that runs without an end are those of processes that died.
-const SETTLE: &str = "
+const SETTLE: &str = sql!(
+    JobRuns,
+    "
     UPDATE dgm_job_runs SET finished_at = clock_timestamp(), outcome = 'lost', detail = 'its process died'
-    WHERE job_name = $1 AND finished_at IS NULL";
-const START: &str = "
+    WHERE job_name = $1 AND finished_at IS NULL"
+);
+const START: &str = sql!(
+    JobRuns,
+    "
     INSERT INTO dgm_job_runs (job_name, instance, scheduled_for) VALUES ($1, $2, $3)
-    ON CONFLICT (job_name, scheduled_for) WHERE outcome IS DISTINCT FROM 'lost' DO NOTHING RETURNING id";
-const LAST: &str = "
-    SELECT max(scheduled_for) FROM dgm_job_runs WHERE job_name = $1 AND outcome IS DISTINCT FROM 'lost'";
+    ON CONFLICT (job_name, scheduled_for) WHERE outcome IS DISTINCT FROM 'lost' DO NOTHING RETURNING id"
+);
+const LAST: &str = sql!(
+    JobRuns,
+    "
+    SELECT max(scheduled_for) FROM dgm_job_runs WHERE job_name = $1 AND outcome IS DISTINCT FROM 'lost'"
+);
+const FINISH: &str = sql!(
+    JobRuns,
+    "WITH done AS (UPDATE dgm_job_runs SET finished_at = clock_timestamp(), outcome = $2, detail = $3 WHERE id = $1),
+         old AS (DELETE FROM dgm_job_runs WHERE job_name = $4 AND started_at < now() - interval '7 days')
+    SELECT pg_advisory_unlock(hashtextextended('dgm.job.' || $4, 0))"
+);
 
 /// How often a run makes sure that it still has its lock.
 const WATCH: Duration = Duration::from_secs(5);
@@ -130,7 +151,8 @@ impl Store {
     /// The server's.
     pub async fn clock_skew(&self, now: DateTime<Utc>) -> Result<TimeDelta, Error> {
         let mut connection = self.acquire().await?;
-        let query = sqlx::query_scalar::<_, DateTime<Utc>>("SELECT clock_timestamp()").fetch_one(&mut *connection);
+        let query =
+            sqlx::query_scalar::<_, DateTime<Utc>>(sql!(Clock, "SELECT clock_timestamp()")).fetch_one(&mut *connection);
         Ok(now - timed(Statement::Clock, query).await?)
     }
 
@@ -166,16 +188,8 @@ impl JobLock {
     /// The server's; the lock is free in any case.
     pub async fn finish(mut self, outcome: &str, detail: &str) -> Result<(), Error> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        let query = sqlx::query(
-            "WITH done AS (UPDATE dgm_job_runs SET finished_at = clock_timestamp(), outcome = $2, detail = $3 WHERE id = $1),
-                  old AS (DELETE FROM dgm_job_runs WHERE job_name = $4 AND started_at < now() - interval '7 days')
-             SELECT pg_advisory_unlock(hashtextextended('dgm.job.' || $4, 0))",
-        )
-        .bind(self.run)
-        .bind(outcome)
-        .bind(detail)
-        .bind(self.job)
-        .execute(&mut **connection);
+        let query =
+            sqlx::query(FINISH).bind(self.run).bind(outcome).bind(detail).bind(self.job).execute(&mut **connection);
         timed(Statement::JobRuns, query).await?;
         // Only now is the connection fit for others.
         self.connection.take();

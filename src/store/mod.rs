@@ -13,6 +13,7 @@ pub mod pool;
 mod replica;
 pub mod retention;
 pub mod samples;
+pub mod server;
 pub mod tokens;
 pub mod upkeep;
 mod writer;

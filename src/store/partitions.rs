@@ -8,18 +8,21 @@ use utoipa::ToSchema;
 
 use super::error::Error;
 use super::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
-const ENSURE: &str = "SELECT create_monthly_partition('dgm_performance_metrics', $1)";
+const ENSURE: &str = sql!(PartitionEnsure, "SELECT create_monthly_partition('dgm_performance_metrics', $1)");
 /// One that is dropped meanwhile has no size any more.
-const ALL: &str = "
+const ALL: &str = sql!(
+    PartitionStatus,
+    "
     SELECT c.relname::text, coalesce(pg_get_expr(c.relpartbound, c.oid), ''), c.reltuples::bigint,
         coalesce(pg_total_relation_size(c.oid), 0), i.inhdetachpending
     FROM pg_class p JOIN pg_class c ON c.relnamespace = p.relnamespace AND c.relkind = 'r'
     LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND i.inhparent = p.oid
     WHERE p.oid = 'dgm_performance_metrics'::regclass
       AND (i.inhrelid IS NOT NULL OR c.relname ~ '^dgm_performance_metrics_[0-9]{4}_[0-9]{2}$')
-    ORDER BY c.relname";
+    ORDER BY c.relname"
+);
 
 /// What a partition is to its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

@@ -18,15 +18,17 @@ use super::replica::Replica;
 use super::samples::Ingest;
 use super::writer::Writer;
 use crate::telemetry::catalogue::database::{
-    DB_POOL_ACQUIRE_DURATION, DB_STATEMENT_DURATION, DB_STATEMENT_ERRORS, POOL_CONNECTIONS, POOL_CONNECTIONS_MAX,
+    DB_POOL_ACQUIRE_DURATION, DB_POOL_TIMEOUTS, DB_STATEMENT_DURATION, DB_STATEMENT_ERRORS, POOL_CONNECTIONS,
+    POOL_CONNECTIONS_MAX,
 };
 use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::labels::PoolState;
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// Connections for group commit: one for each batch that may be under way, and some more for what is too large to be
 /// joined to others.
 const WRITING: u32 = 12;
+const SCHEMA_VERSION: &str = sql!(SchemaVersion, "SELECT max(version) FROM _sqlx_migrations WHERE success");
 /// A statement that takes longer is logged.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -126,11 +128,8 @@ impl Store {
     /// The server's, when it cannot be reached or was never migrated.
     pub async fn schema_version(&self) -> Result<(i64, i64), Error> {
         let mut connection = self.acquire().await?;
-        let applied: Option<i64> = timed(
-            Statement::SchemaVersion,
-            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(&mut *connection),
-        )
-        .await?;
+        let applied: Option<i64> =
+            timed(Statement::SchemaVersion, sqlx::query_scalar(SCHEMA_VERSION).fetch_one(&mut *connection)).await?;
         Ok((applied.unwrap_or(0), migrate::MIGRATOR.iter().map(|m| m.version).max().unwrap_or(0)))
     }
 
@@ -182,7 +181,7 @@ async fn begin(pool: PgPool) -> Result<Transaction<'static, Postgres>, Error> {
     #[allow(clippy::disallowed_methods, reason = "here it cannot be dropped")]
     let begun = tokio::spawn(async move { pool.begin().await }).await;
     DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
-    Ok(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
+    Ok(in_time(begun.map_err(|_| sqlx::Error::WorkerCrashed)?)?)
 }
 
 fn options(url: &str, settings: &Settings) -> Result<PgConnectOptions, sqlx::Error> {
@@ -206,7 +205,15 @@ pub(super) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, E
     let started = Instant::now();
     let connection = pool.acquire().await;
     DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
-    Ok(connection?)
+    Ok(in_time(connection)?)
+}
+
+/// Counts it when there was none within the time allowed.
+fn in_time<T>(connection: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    if matches!(connection, Err(sqlx::Error::PoolTimedOut)) {
+        DB_POOL_TIMEOUTS.increment(());
+    }
+    connection
 }
 
 /// Runs a statement under its name: latency and errors are counted by it.

@@ -14,7 +14,7 @@ use super::error::Error;
 use super::pool::{Store, acquire, timed};
 use crate::telemetry::catalogue::database::{DB_READS, DB_REPLICA_LAG};
 use crate::telemetry::catalogue::labels::Source;
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// Longest wait for a connection.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -98,15 +98,17 @@ impl Store {
     async fn catch_up(&self, replica: &Replica) -> Result<(), Error> {
         let at = Instant::now();
         let mut connection = self.acquire().await?;
-        let query = sqlx::query_scalar("SELECT pg_current_wal_insert_lsn()::text").fetch_one(&mut *connection);
+        let query = sqlx::query_scalar(sql!(ReplicaLag, "SELECT pg_current_wal_insert_lsn()::text"))
+            .fetch_one(&mut *connection);
         let target: String = timed(Statement::ReplicaLag, query).await?;
         drop(connection);
         loop {
             let mut connection = acquire(&replica.pool).await?;
             // A server that was promoted replays nothing and answers null: it is no replica of ours any more.
-            let query = sqlx::query_scalar(
-                "SELECT coalesce(pg_is_in_recovery() AND pg_last_wal_replay_lsn() >= $1::pg_lsn, false)",
-            )
+            let query = sqlx::query_scalar(sql!(
+                ReplicaLag,
+                "SELECT coalesce(pg_is_in_recovery() AND pg_last_wal_replay_lsn() >= $1::pg_lsn, false)"
+            ))
             .bind(&target)
             .fetch_one(&mut *connection);
             let there = timed(Statement::ReplicaLag, query).await?;

@@ -12,7 +12,7 @@ use super::pool::{Store, timed};
 use super::writer::Batch;
 use crate::domain::sample::{Current, Ingested, NewSample, Point, Range};
 use crate::telemetry::catalogue::labels::Writer;
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 macro_rules! insert {
     ($rest:literal) => {
@@ -25,14 +25,16 @@ macro_rules! insert {
     };
 }
 /// For ids that we made just now, which nobody can have used.
-const INSERT_FRESH: &str = insert!("");
-const INSERT: &str = insert!(" ON CONFLICT DO NOTHING RETURNING id");
+const INSERT_FRESH: &str = sql!(SamplesInsert, insert!(""));
+const INSERT: &str = sql!(SamplesInsert, insert!(" ON CONFLICT DO NOTHING RETURNING id"));
 
 /// A request with more samples than this is a batch of its own.
 const JOINED: usize = 256;
 
 /// A loose index scan: one descent for each metric type, then one for its newest sample.
-const CURRENT: &str = "
+const CURRENT: &str = sql!(
+    SamplesCurrent,
+    "
     WITH RECURSIVE types (metric_type) AS (
         (SELECT metric_type FROM dgm_performance_metrics
          WHERE service_name = $1 AND measurement_timestamp >= $2 ORDER BY metric_type LIMIT 1)
@@ -46,18 +48,24 @@ const CURRENT: &str = "
         SELECT metric_value, measurement_timestamp, archive_entry_id FROM dgm_performance_metrics
         WHERE service_name = $1 AND metric_type = t.metric_type AND measurement_timestamp >= $2
         ORDER BY measurement_timestamp DESC, id LIMIT 1
-    ) newest WHERE t.metric_type IS NOT NULL ORDER BY t.metric_type";
+    ) newest WHERE t.metric_type IS NOT NULL ORDER BY t.metric_type"
+);
 
-const RANGE: &str = "
+const RANGE: &str = sql!(
+    SamplesRange,
+    "
     SELECT date_bin(make_interval(secs => $5), measurement_timestamp, $3) AS bucket, count(*) AS count,
         avg(metric_value) AS avg, min(metric_value) AS min, max(metric_value) AS max,
         percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY metric_value) AS quantiles
     FROM dgm_performance_metrics
     WHERE service_name = $1 AND metric_type = $2 AND measurement_timestamp >= $3 AND measurement_timestamp < $4
-    GROUP BY bucket ORDER BY bucket";
+    GROUP BY bucket ORDER BY bucket"
+);
 
 /// Series by series, so that only the range of each is read: by service alone a whole month would be.
-const TREND: &str = "
+const TREND: &str = sql!(
+    SamplesTrend,
+    "
     WITH RECURSIVE types (metric_type) AS (
         (SELECT metric_type FROM dgm_performance_metrics
          WHERE service_name = $1 AND measurement_timestamp >= $2 AND measurement_timestamp < $3
@@ -77,7 +85,8 @@ const TREND: &str = "
         WHERE service_name = $1 AND metric_type = t.metric_type
           AND measurement_timestamp >= $2 AND measurement_timestamp < $3
         GROUP BY bucket
-    ) p WHERE t.metric_type IS NOT NULL ORDER BY t.metric_type, p.bucket";
+    ) p WHERE t.metric_type IS NOT NULL ORDER BY t.metric_type, p.bucket"
+);
 
 /// The samples of one request, stored all or none.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::error::Error;
 use super::pool::{Store, timed};
 use crate::domain::identity::{Principal, Role};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// A token as it is listed; the token itself is not kept anywhere.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -47,9 +47,10 @@ impl Store {
     /// The server's.
     pub async fn principal(&self, token_hash: &[u8; 32]) -> Result<Option<Principal>, Error> {
         let mut connection = self.acquire().await?;
-        let query = sqlx::query(
-            "SELECT name, role, user_id, expires_at FROM dgm_api_tokens WHERE token_hash = $1 AND revoked_at IS NULL",
-        )
+        let query = sqlx::query(sql!(
+            TokenFind,
+            "SELECT name, role, user_id, expires_at FROM dgm_api_tokens WHERE token_hash = $1 AND revoked_at IS NULL"
+        ))
         .bind(token_hash.as_slice())
         .try_map(|row: PgRow| {
             let role: String = row.try_get("role")?;
@@ -74,10 +75,11 @@ impl Store {
         expires_at: Option<DateTime<Utc>>,
     ) -> Result<TokenInfo, Error> {
         let mut connection = self.acquire().await?;
-        let query = sqlx::query(
+        let query = sqlx::query(sql!(
+            TokenInsert,
             "INSERT INTO dgm_api_tokens (name, role, token_hash, expires_at) VALUES ($1, $2, $3, $4)
-             RETURNING id, name, role, created_at, expires_at, revoked_at",
-        )
+             RETURNING id, name, role, created_at, expires_at, revoked_at"
+        ))
         .bind(name)
         .bind(role.as_str())
         .bind(token_hash.as_slice())
@@ -93,10 +95,12 @@ impl Store {
     /// The server's.
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, Error> {
         let mut connection = self.acquire().await?;
-        let query =
-            sqlx::query("SELECT id, name, role, created_at, expires_at, revoked_at FROM dgm_api_tokens ORDER BY name")
-                .try_map(|row| info(&row))
-                .fetch_all(&mut *connection);
+        let query = sqlx::query(sql!(
+            TokenList,
+            "SELECT id, name, role, created_at, expires_at, revoked_at FROM dgm_api_tokens ORDER BY name"
+        ))
+        .try_map(|row| info(&row))
+        .fetch_all(&mut *connection);
         timed(Statement::TokenList, query).await
     }
 
@@ -106,9 +110,10 @@ impl Store {
     /// The server's.
     pub async fn revoke_token(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let mut connection = self.acquire().await?;
-        let query = sqlx::query_scalar(
-            "UPDATE dgm_api_tokens SET revoked_at = now() WHERE name = $1 AND revoked_at IS NULL RETURNING token_hash",
-        )
+        let query = sqlx::query_scalar(sql!(
+            TokenRevoke,
+            "UPDATE dgm_api_tokens SET revoked_at = now() WHERE name = $1 AND revoked_at IS NULL RETURNING token_hash"
+        ))
         .bind(name)
         .fetch_optional(&mut *connection);
         timed(Statement::TokenRevoke, query).await

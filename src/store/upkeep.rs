@@ -5,26 +5,29 @@ use sqlx::FromRow;
 
 use super::error::Error;
 use super::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// A partition counts for its parent.
-const TABLES: &str = "
+const TABLES: &str = sql!(Upkeep, "
     SELECT coalesce(p.relname, c.relname)::text AS name, sum(s.n_live_tup)::bigint AS live, sum(s.n_dead_tup)::bigint AS dead,
         sum(s.seq_tup_read)::bigint AS read_in_sequence, sum(coalesce(s.idx_tup_fetch, 0))::bigint AS read_by_index,
         coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint AS bytes
     FROM pg_class c JOIN pg_stat_all_tables s ON s.relid = c.oid
     LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = i.inhparent
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' GROUP BY 1";
-const INDEXES: &str = "
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' GROUP BY 1");
+const INDEXES: &str = sql!(Upkeep, "
     SELECT coalesce(p.relname, c.relname)::text AS name, bool_and(i.indisvalid) AS valid, bool_or(i.indisunique) AS is_unique,
         coalesce(sum(s.idx_scan), 0)::bigint AS scans
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
     LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = c.oid
     LEFT JOIN pg_inherits h ON h.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = h.inhparent
-    WHERE c.relnamespace = current_schema()::regnamespace AND t.relname !~ '^(_sqlx|dgm_migration)' GROUP BY 1 ORDER BY 1";
-const DATABASE: &str = "
-    SELECT age(d.datfrozenxid) AS xid_age, s.stats_reset AS since
-    FROM pg_database d JOIN pg_stat_database s ON s.datid = d.oid WHERE d.datname = current_database()";
+    WHERE c.relnamespace = current_schema()::regnamespace AND t.relname !~ '^(_sqlx|dgm_migration)' GROUP BY 1 ORDER BY 1");
+const DATABASE: &str = sql!(
+    Upkeep,
+    "
+    SELECT age(d.datfrozenxid) AS xid_age, s.stats_reset AS since, pg_postmaster_start_time()::text AS server
+    FROM pg_database d JOIN pg_stat_database s ON s.datid = d.oid WHERE d.datname = current_database()"
+);
 
 /// A table; all of its partitions together.
 #[derive(Debug, Clone, FromRow)]
@@ -67,6 +70,8 @@ pub struct Upkeep {
     pub xid_age: i32,
     /// Since when the statistics count; `None`: since the database was made.
     pub since: Option<DateTime<Utc>>,
+    /// Whose statistics these are: a server since its start.
+    pub server: String,
 }
 
 impl Store {
@@ -79,8 +84,8 @@ impl Store {
         let tables = timed(Statement::Upkeep, sqlx::query_as(TABLES).fetch_all(&mut *connection)).await?;
         let indexes = timed(Statement::Upkeep, sqlx::query_as(INDEXES).fetch_all(&mut *connection)).await?;
         let database = timed(Statement::Upkeep, sqlx::query_as(DATABASE).fetch_one(&mut *connection)).await?;
-        let (xid_age, since): (i32, Option<DateTime<Utc>>) = database;
-        Ok(Upkeep { tables, indexes, xid_age, since })
+        let (xid_age, since, server): (i32, Option<DateTime<Utc>>, String) = database;
+        Ok(Upkeep { tables, indexes, xid_age, since, server })
     }
 }
 

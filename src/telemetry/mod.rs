@@ -8,5 +8,6 @@ mod otlp;
 pub mod process;
 pub mod recorder;
 pub mod spans;
+pub mod theirs;
 
 pub use init::{Error, Guard, LogFormat, Settings, init};

@@ -29,6 +29,9 @@ fn it_serves_keeps_its_data_and_refuses_a_second_owner() {
     assert_eq!(answer(docs).status, 200);
     let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'dgm_performance_metrics'::regclass";
     assert_eq!(dev.sql(partitions), "4");
+    // PostgreSQL of Debian comes with the library.
+    let named = "SELECT count(*) > 0 FROM pg_stat_statements WHERE query LIKE '/* dgm:feed_poll */%'";
+    assert_eq!(dev.sql(named), "t");
 
     let second = command(directory.path()).output().unwrap();
     assert_eq!(second.status.code(), Some(1));

@@ -17,5 +17,6 @@ mod runs;
 mod schema_reference;
 mod serve;
 mod support;
+mod telemetry;
 mod time_travel;
 mod zipf;

@@ -8,7 +8,7 @@ use dgm_service::postgres::Server;
 use serde_json::json;
 
 use crate::support::serve::Serve;
-use crate::support::{Database, make_traversable};
+use crate::support::{Database, make_traversable, until};
 
 const FROM_REPLICA: &str = "dgm_db_reads_total{source=\"replica\"}";
 const FROM_PRIMARY: &str = "dgm_db_reads_total{source=\"primary\"}";
@@ -83,6 +83,16 @@ fn a_replica_answers_while_it_is_not_too_far_behind() {
     assert_eq!(serve.count(FROM_REPLICA), before);
     sql(&url, "SELECT pg_wal_replay_resume()");
     assert_eq!(read_from(FROM_REPLICA), ["two", "one"]);
+    // The primary knows of it, and that it takes some time to replay.
+    let operator = primary.token("operator");
+    until("the primary tells of its standby", Duration::from_secs(10), || {
+        primary.sql("SELECT pg_logical_emit_message(true, '', 'something to replay')");
+        let path = format!("http://{}/api/v1/admin/jobs/collect-health/run", serve.api);
+        let client = reqwest::blocking::Client::new();
+        assert!(client.post(path).bearer_auth(&operator).send().unwrap().status().is_success());
+        let lag = serve.metric("dgm_db_standby_lag_seconds ").unwrap();
+        serve.count("dgm_db_standbys ") == 1 && lag > 0.0
+    });
 
     // It goes away: no request fails.
     drop(replica);

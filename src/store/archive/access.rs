@@ -6,17 +6,21 @@ use sqlx::postgres::PgRow;
 use super::read::{NEIGHBOURS, Seen, seen};
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// In the order of ids, so that two replicas do not wait for each other. An entry that was deleted by hand is left out.
-const COUNT: &str = "
+const COUNT: &str = sql!(
+    AccessCount,
+    "
     INSERT INTO dgm_archive_access AS old (archive_entry_id, access_count)
     SELECT read.id, read.count FROM unnest($1::text[], $2::bigint[]) AS read (id, count)
     JOIN dgm_archive a ON a.archive_entry_id = read.id ORDER BY read.id
     ON CONFLICT (archive_entry_id) DO UPDATE
-    SET access_count = old.access_count + excluded.access_count, last_accessed_at = now()";
+    SET access_count = old.access_count + excluded.access_count, last_accessed_at = now()"
+);
 
-const MOST_READ: &str = "SELECT archive_entry_id FROM dgm_archive_access ORDER BY access_count DESC LIMIT $1";
+const MOST_READ: &str =
+    sql!(AccessMost, "SELECT archive_entry_id FROM dgm_archive_access ORDER BY access_count DESC LIMIT $1");
 
 impl Store {
     /// Adds to the counts of reads.

@@ -8,28 +8,37 @@ use sqlx::PgConnection;
 use crate::domain::selection::{Candidate, Loader, Pool, Score};
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// One scan; children are counted here, not there: with stale statistics the planner joins the counts by nested loop,
 /// which took a second at a thousand entries.
-const FEATURES: &str = "
+const FEATURES: &str = sql!(
+    ArchiveCandidates,
+    "
     SELECT a.archive_entry_id, a.parent_entry_id, a.accuracy_score::float8,
         ARRAY(SELECT CASE jsonb_typeof(a.performance_metrics -> f) WHEN 'number'
                      THEN (a.performance_metrics ->> f)::float8 END FROM unnest($2::text[]) WITH ORDINALITY AS u (f, n)
               ORDER BY n)
-    FROM dgm_archive a WHERE a.service_name = $1 AND a.status = 'active'";
+    FROM dgm_archive a WHERE a.service_name = $1 AND a.status = 'active'"
+);
 
-const ACTIVE: &str = "
+const ACTIVE: &str = sql!(
+    ArchiveCandidates,
+    "
     SELECT archive_entry_id, parent_entry_id, accuracy_score::float8
-    FROM dgm_archive WHERE service_name = $1 AND status = 'active'";
+    FROM dgm_archive WHERE service_name = $1 AND status = 'active'"
+);
 
 /// In a transaction of one snapshot: the snapshot itself, and which feed its changes are told by.
-const BEGIN: &str = "
-    SELECT pg_current_snapshot()::text, epoch::text FROM dgm_archive_feed";
+const BEGIN: &str = sql!(
+    ArchiveCandidates,
+    "
+    SELECT pg_current_snapshot()::text, epoch::text FROM dgm_archive_feed"
+);
 
 /// Entries that changed and were not visible to the snapshot: as they are now, without a score those that are no
 /// candidates of this service any more.
-const CHANGED: &str = "
+const CHANGED: &str = sql!(ArchiveChanged, "
     SELECT pg_current_snapshot()::text, f.epoch::text, f.pruned_before::text::bigint > pg_snapshot_xmin($2::pg_snapshot)::text::bigint,
         c.ids, c.parents, c.scores
     FROM dgm_archive_feed f CROSS JOIN LATERAL (
@@ -42,7 +51,7 @@ const CHANGED: &str = "
         ) changed
         LEFT JOIN dgm_archive a
             ON a.archive_entry_id = changed.id AND a.service_name = $1 AND a.status = 'active'
-    ) c";
+    ) c");
 
 /// Up to where a pool has followed the changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::domain::page::Position;
 use crate::domain::validation::Invalid;
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// An order; always the greatest first, equals the newest first, and then by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
@@ -139,7 +139,7 @@ impl Store {
 
 fn build(filter: &Filter, sort: Sort, after: Option<&Position>, limit: u32) -> QueryBuilder<Postgres> {
     let limit = i64::from(limit) + 1;
-    let mut query = QueryBuilder::new(concat!("SELECT ", summary_columns!(), " FROM "));
+    let mut query = QueryBuilder::new(sql!(ArchiveList, "SELECT ", summary_columns!(), " FROM "));
     if filter.service.is_some() && filter.status.is_none() && sort == Sort::Accuracy {
         // One index holds the active entries of a service in this order, another one the rest.
         for (before, status) in [("((SELECT a.* FROM ", "= 'active'"), (" UNION ALL (SELECT a.* FROM ", "<> 'active'")]

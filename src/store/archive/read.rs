@@ -13,7 +13,7 @@ use super::{summary, summary_columns};
 use crate::domain::archive::{Entry, Inspiration, InspirationKind};
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// An entry with its inspirations as two parallel arrays, so that one round trip answers all. `as_of` is the xmin of the
 /// statement's snapshot: changes by transactions below it are all in what was read.
@@ -33,23 +33,24 @@ macro_rules! select_entry {
     };
 }
 
-const GET: &str = select_entry!("WHERE a.archive_entry_id = $1");
+const GET: &str = sql!(ArchiveGet, select_entry!("WHERE a.archive_entry_id = $1"));
+
+const EXISTING: &str = sql!(ArchiveGet, "SELECT archive_entry_id FROM dgm_archive WHERE archive_entry_id = ANY($1)");
 
 /// Entries by id, and the best few of the children of others. Of an entry with very many children not all are looked at.
-pub(super) const NEIGHBOURS: &str = select_entry!(
-    "WHERE a.archive_entry_id IN (
+pub(super) const NEIGHBOURS: &str = sql!(ArchiveNeighbours, select_entry!("WHERE a.archive_entry_id IN (
         SELECT unnest($1::text[])
         UNION
         SELECT best.archive_entry_id FROM unnest($2::text[]) AS parent (id) CROSS JOIN LATERAL (
             SELECT c.archive_entry_id FROM (
                 SELECT c.archive_entry_id, c.accuracy_score FROM dgm_archive c WHERE c.parent_entry_id = parent.id LIMIT 200
-            ) c ORDER BY c.accuracy_score DESC LIMIT 3) best)"
-);
+            ) c ORDER BY c.accuracy_score DESC LIMIT 3) best)"));
 
 /// Level by level from the roots (entries without a parent in the service), so that parents come before children: the
 /// generation would not do, since a peer's migrants share it with their parents. `OFFSET 0` keeps the planner to looking
 /// up children and rows by index; left to itself it joins the whole table at every level.
-const EXPORT: &str = concat!(
+const EXPORT: &str = sql!(
+    ArchiveExport,
     "WITH RECURSIVE walk (archive_entry_id, generation_number, depth) AS (
         SELECT r.archive_entry_id, r.generation_number, 0 FROM dgm_archive r
         LEFT JOIN dgm_archive p ON p.archive_entry_id = r.parent_entry_id AND p.service_name = r.service_name
@@ -81,8 +82,8 @@ macro_rules! stats {
         )
     };
 }
-const STATS_OF_ALL: &str = stats!("");
-const STATS_OF_ONE: &str = stats!("WHERE service_name = $1");
+const STATS_OF_ALL: &str = sql!(ArchiveStats, stats!(""));
+const STATS_OF_ONE: &str = sql!(ArchiveStats, stats!("WHERE service_name = $1"));
 
 /// By its score first: ordered by score alone, the plan for an unknown service walks the whole index.
 macro_rules! best {
@@ -96,8 +97,8 @@ macro_rules! best {
         )
     };
 }
-const BEST_OF_ALL: &str = best!("");
-const BEST_OF_ONE: &str = best!("AND service_name = $1");
+const BEST_OF_ALL: &str = sql!(ArchiveBest, best!(""));
+const BEST_OF_ONE: &str = sql!(ArchiveBest, best!("AND service_name = $1"));
 
 /// A generation in figures.
 #[allow(clippy::struct_field_names, reason = "the wire's name is the column's")]
@@ -156,9 +157,7 @@ impl Store {
     /// The server's.
     pub async fn existing_entries(&self, ids: &[String]) -> Result<Vec<String>, Error> {
         let mut connection = self.acquire().await?;
-        let query = sqlx::query_scalar("SELECT archive_entry_id FROM dgm_archive WHERE archive_entry_id = ANY($1)")
-            .bind(ids)
-            .fetch_all(&mut *connection);
+        let query = sqlx::query_scalar(EXISTING).bind(ids).fetch_all(&mut *connection);
         timed(Statement::ArchiveGet, query).await
     }
 

@@ -8,11 +8,12 @@ use super::{summary, summary_columns};
 use crate::domain::archive::Summary;
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// The walk carries ids only; the rows are joined at the end, once each. UNION ends it on a cycle, which hand-made SQL can
 /// make (the API cannot: a parent exists before its child and never changes), and so the walk must not carry the depth.
-const LINEAGE: &str = concat!(
+const LINEAGE: &str = sql!(
+    ArchiveLineage,
     "WITH RECURSIVE walk (archive_entry_id, parent_entry_id) AS (
         SELECT archive_entry_id, parent_entry_id FROM dgm_archive WHERE archive_entry_id = $1
         UNION
@@ -27,7 +28,8 @@ const LINEAGE: &str = concat!(
 );
 
 /// Breadth first; LIMIT on the walk itself keeps a wide tree from being walked whole.
-const DESCENDANTS: &str = concat!(
+const DESCENDANTS: &str = sql!(
+    ArchiveDescendants,
     "WITH RECURSIVE walk (archive_entry_id, depth) AS (
         SELECT archive_entry_id, 0 FROM dgm_archive WHERE archive_entry_id = $1
         UNION ALL

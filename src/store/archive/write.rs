@@ -9,12 +9,14 @@ use uuid::Uuid;
 use crate::domain::archive::{EntryPatch, NewEntry, Status};
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// Rows a statement: enough to amortise the round trip, few enough for progress to be seen.
 const BATCH: usize = 500;
 
-const INSERT: &str = "
+const INSERT: &str = sql!(
+    ArchiveInsert,
+    "
     INSERT INTO dgm_archive (archive_entry_id, parent_entry_id, generation_number, service_name, problem_statement,
         solution_patch, performance_metrics, accuracy_score, constitutional_compliance_score, evaluation_results,
         status, created_at, create_digest, created_by)
@@ -25,19 +27,25 @@ const INSERT: &str = "
         AS e (id, parent, generation, service, problem, patch, metrics, accuracy, compliance, evaluation, status,
               created_at, digest, by)
     ON CONFLICT (archive_entry_id) DO NOTHING
-    RETURNING archive_entry_id";
+    RETURNING archive_entry_id"
+);
 
-const INSERT_INSPIRATIONS: &str = "
+const INSERT_INSPIRATIONS: &str = sql!(
+    ArchiveInspire,
+    "
     INSERT INTO dgm_archive_inspirations (archive_entry_id, inspiration_entry_id, kind)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING";
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING"
+);
 
 pub(super) const DIGESTS: &str =
-    "SELECT archive_entry_id, create_digest FROM dgm_archive WHERE archive_entry_id = ANY($1)";
+    sql!(ArchiveInsert, "SELECT archive_entry_id, create_digest FROM dgm_archive WHERE archive_entry_id = ANY($1)");
 
 pub(super) const GENERATIONS: &str =
-    "SELECT archive_entry_id, generation_number FROM dgm_archive WHERE archive_entry_id = ANY($1)";
+    sql!(ArchiveInsert, "SELECT archive_entry_id, generation_number FROM dgm_archive WHERE archive_entry_id = ANY($1)");
 
-const PATCH: &str = "
+const PATCH: &str = sql!(
+    ArchivePatch,
+    "
     UPDATE dgm_archive SET
         status = coalesce($3, status),
         evaluation_results = coalesce($4, evaluation_results),
@@ -45,7 +53,10 @@ const PATCH: &str = "
         accuracy_score = coalesce($6, accuracy_score),
         constitutional_compliance_score = coalesce($7, constitutional_compliance_score)
     WHERE archive_entry_id = $1 AND ($2::bigint IS NULL OR version = $2)
-    RETURNING version, pg_current_xact_id()::text::bigint";
+    RETURNING version, pg_current_xact_id()::text::bigint"
+);
+
+const VERSION: &str = sql!(ArchivePatch, "SELECT version FROM dgm_archive WHERE archive_entry_id = $1");
 
 /// What became of one entry of a create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,9 +142,7 @@ impl Store {
         if let Some((version, transaction)) = changed {
             return Ok(Patched::Done { version, transaction });
         }
-        let query = sqlx::query_scalar("SELECT version FROM dgm_archive WHERE archive_entry_id = $1")
-            .bind(id)
-            .fetch_optional(&mut *connection);
+        let query = sqlx::query_scalar(VERSION).bind(id).fetch_optional(&mut *connection);
         Ok(timed(Statement::ArchivePatch, query).await?.map_or(Patched::Missing, Patched::VersionDiffers))
     }
 }
@@ -211,7 +220,6 @@ pub(super) async fn insert_rows(connection: &mut PgConnection, batch: &[Row<'_>]
     // In order, so that two batches with the same ids never wait for each other.
     let mut batch: Vec<&Row<'_>> = batch.iter().collect();
     batch.sort_by_key(|row| id_of(row.entry));
-    let statement = if batch.len() == 1 { Statement::ArchiveInsert } else { Statement::ArchiveInsertBatch };
     let query = sqlx::query_scalar(INSERT)
         .bind(column(&batch, id_of))
         .bind(column(&batch, |e| e.parent_entry_id.as_deref()))
@@ -228,7 +236,7 @@ pub(super) async fn insert_rows(connection: &mut PgConnection, batch: &[Row<'_>]
         .bind(batch.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>())
         .bind(batch.iter().map(|row| row.by).collect::<Vec<_>>())
         .fetch_all(connection);
-    timed(statement, query).await
+    timed(Statement::ArchiveInsert, query).await
 }
 
 pub(super) async fn insert_inspirations(
@@ -247,5 +255,5 @@ pub(super) async fn insert_inspirations(
         return Ok(());
     }
     let query = sqlx::query(INSERT_INSPIRATIONS).bind(of).bind(other).bind(kind).execute(connection);
-    timed(Statement::ArchiveInsertBatch, query).await.map(drop)
+    timed(Statement::ArchiveInspire, query).await.map(drop)
 }

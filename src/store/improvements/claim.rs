@@ -13,7 +13,7 @@ use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
 use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// A claim of more than this is a batch of its own.
 const JOINED: u32 = 8;
@@ -21,8 +21,7 @@ const JOINED: u32 = 8;
 /// The nth of the queue goes to the nth place. `IS TRUE` leaves only the index in the order of the queue to the planner,
 /// whatever it believes of the queue's length (migration 20). The array keeps the planner from running the locking subquery more than
 /// once, and from expecting so many that it would read the whole table.
-const CLAIM: &str = concat!(
-    "UPDATE dgm_improvements i SET status = 'running', worker = p.worker, lease_token = gen_random_uuid(),
+const CLAIM: &str = sql!(ImprovementClaim, "UPDATE dgm_improvements i SET status = 'running', worker = p.worker, lease_token = gen_random_uuid(),
         lease_expires_at = now() + make_interval(secs => least(p.lease, i.max_improvement_time)), heartbeat_at = now(),
         attempts = i.attempts + 1, started_at = now(), completed_at = NULL, progress = 0, progress_message = NULL
      FROM unnest(ARRAY(
@@ -33,8 +32,7 @@ const CLAIM: &str = concat!(
      JOIN unnest($1::int[], $2::text[], $3::float8[]) WITH ORDINALITY AS p (request, worker, lease, place) USING (place)
      WHERE i.id = n.id
      RETURNING place, p.request, ",
-    improvement_columns!()
-);
+    improvement_columns!());
 
 /// A worker's wish.
 #[derive(Debug)]

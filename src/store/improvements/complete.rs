@@ -16,17 +16,19 @@ use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
 use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// In order, so that two batches never wait for each other.
-const LOCK: &str = concat!(
+const LOCK: &str = sql!(
+    ImprovementComplete,
     "SELECT ",
     improvement_columns!(),
     " FROM dgm_improvements i WHERE i.improvement_id = ANY($1) ORDER BY i.improvement_id FOR UPDATE"
 );
 
 /// Of those that are locked and were found held.
-const COMPLETE: &str = concat!(
+const COMPLETE: &str = sql!(
+    ImprovementComplete,
     "UPDATE dgm_improvements i SET status = 'completed', progress = 100, results = d.results,
         archive_entry_id = d.entry, completed_at = now(), error_message = NULL, lease_expires_at = NULL
      FROM unnest($1::text[], $2::jsonb[], $3::text[]) AS d (id, results, entry)

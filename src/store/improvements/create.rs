@@ -14,11 +14,12 @@ use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
 use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// An unknown parent keeps its row out, not the others'. By the clock, not by the transaction's start, so that what
 /// came first is the oldest of its batch, too.
-const INSERT: &str = concat!(
+const INSERT: &str = sql!(
+    ImprovementInsert,
     "INSERT INTO dgm_improvements AS i (improvement_id, service_name, parent_entry_id, problem_statement, priority,
         max_improvement_time, max_attempts, constitutional_constraints, performance_metrics, create_digest, created_by,
         created_at)
@@ -31,7 +32,8 @@ const INSERT: &str = concat!(
     improvement_columns!()
 );
 
-const KNOWN: &str = concat!(
+const KNOWN: &str = sql!(
+    ImprovementGet,
     "SELECT i.create_digest, ",
     improvement_columns!(),
     " FROM dgm_improvements i WHERE i.improvement_id = ANY($1)"

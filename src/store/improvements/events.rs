@@ -6,11 +6,14 @@ use sqlx::postgres::PgRow;
 use crate::domain::improvement::Event;
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
-const EVENTS: &str = "
+const EVENTS: &str = sql!(
+    ImprovementEvents,
+    "
     SELECT event_id, event, data, occurred_at FROM dgm_improvement_events
-    WHERE improvement_id = $1 AND event_id > $2 ORDER BY event_id LIMIT 100";
+    WHERE improvement_id = $1 AND event_id > $2 ORDER BY event_id LIMIT 100"
+);
 
 impl Store {
     /// At most 100 events of an improvement after `after`, oldest first. Within one improvement ids rise in the order of

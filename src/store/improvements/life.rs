@@ -7,7 +7,7 @@ use super::{improvement, improvement_columns};
 use crate::domain::improvement::Improvement;
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// `$2` is the lease token; nobody but the holder may write, and only while the improvement runs.
 macro_rules! held {
@@ -22,32 +22,41 @@ macro_rules! held {
 }
 
 /// A lease never outlives `max_improvement_time`.
-const HEARTBEAT: &str = held!(
-    "heartbeat_at = now(), lease_expires_at = least(now() + make_interval(secs => $3::float8),
+const HEARTBEAT: &str = sql!(
+    ImprovementHeartbeat,
+    held!(
+        "heartbeat_at = now(), lease_expires_at = least(now() + make_interval(secs => $3::float8),
         i.started_at + make_interval(secs => i.max_improvement_time))"
+    )
 );
-const PROGRESS: &str =
-    held!("heartbeat_at = now(), progress = $3, progress_message = coalesce($4, i.progress_message)");
+const PROGRESS: &str = sql!(
+    ImprovementProgress,
+    held!("heartbeat_at = now(), progress = $3, progress_message = coalesce($4, i.progress_message)")
+);
 /// Backoff: 10 s, doubled at each attempt, at most an hour.
-const FAIL: &str = held!(
-    "error_message = $3,
+const FAIL: &str = sql!(
+    ImprovementFail,
+    held!(
+        "error_message = $3,
      status = CASE WHEN $4 AND i.attempts < i.max_attempts THEN 'queued' ELSE 'failed' END,
      available_at = now() + make_interval(secs => least(10 * 2 ^ (i.attempts - 1), 3600)),
      completed_at = CASE WHEN $4 AND i.attempts < i.max_attempts THEN NULL ELSE now() END,
      lease_expires_at = NULL"
+    )
 );
-const CANCEL: &str = concat!(
-    "UPDATE dgm_improvements i SET status = 'cancelled', completed_at = now(), lease_token = NULL, lease_expires_at = NULL
+const CANCEL: &str = sql!(ImprovementCancel, "UPDATE dgm_improvements i SET status = 'cancelled', completed_at = now(), lease_token = NULL, lease_expires_at = NULL
      WHERE i.improvement_id = $1 AND i.status IN ('queued', 'running') RETURNING ",
-    improvement_columns!()
-);
-const RETRY: &str = concat!(
+    improvement_columns!());
+const RETRY: &str = sql!(
+    ImprovementRetry,
     "UPDATE dgm_improvements i SET status = 'queued', attempts = 0, available_at = now(), completed_at = NULL,
         progress = 0, progress_message = NULL, lease_token = NULL, lease_expires_at = NULL
      WHERE i.improvement_id = $1 AND i.status IN ('failed', 'cancelled') RETURNING ",
     improvement_columns!()
 );
-const STATE: &str = concat!("SELECT ", improvement_columns!(), " FROM dgm_improvements i WHERE i.improvement_id = $1");
+const STATE: &str =
+    sql!(ImprovementGet, "SELECT ", improvement_columns!(), " FROM dgm_improvements i WHERE i.improvement_id = $1");
+const HOLDER: &str = sql!(ImprovementFail, "SELECT lease_token FROM dgm_improvements WHERE improvement_id = $1");
 
 /// Why nothing was changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,9 +125,7 @@ impl Store {
         match or_refusal(&mut connection, id, Some(token), changed).await? {
             // A repeated call whose first answer was lost; the token stays with the row until the next claim.
             Err(Refusal::State(state)) if matches!(state.status.as_str(), "failed" | "queued") => {
-                let query = sqlx::query_scalar("SELECT lease_token FROM dgm_improvements WHERE improvement_id = $1")
-                    .bind(id)
-                    .fetch_one(&mut *connection);
+                let query = sqlx::query_scalar(HOLDER).bind(id).fetch_one(&mut *connection);
                 let last: Option<Uuid> = timed(Statement::ImprovementFail, query).await?;
                 Ok(if last == Some(token) { Ok(*state) } else { Err(Refusal::State(state)) })
             }

@@ -8,13 +8,16 @@ use crate::domain::improvement::{Improvement, Priority, Status};
 use crate::domain::page::Position;
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
-const GET: &str = concat!("SELECT ", improvement_columns!(), " FROM dgm_improvements i WHERE i.improvement_id = $1");
+const GET: &str =
+    sql!(ImprovementGet, "SELECT ", improvement_columns!(), " FROM dgm_improvements i WHERE i.improvement_id = $1");
 
 /// Guarded on state and attempt, so that a rescue decided on an old snapshot never touches a finished improvement. Of
 /// an improvement past its time the worker may still be alive; its lease token ends here.
-const RESCUE: &str = "
+const RESCUE: &str = sql!(
+    ImprovementRescue,
+    "
     UPDATE dgm_improvements i SET
         status = CASE WHEN i.attempts < i.max_attempts THEN 'queued' ELSE 'failed' END,
         completed_at = CASE WHEN i.attempts < i.max_attempts THEN NULL ELSE now() END,
@@ -29,11 +32,15 @@ const RESCUE: &str = "
         FOR UPDATE SKIP LOCKED LIMIT $1
     ) e
     WHERE i.id = e.id AND i.status = 'running' AND i.attempts = e.attempts
-    RETURNING i.status";
+    RETURNING i.status"
+);
 
-const DEPTHS: &str = "
+const DEPTHS: &str = sql!(
+    ImprovementList,
+    "
     SELECT status::text, count(*), min(created_at) FROM dgm_improvements
-    WHERE status IN ('queued', 'running') GROUP BY status";
+    WHERE status IN ('queued', 'running') GROUP BY status"
+);
 
 /// Which improvements; an absent field admits all.
 #[derive(Debug, Clone, Default)]
@@ -84,8 +91,12 @@ impl Store {
         after: Option<&Position>,
         limit: u32,
     ) -> Result<Vec<Improvement>, Error> {
-        let mut query: QueryBuilder<Postgres> =
-            QueryBuilder::new(concat!("SELECT ", improvement_columns!(), " FROM dgm_improvements i WHERE true"));
+        let mut query: QueryBuilder<Postgres> = QueryBuilder::new(sql!(
+            ImprovementList,
+            "SELECT ",
+            improvement_columns!(),
+            " FROM dgm_improvements i WHERE true"
+        ));
         if let Some(service) = &filter.service {
             query.push(" AND i.service_name = ").push_bind(service);
         }

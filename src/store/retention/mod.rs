@@ -16,7 +16,7 @@ use super::error::Error;
 use super::partitions::{Partition, State};
 use super::pool::{Store, timed};
 use super::quoted;
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 impl Store {
     /// Makes a partition a table of its own, unless it is one; waits at most `patience` for those who look at it.
@@ -46,6 +46,7 @@ impl Store {
     async fn alone(&self, patience: Duration, statement: String) -> Result<(), Error> {
         let mut connection = self.connect_for_retention(patience).await?;
         // The name in it is the catalogue's own, and quoted.
+        let statement = format!(sql!(PartitionDrop, "{}"), statement);
         let query = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection);
         let outcome = timed(Statement::PartitionDrop, query).await;
         // What failed on it is told already.

@@ -11,15 +11,19 @@ use crate::store::error::Error;
 use crate::store::partitions::Partition;
 use crate::store::pool::{Store, timed};
 use crate::store::quoted;
-use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// By series, so that equal values lie together: a file in this order is smaller, and read by series quicker. The planner is
 /// told that all rows will be fetched.
-const OPEN: &str = "
-    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL cursor_tuple_fraction = 1;
-    DECLARE samples NO SCROLL CURSOR FOR
+const OPEN: &str = concat!(
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL cursor_tuple_fraction = 1; ",
+    sql!(
+        PartitionRead,
+        "DECLARE samples NO SCROLL CURSOR FOR
     SELECT id, service_name, metric_type, metric_value, measurement_timestamp, archive_entry_id, created_at
-    FROM {} ORDER BY service_name, metric_type, measurement_timestamp, id";
+    FROM {} ORDER BY service_name, metric_type, measurement_timestamp, id"
+    )
+);
 
 /// No limit for one statement: the first piece takes the sorting of all. Whoever stops waiting closes the connection, and
 /// the server notices.
@@ -58,7 +62,10 @@ impl Store {
     pub async fn contents(&self, partition: &Partition) -> Result<Contents, Error> {
         let mut connection = self.connect_for_retention(UNLIMITED).await?;
         let statement = format!(
-            "SELECT count(*), coalesce(bit_xor(('x' || replace(id::text, '-', ''))::bit(128)), 0::bit(128))::text FROM {}",
+            sql!(
+                PartitionRead,
+                "SELECT count(*), coalesce(bit_xor(('x' || replace(id::text, '-', ''))::bit(128)), 0::bit(128))::text FROM {}"
+            ),
             quoted(&partition.name)
         );
         let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).fetch_one(&mut connection);
@@ -87,7 +94,7 @@ impl SampleReader {
     /// # Errors
     /// The server's.
     pub async fn next(&mut self, most: usize) -> Result<Vec<Sample>, Error> {
-        let query = sqlx::query_as(sqlx::AssertSqlSafe(format!("FETCH {most} FROM samples")));
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(format!(sql!(PartitionRead, "FETCH {} FROM samples"), most)));
         let rows: Vec<Row> = timed(Statement::PartitionRead, query.fetch_all(&mut self.connection)).await?;
         Ok(rows.into_iter().map(sample).collect())
     }

@@ -32,6 +32,6 @@ super::metrics! {
     Histogram CACHE_INVALIDATION_LAG<()> = "dgm_cache_invalidation_lag_seconds", "seconds", LATENCY;
     /// Memory of the pools that parents are drawn from.
     Gauge SELECTION_BYTES<()> = "dgm_selection_size_bytes", "bytes";
-    /// 1 while Redis answers, 0 while it does not; absent without Redis.
+    /// 1 while Redis answers, 0 while it does not, with or without traffic; absent without Redis.
     Gauge CACHE_REDIS_UP<()> = "dgm_cache_redis_up", "1 or 0";
 }

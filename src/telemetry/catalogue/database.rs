@@ -1,16 +1,20 @@
 //! PostgreSQL, as this process sees it.
 
 use super::LATENCY;
-use super::labels::{PoolState, Relation, Source, Table};
+use super::labels::{Access, PoolState, Relation, Source, Table};
 use super::statements::Statement;
 
 super::metrics! {
+    /// 1 while PostgreSQL answers, asked about every second, else 0.
+    Gauge DB_UP<()> = "dgm_db_up", "1 or 0";
     /// Time of a statement, by its name in the catalogue of statements.
     Histogram DB_STATEMENT_DURATION<(Statement,)> = "dgm_db_statement_duration_seconds", "seconds", LATENCY;
     /// Statements that failed, by name.
     Counter DB_STATEMENT_ERRORS<(Statement,)> = "dgm_db_statement_errors_total", "statements";
     /// Time to get a connection from the pool; it holds the wait for a free one and, for a new one, connecting.
     Histogram DB_POOL_ACQUIRE_DURATION<()> = "dgm_db_pool_acquire_duration_seconds", "seconds", LATENCY;
+    /// Times that no connection was to be had within the time allowed: all were in use, or a new one could not be opened.
+    Counter DB_POOL_TIMEOUTS<()> = "dgm_db_pool_timeouts_total", "timeouts";
     /// Connections of the pool, by state.
     Gauge POOL_CONNECTIONS<(PoolState,)> = "dgm_db_pool_connections", "connections";
     /// Reads that may be behind (lists, lineages, statistics, ranges, trends), by where they went.
@@ -45,10 +49,8 @@ super::metrics! {
     Gauge ROWS_LIVE<(Relation,)> = "dgm_db_rows_live", "rows";
     /// Rows of a table that wait for VACUUM, by the same.
     Gauge ROWS_DEAD<(Relation,)> = "dgm_db_rows_dead", "rows";
-    /// Rows of a table that were read by sequential scans, since the statistics count (rises, until they are reset).
-    Gauge ROWS_READ_IN_SEQUENCE<(Relation,)> = "dgm_db_rows_read_in_sequence", "rows";
-    /// Rows of a table that were fetched by index scans, likewise.
-    Gauge ROWS_READ_BY_INDEX<(Relation,)> = "dgm_db_rows_read_by_index", "rows";
+    /// Rows of a table that scans read, by how they came to them; the same at every replica, so take the max.
+    Counter ROWS_READ<(Relation, Access)> = "dgm_db_rows_read_total", "rows";
     /// Indexes that no query may use: an interrupted build left them.
     Gauge INDEXES_INVALID<()> = "dgm_db_indexes_invalid", "indexes";
     /// Indexes that nothing has used on this server since the statistics count, and that keep nothing unique.

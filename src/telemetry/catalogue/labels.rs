@@ -107,6 +107,10 @@ label! {
     }
 }
 label! {
+    /// How a scan comes to rows.
+    Access "access" { Sequence "sequence", Index "index", }
+}
+label! {
     /// A scheduled job. Not `job`, which Prometheus gives to every series of a target.
     Job "job_name" {
         RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", EnforceRetention "enforce-retention",

@@ -10,8 +10,10 @@ pub mod labels;
 mod metric;
 pub mod process;
 pub mod queue;
+pub mod redis_server;
 pub mod samples;
 mod seconds;
+pub mod server;
 pub mod statements;
 pub mod writer;
 
@@ -59,11 +61,13 @@ const fn buckets(declared: &[&'static [f64]]) -> &'static [f64] {
 
 /// The groups, by name.
 #[must_use]
-pub fn groups() -> [(&'static str, &'static [&'static (dyn Described + Sync)]); 9] {
+pub fn groups() -> [(&'static str, &'static [&'static (dyn Described + Sync)]); 11] {
     [
         ("HTTP", http::METRICS),
         ("Cache", cache::METRICS),
         ("Database", database::METRICS),
+        ("PostgreSQL server", server::METRICS),
+        ("Redis", redis_server::METRICS),
         ("Queue of improvements", queue::METRICS),
         ("Samples", samples::METRICS),
         ("Group commit", writer::METRICS),

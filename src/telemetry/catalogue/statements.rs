@@ -1,53 +1,73 @@
 //! The names of the SQL statements; `store` pairs each with its text.
 
-super::labels::label! {
-    /// A statement.
-    Statement "statement" {
-        ArchiveInsert "archive_insert",
-        ArchiveInsertBatch "archive_insert_batch",
-        ArchiveGet "archive_get",
-        ArchiveList "archive_list",
-        ArchivePatch "archive_patch",
-        ArchiveLineage "archive_lineage",
-        ArchiveDescendants "archive_descendants",
-        ArchiveStats "archive_stats",
-        ArchiveBest "archive_best",
-        ArchiveCandidates "archive_candidates",
-        ArchiveChanged "archive_changed",
-        ArchiveExport "archive_export",
-        ArchiveNeighbours "archive_neighbours",
-        AccessCount "access_count",
-        AccessMost "access_most",
-        ImprovementInsert "improvement_insert",
-        ImprovementGet "improvement_get",
-        ImprovementList "improvement_list",
-        ImprovementClaim "improvement_claim",
-        ImprovementHeartbeat "improvement_heartbeat",
-        ImprovementProgress "improvement_progress",
-        ImprovementComplete "improvement_complete",
-        ImprovementFail "improvement_fail",
-        ImprovementCancel "improvement_cancel",
-        ImprovementRetry "improvement_retry",
-        ImprovementRescue "improvement_rescue",
-        ImprovementEvents "improvement_events",
-        SamplesInsert "samples_insert",
-        SamplesCurrent "samples_current",
-        SamplesRange "samples_range",
-        SamplesTrend "samples_trend",
-        PartitionEnsure "partition_ensure",
-        PartitionStatus "partition_status",
-        PartitionDrop "partition_drop",
-        PartitionRead "partition_read",
-        TokenFind "token_find",
-        TokenList "token_list",
-        TokenInsert "token_insert",
-        TokenRevoke "token_revoke",
-        JobRuns "job_runs",
-        FeedPoll "feed_poll",
-        FeedPrune "feed_prune",
-        ReplicaLag "replica_lag",
-        SchemaVersion "schema_version",
-        Clock "clock",
-        Upkeep "upkeep",
-    }
+/// Declares the names, and with them what puts a name before a text.
+macro_rules! statements {
+    ($d:tt $($variant:ident $name:literal,)*) => {
+        super::labels::label! {
+            /// A statement.
+            Statement "statement" { $($variant $name,)* }
+        }
+
+        /// The text of a statement behind its name, by which the server's own views and logs tell it: `/* dgm:archive_get */
+        /// SELECT ...`. A name that does not exist does not compile.
+        macro_rules! sql {
+            $(($variant, $d($d text:tt)+) => { concat!("/* dgm:", $name, " */ ", $d($d text)+) };)*
+        }
+        pub(crate) use sql;
+    };
+}
+
+statements! {
+    $
+    ArchiveInsert "archive_insert",
+    ArchiveInspire "archive_inspire",
+    ArchiveGet "archive_get",
+    ArchiveList "archive_list",
+    ArchivePatch "archive_patch",
+    ArchiveLineage "archive_lineage",
+    ArchiveDescendants "archive_descendants",
+    ArchiveStats "archive_stats",
+    ArchiveBest "archive_best",
+    ArchiveCandidates "archive_candidates",
+    ArchiveChanged "archive_changed",
+    ArchiveExport "archive_export",
+    ArchiveNeighbours "archive_neighbours",
+    AccessCount "access_count",
+    AccessMost "access_most",
+    ImprovementInsert "improvement_insert",
+    ImprovementGet "improvement_get",
+    ImprovementList "improvement_list",
+    ImprovementClaim "improvement_claim",
+    ImprovementHeartbeat "improvement_heartbeat",
+    ImprovementProgress "improvement_progress",
+    ImprovementComplete "improvement_complete",
+    ImprovementFail "improvement_fail",
+    ImprovementCancel "improvement_cancel",
+    ImprovementRetry "improvement_retry",
+    ImprovementRescue "improvement_rescue",
+    ImprovementEvents "improvement_events",
+    SamplesInsert "samples_insert",
+    SamplesCurrent "samples_current",
+    SamplesRange "samples_range",
+    SamplesTrend "samples_trend",
+    PartitionEnsure "partition_ensure",
+    PartitionStatus "partition_status",
+    PartitionDrop "partition_drop",
+    PartitionRead "partition_read",
+    TokenFind "token_find",
+    TokenList "token_list",
+    TokenInsert "token_insert",
+    TokenRevoke "token_revoke",
+    JobRuns "job_runs",
+    FeedPoll "feed_poll",
+    FeedPrune "feed_prune",
+    ReplicaLag "replica_lag",
+    SchemaVersion "schema_version",
+    Clock "clock",
+    Upkeep "upkeep",
+    ServerActivity "server_activity",
+    ServerTotals "server_totals",
+    ServerStandbys "server_standbys",
+    ServerStatements "server_statements",
+    ServerSize "server_size",
 }

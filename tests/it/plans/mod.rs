@@ -3,6 +3,7 @@
 
 mod calls;
 mod judge;
+mod names;
 
 use std::path::Path;
 use std::process::Command;
@@ -31,6 +32,7 @@ const NOT_CALLED: &[&str] = &[
 ];
 
 const EXPLAIN: &[(&str, &str)] = &[
+    ("shared_preload_libraries", "pg_stat_statements"),
     ("session_preload_libraries", "auto_explain"),
     ("auto_explain.log_min_duration", "0"),
     ("auto_explain.log_format", "json"),
@@ -68,6 +70,7 @@ fn no_statement_reads_a_large_table_whole_or_partitions_it_need_not() {
         scope.spawn(|| fill(&database, "samples.sql", entries));
     });
     fill(&database, "vacuum.sql", entries);
+    database.sql("CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()");
     let mut serve = Serve::start_with(&database, "", &[("DGM__JOBS__ENABLED", "false")]);
     serve.token = database.token("admin");
     let judge = Judge::from_now_on(&database);
@@ -92,6 +95,8 @@ fn no_statement_reads_a_large_table_whole_or_partitions_it_need_not() {
         .filter(|line| line.starts_with("dgm_db_statement_errors_total{") && !line.ends_with(" 0"))
         .collect();
     assert_eq!(errors, [] as [&str; 0]);
+
+    names::check(&database, &serve);
 
     let verdict = judge.verdict();
     assert!(verdict.plans > 40 * REPETITIONS, "only {} plans were logged", verdict.plans);

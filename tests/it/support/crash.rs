@@ -29,12 +29,7 @@ impl Mortal {
 
     /// SIGKILL to the server and every process of it: nothing is flushed, nobody is told.
     pub(crate) fn kill(&mut self) {
-        let postmaster = self.postmaster();
-        // Stopped first, so that it makes no further process while its processes are listed.
-        signal(postmaster, Signal::STOP).unwrap();
-        let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
-        let all: Vec<u32> =
-            children.split_whitespace().map(|child| child.parse().unwrap()).chain([postmaster]).collect();
+        let all = self.stop();
         for process in &all {
             // A backend may have ended by itself meanwhile.
             let _ = signal(*process, Signal::KILL);
@@ -50,6 +45,27 @@ impl Mortal {
         // The first server is a zombie until its owner waits for it, and a zombie's pid looks to PostgreSQL like a
         // server that runs.
         std::fs::remove_file(self.pid_file()).unwrap();
+    }
+
+    /// Connections stay open and nothing is answered.
+    pub(crate) fn pause(&self) {
+        for process in self.stop() {
+            let _ = signal(process, Signal::STOP);
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        for process in self.stop() {
+            let _ = signal(process, Signal::CONT);
+        }
+    }
+
+    /// Stops the server, so that it makes no further process, and answers it and its processes, itself last.
+    fn stop(&self) -> Vec<u32> {
+        let postmaster = self.postmaster();
+        signal(postmaster, Signal::STOP).unwrap();
+        let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
+        children.split_whitespace().map(|child| child.parse().unwrap()).chain([postmaster]).collect()
     }
 
     /// After a kill: recovers, and answers when it is ready.

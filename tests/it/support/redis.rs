@@ -31,6 +31,23 @@ impl Redis {
         Self { nodes: vec![Node::start(Vec::new())] }
     }
 
+    /// One with further settings.
+    pub(crate) fn start_with(settings: &[&str]) -> Self {
+        Self { nodes: vec![Node::start(settings.iter().map(|&word| word.to_owned()).collect())] }
+    }
+
+    /// What the first node says to a command.
+    pub(crate) fn command(&self, command: &[&str]) -> String {
+        info(self.nodes[0].port, command).trim().to_owned()
+    }
+
+    /// Runs commands at each node; the first three of a cluster are its primaries.
+    pub(crate) fn each_node(&self, each: impl Fn(usize, &dyn Fn(&[&str]))) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            each(index, &|command| drop(cli(node.port, command)));
+        }
+    }
+
     /// Three primaries, each with a replica. Answers when every node says that the cluster is whole and every replica has
     /// its primary's data.
     pub(crate) fn start_cluster() -> Self {

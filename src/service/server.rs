@@ -1,0 +1,132 @@
+//! What PostgreSQL and Redis tell of themselves, as metrics.
+
+use std::time::{Duration, Instant};
+
+use super::health::unix_seconds;
+use super::{Error, Service};
+pub use crate::store::server::Sight;
+use crate::store::server::{Activity, Server, StatementTotals, Totals};
+use crate::telemetry::catalogue::figure;
+use crate::telemetry::catalogue::server::{
+    ArchiveOutcome, BlockSource, DB_LOCKS_WAITING, DB_OLDEST_TRANSACTION, DB_SERVER_BLOCKS, DB_SERVER_CONNECTIONS,
+    DB_SERVER_CONNECTIONS_MAX, DB_SERVER_DEADLOCKS, DB_SERVER_STATEMENT_BLOCKS_READ, DB_SERVER_STATEMENT_CALLS,
+    DB_SERVER_STATEMENT_ROWS, DB_SERVER_STATEMENT_SECONDS, DB_SERVER_TEMPORARY_BYTES, DB_SERVER_TRANSACTIONS, DB_SIZE,
+    DB_STANDBY_LAG, DB_STANDBYS, DB_WAL_SEGMENTS_ARCHIVED, SessionState, TransactionOutcome,
+};
+use crate::telemetry::catalogue::statements::Statement;
+use crate::telemetry::theirs::Theirs;
+
+/// How often the database's size is asked for: of a hundred terabytes that is a hundred thousand files to look at.
+const SIZED: Duration = Duration::from_mins(10);
+
+/// What is remembered from one observation to the next.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    pub(super) theirs: Theirs,
+    pub(super) nodes: Theirs,
+    sized: Option<Instant>,
+}
+
+impl Service {
+    /// What the role of this service gets to see of the server.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn sight(&self) -> Result<Sight, Error> {
+        Ok(self.store.server().await?.sight().await?)
+    }
+
+    /// Has the server keep statistics of statements; this role must be allowed to.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; then there are none.
+    pub async fn keep_statement_statistics(&self) -> Result<(), Error> {
+        Ok(self.store.server().await?.keep_statements().await?)
+    }
+
+    /// Publishes what the server tells, each part for itself; answers the first error. What this role may not see is none.
+    pub(super) async fn observe_server(&self, observed: &mut Observed) -> Result<(), Error> {
+        let mut server = self.store.server().await?;
+        let parts = [
+            server.activity().await.map(|activity| observe_activity(&activity)),
+            server.totals().await.map(|totals| observe_totals(&totals, &mut observed.theirs)),
+            server.standbys().await.map(|(count, lag)| {
+                DB_STANDBYS.set((), figure(count));
+                DB_STANDBY_LAG.set((), lag);
+            }),
+            server.statements().await.map(|statements| {
+                if let Some(statements) = statements {
+                    observe_statements(&statements, &mut observed.theirs);
+                }
+            }),
+            observe_size(&mut server, &mut observed.sized).await,
+        ];
+        let told =
+            parts.into_iter().filter(|part| !part.as_ref().is_err_and(crate::store::error::Error::is_out_of_sight));
+        Ok(told.collect::<Result<(), _>>()?)
+    }
+}
+
+fn observe_activity(activity: &Activity) {
+    let known = [
+        (SessionState::Active, activity.active),
+        (SessionState::Idle, activity.idle),
+        (SessionState::IdleInTransaction, activity.idle_in_transaction),
+    ];
+    for (state, count) in known {
+        DB_SERVER_CONNECTIONS.set((state,), figure(count));
+    }
+    let other = activity.connections - known.iter().map(|(_, count)| count).sum::<i64>();
+    DB_SERVER_CONNECTIONS.set((SessionState::Other,), figure(other));
+    DB_SERVER_CONNECTIONS_MAX.set((), figure(activity.most_connections));
+    DB_LOCKS_WAITING.set((), figure(activity.waiting));
+    DB_OLDEST_TRANSACTION.set((), activity.oldest_transaction.map_or(0.0, unix_seconds));
+}
+
+fn observe_totals(totals: &Totals, theirs: &mut Theirs) {
+    let server = totals.server.as_str();
+    theirs.retain(|teller| teller == server);
+    let ended =
+        [(TransactionOutcome::Committed, totals.committed), (TransactionOutcome::RolledBack, totals.rolled_back)];
+    for (outcome, count) in ended {
+        theirs.count(server, &DB_SERVER_TRANSACTIONS, (outcome,), count.unsigned_abs());
+    }
+    theirs.count(server, &DB_SERVER_DEADLOCKS, (), totals.deadlocks.unsigned_abs());
+    theirs.count(server, &DB_SERVER_TEMPORARY_BYTES, (), totals.temporary_bytes.unsigned_abs());
+    for (source, count) in [(BlockSource::Cache, totals.blocks_in_cache), (BlockSource::Disk, totals.blocks_from_disk)]
+    {
+        theirs.count(server, &DB_SERVER_BLOCKS, (source,), count.unsigned_abs());
+    }
+    for (outcome, count) in
+        [(ArchiveOutcome::Archived, totals.archived), (ArchiveOutcome::Failed, totals.failed_to_archive)]
+    {
+        theirs.count(server, &DB_WAL_SEGMENTS_ARCHIVED, (outcome,), count.unsigned_abs());
+    }
+}
+
+/// A statement that is not there has not been called yet: its first call then counts.
+fn observe_statements(statements: &[StatementTotals], theirs: &mut Theirs) {
+    let Some(server) = statements.first().map(|totals| totals.server.as_str()) else { return };
+    for statement in Statement::ALL.iter().copied() {
+        let found = statements.iter().find(|totals| totals.name.as_deref() == Some(statement.as_str()));
+        let of = |count: fn(&StatementTotals) -> i64| found.map_or(0, |totals| count(totals).unsigned_abs());
+        theirs.count(server, &DB_SERVER_STATEMENT_CALLS, (statement,), of(|totals| totals.calls));
+        theirs.count(server, &DB_SERVER_STATEMENT_ROWS, (statement,), of(|totals| totals.rows));
+        theirs.count(server, &DB_SERVER_STATEMENT_BLOCKS_READ, (statement,), of(|totals| totals.blocks_read));
+        let microseconds = of(|totals| totals.microseconds);
+        add_seconds(statement, theirs.risen(server, &DB_SERVER_STATEMENT_SECONDS, (statement,), microseconds));
+    }
+}
+
+// becomes a Seconds counter
+fn add_seconds(statement: Statement, microseconds: u64) {
+    DB_SERVER_STATEMENT_SECONDS.add((statement,), microseconds);
+}
+
+async fn observe_size(server: &mut Server, sized: &mut Option<Instant>) -> Result<(), crate::store::error::Error> {
+    if sized.is_none_or(|at| at.elapsed() >= SIZED) {
+        DB_SIZE.set((), figure(server.size().await?));
+        *sized = Some(Instant::now());
+    }
+    Ok(())
+}

@@ -9,9 +9,11 @@ use chrono::NaiveDate;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
+use tracing::Instrument as _;
 
 use super::archive::NewRow;
 use super::error::Error;
+use super::follow;
 use super::improvements::{Done, Queueing, Wish};
 use super::migrate;
 use super::replica::Replica;
@@ -180,7 +182,7 @@ impl Store {
 async fn begin(pool: PgPool) -> Result<Transaction<'static, Postgres>, Error> {
     let started = Instant::now();
     #[allow(clippy::disallowed_methods, reason = "here it cannot be dropped")]
-    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    let begun = tokio::spawn(async move { pool.begin().await }).instrument(follow::begin()).await;
     DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
     Ok(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
 }
@@ -204,7 +206,7 @@ fn options(url: &str, settings: &Settings) -> Result<PgConnectOptions, sqlx::Err
 
 pub(super) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Error> {
     let started = Instant::now();
-    let connection = pool.acquire().await;
+    let connection = follow::acquire(pool.acquire()).await;
     DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
     Ok(connection?)
 }
@@ -214,8 +216,10 @@ pub(super) async fn timed<T>(
     statement: Statement,
     run: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, Error> {
+    let span = follow::statement(statement);
     let started = Instant::now();
-    let outcome = run.await;
+    let outcome = run.instrument(span.clone()).await;
+    follow::answered(&span, &outcome);
     let took = started.elapsed();
     DB_STATEMENT_DURATION.observe((statement,), took);
     if took >= SLOW {
@@ -227,4 +231,12 @@ pub(super) async fn timed<T>(
         tracing::debug!(?statement, %error, "statement failed");
         error
     })
+}
+
+/// The same for a statement that answers with rows; its span says how many.
+pub(super) async fn timed_rows<T>(
+    statement: Statement,
+    run: impl Future<Output = Result<Vec<T>, sqlx::Error>>,
+) -> Result<Vec<T>, Error> {
+    timed(statement, follow::rows(run)).await
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::Error;
-use super::pool::{Store, timed};
+use super::pool::{Store, timed, timed_rows};
 use crate::domain::identity::{Principal, Role};
 use crate::telemetry::catalogue::statements::Statement;
 
@@ -97,7 +97,7 @@ impl Store {
             sqlx::query("SELECT id, name, role, created_at, expires_at, revoked_at FROM dgm_api_tokens ORDER BY name")
                 .try_map(|row| info(&row))
                 .fetch_all(&mut *connection);
-        timed(Statement::TokenList, query).await
+        timed_rows(Statement::TokenList, query).await
     }
 
     /// Revokes a token by name; answers its hash, or nothing when there is no such token or it was revoked before.

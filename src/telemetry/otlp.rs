@@ -11,11 +11,13 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use reqwest::blocking::Client;
 
 use super::init::{Error, Settings};
+use super::sending;
 
 /// A collector that needs longer than this is down.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends sampled spans to `endpoint`. The ratio holds for traces that start here; others follow their caller.
+/// Sends spans to `endpoint`: all that are made. Which are is decided before ([`super::spans`]), so that the sampler must agree:
+/// it follows the parent, and a root is there because it was chosen.
 pub(super) fn provider(settings: &Settings, endpoint: &str) -> Result<SdkTracerProvider, Error> {
     let traces = traces_url(endpoint)?;
     let client = client(traces.scheme_str() == Some("https"))?;
@@ -32,8 +34,8 @@ pub(super) fn provider(settings: &Settings, endpoint: &str) -> Result<SdkTracerP
         .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build();
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.sample_ratio))))
+        .with_span_processor(sending::processor(exporter))
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_resource(resource)
         .build())
 }

@@ -1,11 +1,12 @@
 //! Spans of what is asked of PostgreSQL, by the conventions for database clients
-//! (<https://opentelemetry.io/docs/specs/semconv/db/database-spans/>): named like the statement, never with its text or
-//! values.
+//! (<https://opentelemetry.io/docs/specs/semconv/db/database-spans/>): named like the statement, without its text and
+//! the values bound to it.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 
 use futures_util::FutureExt as _;
+use sqlx::error::DatabaseError;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
@@ -31,11 +32,11 @@ pub(super) fn statement(statement: Statement) -> Span {
 }
 
 /// Marks the span of a statement that failed.
-pub(super) fn answered<T>(span: &Span, outcome: &Result<T, sqlx::Error>) {
+pub(super) fn failed<T>(span: &Span, outcome: &Result<T, sqlx::Error>) {
     if let Err(error) = outcome
         && !span.is_none()
     {
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error.as_database_error().and_then(DatabaseError::code);
         if let Some(code) = &code {
             span.record("db.response.status_code", &**code);
         }
@@ -44,29 +45,24 @@ pub(super) fn answered<T>(span: &Span, outcome: &Result<T, sqlx::Error>) {
 }
 
 /// Tells the span of the statement under way how many rows it answers with.
-pub(super) async fn rows<T>(run: impl Future<Output = Result<Vec<T>, sqlx::Error>>) -> Result<Vec<T>, sqlx::Error> {
-    let rows = run.await?;
+pub(super) fn answered<T>(rows: &[T]) {
     if spans::are_followed() {
         Span::current().record("db.response.returned_rows", rows.len());
     }
-    Ok(rows)
 }
 
 /// The wait for a connection: a span only where there is a wait.
-pub(super) async fn acquire<T>(connection: impl Future<Output = T>) -> T {
-    let mut connection = pin!(connection);
-    match connection.as_mut().now_or_never() {
-        Some(at_once) => at_once,
-        None => connection.instrument(spans::child!("acquire connection", db.system.name = "postgresql")).await,
+pub(super) async fn acquire<F: Future>(mut connection: Pin<&mut F>) -> F::Output {
+    if spans::are_followed() {
+        if let Some(at_once) = connection.as_mut().now_or_never() {
+            return at_once;
+        }
+        return connection.instrument(spans::child!("acquire connection", db.system.name = "postgresql")).await;
     }
+    connection.await
 }
 
 /// A transaction begins: the wait for a connection, and BEGIN.
 pub(super) fn begin() -> Span {
-    spans::child!(
-        "begin transaction",
-        otel.kind = "client",
-        db.system.name = "postgresql",
-        db.operation.name = "BEGIN"
-    )
+    spans::child!("begin transaction", otel.kind = "client", db.system.name = "postgresql", db.operation.name = "BEGIN")
 }

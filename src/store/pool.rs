@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
+use futures_util::TryFutureExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
@@ -206,7 +208,7 @@ fn options(url: &str, settings: &Settings) -> Result<PgConnectOptions, sqlx::Err
 
 pub(super) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Error> {
     let started = Instant::now();
-    let connection = follow::acquire(pool.acquire()).await;
+    let connection = follow::acquire(pin!(pool.acquire())).await;
     DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
     Ok(connection?)
 }
@@ -219,7 +221,7 @@ pub(super) async fn timed<T>(
     let span = follow::statement(statement);
     let started = Instant::now();
     let outcome = run.instrument(span.clone()).await;
-    follow::answered(&span, &outcome);
+    follow::failed(&span, &outcome);
     let took = started.elapsed();
     DB_STATEMENT_DURATION.observe((statement,), took);
     if took >= SLOW {
@@ -234,9 +236,9 @@ pub(super) async fn timed<T>(
 }
 
 /// The same for a statement that answers with rows; its span says how many.
-pub(super) async fn timed_rows<T>(
+pub(super) fn timed_rows<T>(
     statement: Statement,
     run: impl Future<Output = Result<Vec<T>, sqlx::Error>>,
-) -> Result<Vec<T>, Error> {
-    timed(statement, follow::rows(run)).await
+) -> impl Future<Output = Result<Vec<T>, Error>> {
+    timed(statement, run.inspect_ok(|rows| follow::answered(rows)))
 }

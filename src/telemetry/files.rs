@@ -55,7 +55,9 @@ impl Hourly {
     fn open(folder: &Path) -> io::Result<Self> {
         let mut hourly = Self { folder: folder.to_owned(), name: String::new(), file: None };
         match hourly.turn(Utc::now()) {
-            Err(error) if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Err(error),
+            Err(error) if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                Err(error)
+            }
             _ => Ok(hourly),
         }
     }

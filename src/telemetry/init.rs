@@ -60,7 +60,7 @@ pub enum Error {
     /// The collector's URL is none.
     #[error("the OTLP endpoint {endpoint:?}: {reason}")]
     Endpoint {
-        /// As it was given.
+        /// As it was given, without credentials.
         endpoint: String,
         /// What is wrong with it.
         reason: String,
@@ -169,7 +169,8 @@ where
     let own = ["opentelemetry", "hyper", "reqwest", "rustls"];
     let followed = move |metadata: &Metadata<'_>| {
         let of = |name: &str| metadata.target().starts_with(name);
-        *metadata.level() <= LevelFilter::INFO && if metadata.is_span() { of(OURS) } else { !own.iter().any(|name| of(name)) }
+        *metadata.level() <= LevelFilter::INFO
+            && if metadata.is_span() { of(OURS) } else { !own.iter().any(|name| of(name)) }
     };
     let traces = provider.as_ref().map(|provider| {
         tracing_opentelemetry::layer()

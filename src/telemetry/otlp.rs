@@ -43,7 +43,9 @@ pub(super) fn provider(settings: &Settings, endpoint: &str) -> Result<SdkTracerP
 /// `/v1/traces` below the base, as for `OTEL_EXPORTER_OTLP_ENDPOINT`
 /// (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp>).
 fn traces_url(base: &str) -> Result<Uri, Error> {
-    let refuse = |reason: &str| Error::Endpoint { endpoint: base.to_owned(), reason: reason.to_owned() };
+    // What stands before the host may be a password.
+    let shown = base.rsplit_once('@').map_or_else(|| base.to_owned(), |(_, host)| format!("***@{host}"));
+    let refuse = |reason: &str| Error::Endpoint { endpoint: shown.clone(), reason: reason.to_owned() };
     let url: Uri = format!("{}/v1/traces", base.trim_end_matches('/'))
         .parse()
         .map_err(|error: http::uri::InvalidUri| refuse(&error.to_string()))?;

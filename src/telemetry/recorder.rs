@@ -57,6 +57,7 @@ pub fn spawn_upkeep() -> std::io::Result<()> {
 /// The text exposition; empty when no recorder is installed.
 #[must_use]
 pub fn render() -> String {
+    super::files::observe();
     HANDLE.get().map(PrometheusHandle::render).unwrap_or_default()
 }
 

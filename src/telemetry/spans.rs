@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::HeaderMap;
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
-use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
@@ -89,7 +89,8 @@ impl Caller {
 }
 
 /// Makes a span the root of what happens here, below the caller's, if any; its field `trace_id` is filled. Call it before
-/// the span is entered, which starts it.
+/// the span is entered, which starts it. The trace, where there is one.
+#[allow(clippy::must_use_candidate, reason = "the span knows it, too")]
 pub fn root(span: &Span, caller: Option<Caller>) -> Option<TraceId> {
     if let Some(Caller(context)) = caller {
         // It fails where nothing listens to spans; then there is no trace to belong to.
@@ -107,9 +108,28 @@ pub fn trace_id(span: &Span) -> Option<TraceId> {
     (id != opentelemetry::TraceId::INVALID).then_some(TraceId(id))
 }
 
-/// Links a span to another, which belongs to another trace as a rule. Without one of them nothing happens.
-pub fn link(from: &Span, to: &Span) {
-    from.add_link(to.context().span().span_context().clone());
+/// Where a span stands in its trace. Other than the span it does not keep it from ending.
+#[derive(Debug, Clone)]
+pub struct Place(SpanContext);
+
+impl Place {
+    /// Of a span, if it is one that is sent.
+    #[must_use]
+    pub fn of(span: &Span) -> Option<Self> {
+        let context = span.context().span().span_context().clone();
+        context.is_sampled().then_some(Self(context))
+    }
+
+    /// Of the work under way.
+    #[must_use]
+    pub fn here() -> Option<Self> {
+        if are_followed() { Self::of(&Span::current()) } else { None }
+    }
+
+    /// Links a span of another trace to it.
+    pub fn link_from(self, span: &Span) {
+        span.add_link(self.0);
+    }
 }
 
 /// Marks what a span stands for as failed.

@@ -17,4 +17,5 @@ mod schema_reference;
 mod serve;
 mod support;
 mod time_travel;
+mod traces;
 mod zipf;

@@ -83,6 +83,7 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
         premake_months: AHEAD,
         retention_patience: Duration::from_secs(10),
         export: Some(Bucket::open(&format!("file://{}", exports.path().display())).unwrap()),
+        logs: None,
         max_future: TimeDelta::seconds(300),
         selection_max_bytes: 1 << 20,
         session_ttl: Duration::from_mins(1),

@@ -7,7 +7,7 @@ pub mod logs {
     crate::telemetry::catalogue::metrics! {
         /// Log lines by level; only those that pass the filter.
         Counter LOG_EVENTS<(LogLevel,)> = "dgm_log_events_total", "lines";
-        /// Log lines that are not in their file (telemetry.log_dir); write: writing failed, as on a full disk; queue: the disk was too slow.
+        /// Log lines that are not in their file; write: writing failed, as on a full disk; queue: the disk was too slow.
         Counter LOG_FAILURES<(LogFailure,)> = "dgm_log_failures_total", "lines";
         /// Size of the file system of a folder that this process writes to; absent for one that is not configured.
         Gauge VOLUME_SIZE<(Volume,)> = "dgm_volume_size_bytes", "bytes";

@@ -16,6 +16,7 @@ fn redacted(run: impl FnOnce()) {
     };
     hide("id", "[uuid]");
     hide("lease_token", "[uuid]");
+    hide("request_id", "[uuid]");
     for field in [
         "created_at",
         "updated_at",

@@ -80,7 +80,7 @@ fn span(request: &Request, route: Route, method: Method, id: &HeaderValue) -> Sp
 async fn traced(state: &State, request: Request, next: Next, span: Span, started: Instant) -> Response {
     let response = access::admit(state, request, next).instrument(span.clone()).await;
     let status = response.status();
-    span.record("http.response.status_code", status.as_u16());
+    span.record("http.response.status_code", spans::number(status.as_u16()));
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
         span.record("error.type", status.as_str());

@@ -47,7 +47,7 @@ pub(super) fn failed<T>(span: &Span, outcome: &Result<T, sqlx::Error>) {
 /// Tells the span of the statement under way how many rows it answers with.
 pub(super) fn answered<T>(rows: &[T]) {
     if spans::are_followed() {
-        Span::current().record("db.response.returned_rows", rows.len());
+        Span::current().record("db.response.returned_rows", spans::number(rows.len()));
     }
 }
 

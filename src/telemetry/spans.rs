@@ -132,6 +132,11 @@ impl Place {
     }
 }
 
+/// A number as an attribute has it: unsigned ones would be sent as text.
+pub fn number(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
 /// Marks what a span stands for as failed.
 pub fn failed(span: &Span, kind: &str, reason: &dyn fmt::Display) {
     if !span.is_none() {

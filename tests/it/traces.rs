@@ -1,8 +1,8 @@
 //! Traces and logs of a real service with a real Redis, as a collector and a reader of log files get them.
 
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::path::Path;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -29,7 +29,9 @@ const CLIENT: i32 = 3;
 /// A `dgm serve` that logs to files and sends its traces; killed when dropped.
 struct Logged {
     child: Child,
-    folder: TempDir,
+    /// Where the log files are; removed with the value when it is its own.
+    logs: PathBuf,
+    own: Option<TempDir>,
     api: String,
     ops: String,
     token: String,
@@ -38,25 +40,34 @@ struct Logged {
 
 impl Logged {
     fn start(database: &Database, settings: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self::start_in(folder, database, settings)
+        let own = tempfile::tempdir().unwrap();
+        let mut serve = Self::start_in(own.path(), database, settings);
+        serve.own = Some(own);
+        serve
     }
 
-    fn start_in(folder: TempDir, database: &Database, settings: &[(&str, &str)]) -> Self {
+    fn start_in(logs: &Path, database: &Database, settings: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let logs = folder.path().join("logs");
-        let child = Command::new(env!("CARGO_BIN_EXE_dgm"))
-            .arg("serve")
+        // A file that may not grow is an error, as a full disk is, where the signal for it is ignored.
+        let child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" serve", env!("CARGO_BIN_EXE_dgm")])
             .envs([("DGM__HTTP__BIND", "127.0.0.1:0"), ("DGM__HTTP__OPS_BIND", "127.0.0.1:0")])
             .env("DATABASE_URL", database.url())
-            .env("DGM__TELEMETRY__LOG_DIR", &logs)
+            .env("DGM__TELEMETRY__LOG_DIR", logs)
             .env("OTEL_BSP_SCHEDULE_DELAY", "100")
             .envs(settings.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut serve =
-            Self { child, folder, api: String::new(), ops: String::new(), token: String::new(), client: Client::new() };
+        let mut serve = Self {
+            child,
+            logs: logs.to_owned(),
+            own: None,
+            api: String::new(),
+            ops: String::new(),
+            token: String::new(),
+            client: Client::new(),
+        };
         until("it serves", PATIENCE, || serve.log().iter().any(|line| line["message"] == "serving"));
         let log = serve.log();
         let serving = log.iter().find(|line| line["message"] == "serving").unwrap();
@@ -66,23 +77,25 @@ impl Logged {
         serve
     }
 
-    /// Every line of every file; each is a JSON object.
+    /// Every line of every file; each is a JSON object, but for one that a full disk cut off.
     fn log(&self) -> Vec<Value> {
-        let mut files: Vec<_> = std::fs::read_dir(self.folder.path().join("logs"))
+        let mut files: Vec<_> = std::fs::read_dir(&self.logs)
             .map(|files| files.map(|file| file.unwrap().path()).collect())
             .unwrap_or_default();
         files.sort();
         let text = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect::<String>();
         // The last one may be in the making.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+        let lines: Vec<Option<Value>> = whole.lines().map(|line| serde_json::from_str(line).ok()).collect();
+        assert!(lines.iter().filter(|line| line.is_none()).count() <= 1, "{whole}");
+        lines.into_iter().flatten().collect()
     }
 
     fn request(&self, method: &str, path: &str) -> RequestBuilder {
         self.client.request(method.parse().unwrap(), format!("http://{}{path}", self.api)).bearer_auth(&self.token)
     }
 
-    fn metric(&self, series: &str) -> f64 {
+    fn metric(&self, series: &str) -> u64 {
         let text = self.client.get(format!("http://{}/metrics", self.ops)).send().unwrap().text().unwrap();
         let found = text.lines().find_map(|line| line.strip_prefix(series));
         found.unwrap_or_else(|| panic!("no {series}")).trim().parse().unwrap()
@@ -92,7 +105,7 @@ impl Logged {
     fn stop(mut self) -> String {
         signal(self.child.id(), Signal::TERM).unwrap();
         let mut text = String::new();
-        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut text).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
         assert!(self.child.wait().unwrap().success());
         text
     }
@@ -213,12 +226,12 @@ fn a_trace_goes_through_everything() {
     problems(&serve, &mut spans);
     jobs(&serve, &mut spans);
 
-    assert!(serve.metric("dgm_trace_spans_total{outcome=\"sent\"}") > 10.0);
-    assert_eq!(serve.metric("dgm_trace_spans_total{outcome=\"failed\"}"), 0.0);
-    assert_eq!(serve.metric("dgm_trace_spans_total{outcome=\"dropped\"}"), 0.0);
-    assert!(serve.metric("dgm_log_events_total{level=\"debug\"}") > 0.0);
-    assert_eq!(serve.metric("dgm_log_failures_total{reason=\"write\"}"), 0.0);
-    assert!(serve.metric("dgm_volume_size_bytes{volume=\"logs\"}") > 0.0);
+    assert!(serve.metric("dgm_trace_spans_total{outcome=\"sent\"}") > 10);
+    assert_eq!(serve.metric("dgm_trace_spans_total{outcome=\"failed\"}"), 0);
+    assert_eq!(serve.metric("dgm_trace_spans_total{outcome=\"dropped\"}"), 0);
+    assert!(serve.metric("dgm_log_events_total{level=\"debug\"}") > 0);
+    assert_eq!(serve.metric("dgm_log_failures_total{reason=\"write\"}"), 0);
+    assert!(serve.metric("dgm_volume_size_bytes{volume=\"logs\"}") > 0);
     // The caller's own, which it did not have sampled, stayed out of all of it.
     let stderr = serve.stop();
     assert!(stderr.starts_with("dgm: logs go to "), "{stderr}");
@@ -329,7 +342,7 @@ fn jobs(serve: &Logged, spans: &mut Spans) {
 
 #[test]
 fn what_fails_is_marked_and_what_is_not_drawn_costs_nothing() {
-    let (mut database, (url, receiver)) = (Database::migrated(), collector());
+    let (database, (url, receiver)) = (Database::migrated(), collector());
     let mut spans = Spans { receiver, spans: Vec::new() };
     let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("DGM__TELEMETRY__TRACE_SAMPLE_RATIO", "0.0")];
     let serve = Logged::start(&database, &settings);
@@ -355,5 +368,151 @@ fn what_fails_is_marked_and_what_is_not_drawn_costs_nothing() {
     spans.take();
     // By a ratio of 0 nothing else was sent, jobs and the first request included.
     assert!(spans.spans.iter().all(|span| hex(&span.trace_id) == trace), "{:?}", spans.spans);
-    let _ = &mut database;
+}
+
+/// A folder that gets full and has room again.
+enum Disk {
+    /// A file system in memory, of its own.
+    Mounted(TempDir),
+    /// Where nothing may be mounted: no file of the process may grow beyond a size.
+    Limited(TempDir),
+}
+
+impl Disk {
+    const BYTES: u64 = 64 * 1024;
+
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = format!("size={}", Self::BYTES);
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()).output();
+        if mount.is_ok_and(|mount| mount.status.success()) { Self::Mounted(folder) } else { Self::Limited(folder) }
+    }
+
+    fn folder(&self) -> &Path {
+        let (Self::Mounted(folder) | Self::Limited(folder)) = self;
+        folder.path()
+    }
+
+    fn fill(&self, process: u32) {
+        match self {
+            Self::Mounted(folder) => {
+                let mut file = std::fs::File::create(folder.path().join("ballast")).unwrap();
+                // As much as there is room for, to the byte.
+                while std::io::Write::write(&mut file, &[0; 4096]).is_ok() {}
+            }
+            Self::Limited(_) => limit(process, &Self::BYTES.to_string()),
+        }
+    }
+
+    fn make_room(&self, process: u32) {
+        match self {
+            Self::Mounted(folder) => std::fs::remove_file(folder.path().join("ballast")).unwrap(),
+            Self::Limited(_) => limit(process, "unlimited"),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Self::Mounted(folder) = self {
+            let _ = Command::new("umount").arg("-l").arg(folder.path()).status();
+        }
+    }
+}
+
+fn limit(process: u32, bytes: &str) {
+    let done = Command::new("prlimit").arg(format!("--pid={process}")).arg(format!("--fsize={bytes}:")).status();
+    assert!(done.unwrap().success());
+}
+
+#[test]
+fn a_full_disk_costs_log_lines_and_nothing_else() {
+    let (database, disk) = (Database::migrated(), Disk::new());
+    let logs = disk.folder().join("logs");
+    let settings = [("RUST_LOG", "info,dgm_service::http=debug")];
+    let serve = Logged::start_in(&logs, &database, &settings);
+    let failures = "dgm_log_failures_total{reason=\"write\"}";
+    let ask = |id: &str| {
+        let answer = serve.request("GET", "/api/v1/archive").header("x-request-id", id).send().unwrap();
+        assert_eq!(answer.status(), 200, "{id}");
+    };
+    let told = |id: &str| serve.log().iter().any(|line| line["span"]["request_id"] == id);
+    ask("before");
+    until("the line of before", PATIENCE, || told("before"));
+    assert_eq!(serve.metric(failures), 0);
+    disk.fill(serve.child.id());
+    // What is left of the last page is filled by lines; then one is cut off.
+    for number in 0..1000 {
+        ask(&format!("meanwhile-{number}"));
+    }
+    until("lines are missed", PATIENCE, || serve.metric(failures) > 0);
+    ask("lost");
+    disk.make_room(serve.child.id());
+    ask("after");
+    // Lines are whole again, without a restart: `log` reads each, but for the one that was cut off.
+    until("the line of after", PATIENCE, || told("after"));
+    assert!(!told("lost"));
+    let missed = serve.metric(failures);
+    ask("later");
+    until("the line of later", PATIENCE, || told("later"));
+    assert_eq!(serve.metric(failures), missed);
+    assert_eq!(serve.metric("dgm_log_failures_total{reason=\"queue\"}"), 0);
+    serve.stop();
+}
+
+#[test]
+fn no_secret_is_logged() {
+    const SECRET: &str = "hunter2";
+    let database = Database::migrated();
+    let token = database.token("reader");
+    // Nobody is there, so every part has something to complain of, as loudly as it can.
+    let settings = [
+        ("REDIS_URL", "redis://user:hunter2@127.0.0.1:1"),
+        ("DATABASE_REPLICA_URL", "postgres://user:hunter2@127.0.0.1:1/none?sslpassword=hunter2"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:hunter2@127.0.0.1:1"),
+        ("RUST_LOG", "trace"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = Logged::start_in(folder.path(), &database, &settings);
+    serve.token = token.clone();
+    let guessed = "dgm_hunter2-is-no-token";
+    let ask = |token: &str| {
+        let ask = serve.client.get(format!("http://{}/api/v1/archive", serve.api)).bearer_auth(token);
+        ask.send().unwrap().status().as_u16()
+    };
+    assert_eq!((ask(&token), ask(guessed)), (200, 401));
+    let session: Value = serve.request("POST", "/api/v1/sessions").send().unwrap().json().unwrap();
+    let session = session["session_token"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&session), 200);
+    until("the exporter fails", PATIENCE, || serve.metric("dgm_trace_spans_total{outcome=\"failed\"}") > 0);
+    until("the replica is missed", PATIENCE, || serve.log().iter().any(|line| line.to_string().contains("replica")));
+    let log = serve.log();
+    assert!(log.len() > 100, "little is said: {}", log.len());
+    let stderr = serve.stop();
+    let text =
+        std::fs::read_dir(folder.path()).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let text = text.collect::<String>() + &stderr;
+    for secret in [SECRET, &token, &session] {
+        let line = text.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+
+    // Commands that fail say so on standard error.
+    let nobody = "postgres://user:hunter2@127.0.0.1:1/none?sslpassword=hunter2";
+    for (arguments, endpoint) in [
+        (&["doctor"][..], "http://user:hunter2@127.0.0.1:1"),
+        (&["migrate", "status"], ""),
+        (&["serve"], "http://user:hunter2@127.0.0.1:1/?key=hunter2"),
+        (&["serve"], "user:hunter2@nowhere"),
+        (&["config"], "http://user:hunter2@127.0.0.1:1"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_dgm"))
+            .args(arguments)
+            .envs([("DATABASE_URL", nobody), ("REDIS_URL", settings[0].1), ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)])
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!said.is_empty() && !said.contains(SECRET), "{arguments:?} {endpoint}: {said}");
+    }
 }

@@ -16,7 +16,7 @@ pub(super) fn wait<B: Batch>(request: &B) -> Span {
         "write",
         otel.name = format!("write {}", B::LABEL.as_str()),
         writer = B::LABEL.as_str(),
-        rows = request.rows(),
+        rows = spans::number(request.rows()),
         batch.requests = Empty,
         batch.rows = Empty,
     )
@@ -27,6 +27,7 @@ pub(super) fn batch<B: Batch>(followed: &[Span], requests: usize, rows: usize) -
     if followed.is_empty() {
         return Span::none();
     }
+    let (requests, rows) = (spans::number(requests), spans::number(rows));
     let batch = tracing::info_span!(
         parent: None,
         "commit",

@@ -5,8 +5,11 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+/// A request that was received.
 pub(crate) struct Received {
+    #[allow(dead_code, reason = "not everybody looks at it")]
     pub(crate) line: String,
+    #[allow(dead_code, reason = "not everybody looks at it")]
     pub(crate) headers: Vec<String>,
     pub(crate) body: Vec<u8>,
 }

@@ -25,6 +25,9 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// What the targets of this crate's spans begin with.
 const OURS: &str = "dgm_service";
 
+/// sqlx warns of parameters of a URL that it does not know, with their values, and libpq's include a password.
+const TELLTALE: &str = "sqlx_postgres::options::parse";
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -152,6 +155,7 @@ where
     let spans = if wanted.max_level_hint() == Some(LevelFilter::OFF) { LevelFilter::OFF } else { LevelFilter::INFO };
     let wanted = wanted.or(filter_fn(move |metadata: &Metadata<'_>| metadata.is_span() && *metadata.level() <= spans)
         .with_max_level_hint(spans));
+    let wanted = wanted.and(filter_fn(|metadata: &Metadata<'_>| metadata.target() != TELLTALE));
     // Complaints about a standard error that is gone would go to standard error, and panic there.
     let lines = fmt::layer().with_writer(writer).log_internal_errors(false);
     let lines = match settings.format {
@@ -166,7 +170,7 @@ where
     let provider = settings.otlp_endpoint.as_deref().map(|endpoint| otlp::provider(settings, endpoint)).transpose()?;
     // Spans of ours only: another's would be roots of traces that nobody chose. Their events are worth having within ours, but
     // for the exporter's own doings.
-    let own = ["opentelemetry", "hyper", "reqwest", "rustls"];
+    let own = ["opentelemetry", "hyper", "reqwest", "rustls", TELLTALE];
     let followed = move |metadata: &Metadata<'_>| {
         let of = |name: &str| metadata.target().starts_with(name);
         *metadata.level() <= LevelFilter::INFO

@@ -43,14 +43,18 @@ pub(super) fn provider(settings: &Settings, endpoint: &str) -> Result<SdkTracerP
 /// `/v1/traces` below the base, as for `OTEL_EXPORTER_OTLP_ENDPOINT`
 /// (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp>).
 fn traces_url(base: &str) -> Result<Uri, Error> {
-    // What stands before the host may be a password.
-    let shown = base.rsplit_once('@').map_or_else(|| base.to_owned(), |(_, host)| format!("***@{host}"));
+    // What stands before the host, or in parameters, may be a password.
+    let shown = base.split(['?', '#']).next().unwrap_or_default();
+    let shown = shown.rsplit_once('@').map_or_else(|| shown.to_owned(), |(_, host)| format!("***@{host}"));
     let refuse = |reason: &str| Error::Endpoint { endpoint: shown.clone(), reason: reason.to_owned() };
     let url: Uri = format!("{}/v1/traces", base.trim_end_matches('/'))
         .parse()
         .map_err(|error: http::uri::InvalidUri| refuse(&error.to_string()))?;
     if url.query().is_some() || base.contains('#') {
         return Err(refuse("it must have neither query nor fragment"));
+    }
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(refuse("credentials belong into OTEL_EXPORTER_OTLP_HEADERS"));
     }
     match (url.scheme_str(), url.host()) {
         (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(url),

@@ -132,7 +132,9 @@ fn the_endpoint_is_a_base_url() {
     assert_eq!(url("http://collector:4318"), "http://collector:4318/v1/traces");
     assert_eq!(url("http://collector:4318/"), "http://collector:4318/v1/traces");
     assert_eq!(url("https://example.org/otlp/"), "https://example.org/otlp/v1/traces");
-    for base in ["", "collector:4318", "grpc://collector:4317", "http://", "http://a b", "http://c/?x=1", "/v1"] {
+    for base in
+        ["", "collector:4318", "grpc://collector:4317", "http://", "http://a b", "http://c/?x=1", "/v1", "http://u:p@c"]
+    {
         assert!(matches!(traces_url(base), Err(Error::Endpoint { .. })), "{base}");
     }
 }

@@ -264,7 +264,7 @@ fn ingested(serve: &Logged, spans: &mut Spans) {
     assert_eq!((hex(&back.trace_id), &back.span_id), (trace.clone(), &waited));
     has(batch, &json!({"batch.requests": 1, "batch.rows": 1}));
     let paths = tree.paths();
-    assert!(paths.contains(&"commit samples > sample_insert".to_owned()), "{paths:?}");
+    assert!(paths.contains(&"commit samples > samples_insert".to_owned()), "{paths:?}");
 
     let log = serve.log();
     let answered = log.iter().find(|line| line["message"] == "answered" && line["span"]["trace_id"] == trace.as_str());
@@ -446,7 +446,10 @@ fn a_full_disk_costs_log_lines_and_nothing_else() {
         ask(&format!("meanwhile-{number}"));
     }
     until("lines are missed", PATIENCE, || serve.metric(failures) > 0);
+    let missed = serve.metric(failures);
     ask("lost");
+    // Asking for the metric is a line, too.
+    until("it is missed", PATIENCE, || serve.metric(failures) >= missed + 2);
     disk.make_room(serve.child.id());
     ask("after");
     // Lines are whole again, without a restart: `log` reads each, but for the one that was cut off.
@@ -469,7 +472,8 @@ fn no_secret_is_logged() {
     let settings = [
         ("REDIS_URL", "redis://user:hunter2@127.0.0.1:1"),
         ("DATABASE_REPLICA_URL", "postgres://user:hunter2@127.0.0.1:1/none?sslpassword=hunter2"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:hunter2@127.0.0.1:1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer hunter2"),
         ("RUST_LOG", "trace"),
     ];
     let folder = tempfile::tempdir().unwrap();
@@ -487,7 +491,7 @@ fn no_secret_is_logged() {
     until("the exporter fails", PATIENCE, || serve.metric("dgm_trace_spans_total{outcome=\"failed\"}") > 0);
     until("the replica is missed", PATIENCE, || serve.log().iter().any(|line| line.to_string().contains("replica")));
     let log = serve.log();
-    assert!(log.len() > 100, "little is said: {}", log.len());
+    assert!(log.iter().any(|line| line["level"] == "TRACE"), "little is said: {log:#?}");
     let stderr = serve.stop();
     let text =
         std::fs::read_dir(folder.path()).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
@@ -502,7 +506,8 @@ fn no_secret_is_logged() {
     for (arguments, endpoint) in [
         (&["doctor"][..], "http://user:hunter2@127.0.0.1:1"),
         (&["migrate", "status"], ""),
-        (&["serve"], "http://user:hunter2@127.0.0.1:1/?key=hunter2"),
+        (&["serve"], "http://user:hunter2@127.0.0.1:1"),
+        (&["serve"], "http://127.0.0.1:1/?key=hunter2"),
         (&["serve"], "user:hunter2@nowhere"),
         (&["config"], "http://user:hunter2@127.0.0.1:1"),
     ] {

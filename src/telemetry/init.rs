@@ -22,9 +22,6 @@ use super::{files, otlp, spans};
 /// How long the last spans may take to leave the process.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// What the targets of this crate's spans begin with.
-const OURS: &str = "dgm_service";
-
 /// sqlx warns of parameters of a URL that it does not know, with their values, and libpq's include a password.
 const TELLTALE: &str = "sqlx_postgres::options::parse";
 
@@ -174,7 +171,7 @@ where
     let followed = move |metadata: &Metadata<'_>| {
         let of = |name: &str| metadata.target().starts_with(name);
         *metadata.level() <= LevelFilter::INFO
-            && if metadata.is_span() { of(OURS) } else { !own.iter().any(|name| of(name)) }
+            && if metadata.is_span() { spans::is_ours(metadata) } else { !own.iter().any(|name| of(name)) }
     };
     let traces = provider.as_ref().map(|provider| {
         tracing_opentelemetry::layer()

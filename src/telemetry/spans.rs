@@ -13,7 +13,7 @@ use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tracing::Span;
+use tracing::{Metadata, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// Most links of one span: the SDK drops what goes beyond.
@@ -42,7 +42,12 @@ pub(crate) use child;
 /// Whether the work under way belongs to a trace that is sent.
 #[must_use]
 pub fn are_followed() -> bool {
-    ratio().is_some() && !Span::current().is_none()
+    ratio().is_some() && Span::current().metadata().is_some_and(is_ours)
+}
+
+/// Whether a span is of this crate: only those are chosen.
+pub(super) fn is_ours(span: &Metadata<'_>) -> bool {
+    span.target().starts_with("dgm_service")
 }
 
 /// Whether a trace is sent: the caller decides for its own, chance for what starts here.

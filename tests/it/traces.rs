@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::collector::{Received, collector};
+use crate::support::holder::Holder;
 use crate::support::redis::Redis;
 use crate::support::{Database, signal, until};
 
@@ -368,6 +369,53 @@ fn what_fails_is_marked_and_what_is_not_drawn_costs_nothing() {
     spans.take();
     // By a ratio of 0 nothing else was sent, jobs and the first request included.
     assert!(spans.spans.iter().all(|span| hex(&span.trace_id) == trace), "{:?}", spans.spans);
+}
+
+#[test]
+fn waits_for_others_can_be_seen() {
+    let (database, redis, (url, receiver)) = (Database::migrated(), Redis::start(), collector());
+    let mut spans = Spans { receiver, spans: Vec::new() };
+    let redis = redis.url();
+    let settings = [
+        ("REDIS_URL", redis.as_str()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("DGM__DATABASE__MAX_CONNECTIONS", "2"),
+        ("DGM__TELEMETRY__TRACE_SAMPLE_RATIO", "0"),
+    ];
+    let serve = Logged::start(&database, &settings);
+    assert_eq!(serve.request("POST", "/api/v1/archive").json(&entry()).send().unwrap().status(), 201);
+
+    // Four ask for three entries that are locked, by two connections: one joins another's load, one waits for a connection.
+    let holder = Holder::start(&database, "LOCK TABLE dgm_archive IN ACCESS EXCLUSIVE MODE", 2);
+    let asked = ["e", "e", "f", "g"];
+    let traces: Vec<String> = (1..=asked.len()).map(|number| format!("{number:032x}")).collect();
+    std::thread::scope(|scope| {
+        for (id, trace) in asked.iter().zip(&traces) {
+            let ask = serve.request("GET", &format!("/api/v1/archive/{id}"));
+            scope.spawn(move || assert!([200, 404].contains(&called(ask, trace, "01").status().as_u16())));
+        }
+    });
+    holder.finish();
+    let name = "GET /api/v1/archive/{archive_entry_id}";
+    let (mut answered, mut waited) = (Vec::new(), 0);
+    for trace in &traces {
+        let tree = spans.wait(trace, name);
+        let load = tree.one("cache load");
+        answered.push(attributes(load)["cache.answered_by"].as_str().unwrap().to_owned());
+        waited += tree.paths().iter().filter(|path| path.ends_with("cache load > acquire connection")).count();
+    }
+    answered.sort();
+    assert_eq!(answered, ["coalesced", "loaded", "loaded", "loaded"]);
+    assert!(waited >= 1, "nobody waited for a connection");
+
+    // Another replica finds what this one left in Redis.
+    let other = Logged::start(&database, &settings);
+    let trace = "a".repeat(32);
+    assert_eq!(called(other.request("GET", "/api/v1/archive/e"), &trace, "01").status(), 200);
+    let tree = spans.wait(&trace, name);
+    has(tree.one("cache load"), &json!({"cache.answered_by": "l2"}));
+    assert_eq!(tree.path(tree.one("GET")), format!("{name} > cache load > GET"));
+    assert!(!tree.paths().iter().any(|path| path.contains("archive_get")), "{tree}");
 }
 
 /// A folder that gets full and has room again.

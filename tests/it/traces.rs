@@ -42,9 +42,14 @@ struct Logged {
 impl Logged {
     fn start(database: &Database, settings: &[(&str, &str)]) -> Self {
         let own = tempfile::tempdir().unwrap();
-        let mut serve = Self::start_in(own.path(), database, settings);
+        let mut serve = Self::start_in(own.path(), database, settings).asking_as(database.token("operator"));
         serve.own = Some(own);
         serve
+    }
+
+    fn asking_as(mut self, token: String) -> Self {
+        self.token = token;
+        self
     }
 
     fn start_in(logs: &Path, database: &Database, settings: &[(&str, &str)]) -> Self {
@@ -74,7 +79,6 @@ impl Logged {
         let serving = log.iter().find(|line| line["message"] == "serving").unwrap();
         let address = |field: &str| serving["fields"][field].as_str().unwrap().to_owned();
         (serve.api, serve.ops) = (address("api"), address("operations"));
-        serve.token = database.token("operator");
         serve
     }
 
@@ -409,7 +413,8 @@ fn waits_for_others_can_be_seen() {
     assert!(waited >= 1, "nobody waited for a connection");
 
     // Another replica finds what this one left in Redis.
-    let other = Logged::start(&database, &settings);
+    let folder = tempfile::tempdir().unwrap();
+    let other = Logged::start_in(folder.path(), &database, &settings).asking_as(serve.token.clone());
     let trace = "a".repeat(32);
     assert_eq!(called(other.request("GET", "/api/v1/archive/e"), &trace, "01").status(), 200);
     let tree = spans.wait(&trace, name);
@@ -478,7 +483,7 @@ fn a_full_disk_costs_log_lines_and_nothing_else() {
     let (database, disk) = (Database::migrated(), Disk::new());
     let logs = disk.folder().join("logs");
     let settings = [("RUST_LOG", "info,dgm_service::http=debug")];
-    let serve = Logged::start_in(&logs, &database, &settings);
+    let serve = Logged::start_in(&logs, &database, &settings).asking_as(database.token("operator"));
     let failures = "dgm_log_failures_total{reason=\"write\"}";
     let ask = |id: &str| {
         let answer = serve.request("GET", "/api/v1/archive").header("x-request-id", id).send().unwrap();
@@ -525,8 +530,7 @@ fn no_secret_is_logged() {
         ("RUST_LOG", "trace"),
     ];
     let folder = tempfile::tempdir().unwrap();
-    let mut serve = Logged::start_in(folder.path(), &database, &settings);
-    serve.token = token.clone();
+    let serve = Logged::start_in(folder.path(), &database, &settings).asking_as(token.clone());
     let guessed = "dgm_hunter2-is-no-token";
     let ask = |token: &str| {
         let ask = serve.client.get(format!("http://{}/api/v1/archive", serve.api)).bearer_auth(token);

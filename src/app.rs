@@ -1,6 +1,7 @@
 //! The composition root: the layers are put together here, once.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::config::Config;
 use crate::domain::clock::SystemClock;
 use crate::http;
 use crate::jobs::Schedules;
+use crate::service::logs::Retention;
 use crate::service::{Service, Settings};
 use crate::store::bucket::Bucket;
 use crate::store::pool::{self, Store};
@@ -50,11 +52,21 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
         premake_months: config.samples.premake_months,
         retention_patience: Duration::from_secs(config.samples.retention_patience_seconds),
         export,
+        logs: log_dir(config).map(|folder| Retention {
+            folder: folder.into(),
+            days: config.telemetry.log_retention_days,
+            max_bytes: config.telemetry.log_max_bytes,
+        }),
         max_future: TimeDelta::seconds(i64::from(config.samples.max_future_seconds)),
         selection_max_bytes: config.cache.selection_max_bytes,
         session_ttl: Duration::from_secs(config.auth.session_ttl_seconds),
     };
     Ok(Service::new(store, cache, Arc::new(SystemClock), settings))
+}
+
+/// The folder of the log files, if there are any.
+pub(crate) fn log_dir(config: &Config) -> Option<PathBuf> {
+    Some(&config.telemetry.log_dir).filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
 /// Who is served.

@@ -12,11 +12,15 @@ use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, InfoDict, IntoConnectionInfo as _, RedisError};
 
+use tracing::Instrument as _;
+use tracing::field::Empty;
+
 use super::breaker::Breaker;
 use super::info;
 use super::ttl::milliseconds;
 use super::value::{self, Cached, Stamp};
 use crate::telemetry::catalogue::cache::{CACHE_REDIS_DURATION, CACHE_REDIS_UP};
+use crate::telemetry::spans;
 
 /// Longest wait for one answer on the path of a request.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -95,7 +99,7 @@ impl L2 {
         if self.is_doomed(key) {
             return Ok(None);
         }
-        let found: Option<Bytes> = self.guarded(redis::cmd("GET").arg(key)).await?;
+        let found: Option<Bytes> = self.guarded("GET", |get| get.arg(key)).await?;
         Ok(found.and_then(value::decode))
     }
 
@@ -105,12 +109,12 @@ impl L2 {
         }
         let life = milliseconds(life).max(1);
         let bytes = value::encode(cached, stamp);
-        let _: Result<(), ()> = self.guarded(redis::cmd("SET").arg(key).arg(&bytes[..]).arg("PX").arg(life)).await;
+        let _: Result<(), ()> = self.guarded("SET", |set| set.arg(key).arg(&bytes[..]).arg("PX").arg(life)).await;
     }
 
     /// Deletes a key, now or as soon as Redis can be reached.
     pub(super) async fn delete(&self, key: &str) {
-        let deleted: Result<(), ()> = self.guarded(redis::cmd("DEL").arg(key)).await;
+        let deleted: Result<(), ()> = self.guarded("DEL", |del| del.arg(key)).await;
         let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
         if deleted.is_ok() {
             doomed.remove(key);
@@ -153,13 +157,29 @@ impl L2 {
     }
 
     /// Runs a command under the deadline and the breaker.
-    async fn guarded<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, ()> {
+    async fn guarded<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        arguments: impl FnOnce(&mut Cmd) -> &mut Cmd,
+    ) -> Result<T, ()> {
         if !self.breaker.admits() {
             return Err(());
         }
+        let mut command = redis::cmd(name);
+        arguments(&mut command);
+        let span = spans::child!(
+            "redis",
+            otel.name = name,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+            db.system.name = "redis",
+            db.operation.name = name,
+            error.type = Empty,
+        );
         let mut connection = self.connection.clone();
         let started = Instant::now();
-        let answer = within(PATIENCE, connection.run(command)).await;
+        let answer = within(PATIENCE, connection.run(&command)).instrument(span.clone()).await;
         CACHE_REDIS_DURATION.observe((), started.elapsed());
         match answer {
             Ok(answer) => {
@@ -168,6 +188,7 @@ impl L2 {
             }
             Err(error) => {
                 tracing::debug!(%error, "Redis failed");
+                spans::failed(&span, &format!("{:?}", error.kind()), &error);
                 self.breaker.failed(false);
                 Err(())
             }

@@ -23,6 +23,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+use tracing::field::Empty;
+
 pub use keys::Key;
 pub use ledger::{BOUND, Change, MOST_CHANGES, News};
 pub use redis::RedisError;
@@ -31,6 +34,7 @@ pub use value::{Cached, Loaded};
 use crate::telemetry::catalogue::cache::{CACHE_BYPASSED, CACHE_COALESCED, CACHE_CONFIRMED_AGE, CACHE_REQUESTS};
 use crate::telemetry::catalogue::labels::{Class, Lookup, Tier};
 use crate::telemetry::theirs::Theirs;
+use crate::telemetry::{context, spans};
 use ledger::Verdict;
 use tiers::Tiers;
 use value::Stamp;
@@ -106,16 +110,19 @@ impl Cache {
         } else {
             CACHE_BYPASSED.increment((class,));
         }
-        let (flying, key) = (Arc::clone(tiers), text.clone());
+        let span = spans::child!("cache load", cache.class = class.as_str(), cache.answered_by = Empty);
+        let (flying, key, below) = (Arc::clone(tiers), text.clone(), span.clone());
         let start = move |flight| {
             let load = load();
-            async move { flying.fly(flight, class, text, usable, load).await }
+            // In a task of its own it is still this request's.
+            context::handed_on(async move { flying.fly(flight, class, text, usable, load).await }.instrument(below))
         };
         let (result, joined) = tiers.flights.join(&key, start);
         if joined {
             CACHE_COALESCED.increment((class,));
+            span.record("cache.answered_by", "coalesced");
         }
-        result.await
+        result.instrument(span).await
     }
 
     /// The value of a key that is kept here only, as sessions are.

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::keys::Policy as _;
 use super::ledger::{Ledger, Verdict};
 use super::value::{Cached, Loaded, Stamp};
@@ -54,10 +56,12 @@ impl Tiers {
         // Before the load: a label that is too old is refused by readers, one that is too new would not be.
         let generation = self.ledger.generation();
         if usable && let Some((found, left)) = self.redis_lookup(class, &text).await {
+            Span::current().record("cache.answered_by", "l2");
             let life = self.in_process(class, left);
             self.flights.land(&text, flight, || self.store(class).put(text.clone(), Some(found.clone()), life));
             return Ok(Some(found));
         }
+        Span::current().record("cache.answered_by", "loaded");
         let started = Instant::now();
         let loaded = load.await;
         CACHE_LOAD_DURATION.observe((class,), started.elapsed());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::settings::Common;
+use crate::config::SecretUrl;
 use crate::service::health::RedisStatus;
 use crate::service::server::Sight;
 use crate::store::migrate::Session;
@@ -92,7 +93,7 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
             RedisStatus::Down => Err(format!("{} cannot be reached", config.cache.redis_url.redacted())),
         },
     );
-    if config.telemetry.otlp_endpoint.is_empty() {
+    if config.telemetry.otlp_endpoint.expose().is_empty() {
         tell("tracing", Ok("off; OTEL_EXPORTER_OTLP_ENDPOINT is not set".to_owned()));
     } else {
         tell("tracing", reachable(&config.telemetry.otlp_endpoint).await);
@@ -116,15 +117,16 @@ fn sight(sight: &Sight) -> String {
     if missing.is_empty() { "all sessions, and statements by name".to_owned() } else { missing.join("; ") }
 }
 
-async fn reachable(endpoint: &str) -> Result<String, String> {
-    let url = url::Url::parse(endpoint).map_err(|error| format!("{endpoint}: {error}"))?;
-    let host = url.host_str().ok_or_else(|| format!("{endpoint}: no host"))?.to_owned();
+async fn reachable(endpoint: &SecretUrl) -> Result<String, String> {
+    let shown = endpoint.redacted();
+    let url = url::Url::parse(endpoint.expose()).map_err(|error| format!("{shown}: {error}"))?;
+    let host = url.host_str().ok_or_else(|| format!("{shown}: no host"))?.to_owned();
     let port = url.port_or_known_default().unwrap_or(4318);
     let connect = tokio::net::TcpStream::connect((host, port));
     match tokio::time::timeout(Duration::from_secs(2), connect).await {
-        Ok(Ok(_)) => Ok(format!("{endpoint} takes connections")),
-        Ok(Err(error)) => Err(format!("{endpoint}: {error}")),
-        Err(_) => Err(format!("{endpoint}: no answer within 2 s")),
+        Ok(Ok(_)) => Ok(format!("{shown} takes connections")),
+        Ok(Err(error)) => Err(format!("{shown}: {error}")),
+        Err(_) => Err(format!("{shown}: no answer within 2 s")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What most subcommands need: the configuration, the database, logs.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -54,9 +55,15 @@ pub(super) fn start_telemetry(config: &Config) -> anyhow::Result<Guard> {
             LogFormat::Json => telemetry::LogFormat::Json,
         },
         filter: config.telemetry.log_filter.clone(),
-        otlp_endpoint: Some(config.telemetry.otlp_endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),
+        log_dir: crate::app::log_dir(config),
+        otlp_endpoint: Some(config.telemetry.otlp_endpoint.expose().to_owned()).filter(|endpoint| !endpoint.is_empty()),
         service_name: config.service.name.clone(),
         sample_ratio: config.telemetry.trace_sample_ratio,
     };
-    Ok(telemetry::init(&settings)?)
+    let guard = telemetry::init(&settings)?;
+    if !config.telemetry.log_dir.is_empty() {
+        // Whoever looks for logs here should learn where they are.
+        let _ = writeln!(std::io::stderr(), "dgm: logs go to {}", config.telemetry.log_dir);
+    }
+    Ok(guard)
 }

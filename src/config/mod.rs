@@ -111,7 +111,15 @@ section!(
 );
 section!(
     /// `[telemetry]`
-    Telemetry { log_format: LogFormat, log_filter: String, otlp_endpoint: String, trace_sample_ratio: f64, }
+    Telemetry {
+        log_format: LogFormat,
+        log_filter: String,
+        log_dir: String,
+        log_retention_days: u32,
+        log_max_bytes: u64,
+        otlp_endpoint: SecretUrl,
+        trace_sample_ratio: f64,
+    }
 );
 section!(
     /// Everything.
@@ -171,6 +179,7 @@ impl Config {
             c if !(0.0..=1.0).contains(&c.telemetry.trace_sample_ratio) => {
                 invalid("telemetry.trace_sample_ratio", "must lie in 0..1")
             }
+            c if c.telemetry.log_retention_days == 0 => invalid("telemetry.log_retention_days", "must be 1 or more"),
             c if c.auth.session_ttl_seconds == 0 => invalid("auth.session_ttl_seconds", "must be 1 or more"),
             _ => Ok(self),
         }

@@ -7,13 +7,15 @@ use axum::extract::{MatchedPath, Request, State as Extract};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::{State, access};
 use crate::telemetry::catalogue::http::{HTTP_DURATION, HTTP_IN_FLIGHT, HTTP_REQUESTS};
 use crate::telemetry::catalogue::labels::{Method, Route, StatusClass};
-use crate::telemetry::{context, spans};
+use crate::telemetry::context;
+use crate::telemetry::spans::{self, Caller};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -24,11 +26,19 @@ pub(super) async fn request(Extract(state): Extract<State>, request: Request, ne
     let method = Method::of(request.method().as_str());
     let id = request_id(&request);
     let flight = InFlight::enter();
-    let mut response = if spans::are_exported() {
+    let caller = Caller::of(request.headers());
+    let mut context = context::Request {
+        id: id.clone(),
+        method: method.as_str(),
+        route: route.as_str(),
+        trace: caller.as_ref().map(Caller::trace_id),
+    };
+    let mut response = if spans::is_chosen(caller.as_ref()) {
+        let span = span(&request, route, method, &id);
+        context.trace = spans::root(&span, caller);
         // Boxed, since it would make the future of every request larger.
-        Box::pin(traced(&state, request, next, route, method, &id, started)).await
+        context::within(context, Box::pin(traced(&state, request, next, span, started))).await
     } else {
-        let context = context::Request { id: id.clone(), method: method.as_str(), route: route.as_str() };
         context::within(context, async {
             let response = access::admit(&state, request, next).await;
             tell(response.status(), started.elapsed());
@@ -43,32 +53,39 @@ pub(super) async fn request(Extract(state): Extract<State>, request: Request, ne
     response
 }
 
-/// In a span, which is part of the caller's trace.
-async fn traced(
-    state: &State,
-    request: Request,
-    next: Next,
-    route: Route,
-    method: Method,
-    id: &HeaderValue,
-    started: Instant,
-) -> Response {
-    let span = tracing::info_span!(
+/// By the conventions for spans of HTTP servers (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>): what
+/// matches no route, or has a method that nobody knows, must not make a name of its own.
+fn span(request: &Request, route: Route, method: Method, id: &HeaderValue) -> Span {
+    let (name, method) = match method {
+        Method::Other => ("HTTP", "_OTHER"),
+        known => (known.as_str(), known.as_str()),
+    };
+    let matched = (route != Route::unmatched()).then(|| route.as_str());
+    tracing::info_span!(
         "request",
+        otel.name = matched.map_or_else(|| name.to_owned(), |route| format!("{name} {route}")),
         otel.kind = "server",
-        http.request.method = method.as_str(),
-        http.route = route.as_str(),
-        http.response.status_code = tracing::field::Empty,
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = matched,
+        http.response.status_code = Empty,
+        url.scheme = "http",
+        url.path = request.uri().path(),
+        error.type = Empty,
         request_id = id.to_str().unwrap_or_default(),
-        trace_id = tracing::field::Empty,
-    );
-    spans::set_parent(&span, request.headers());
-    if let Some(trace) = spans::trace_id(&span) {
-        span.record("trace_id", trace);
-    }
+        trace_id = Empty,
+    )
+}
+
+async fn traced(state: &State, request: Request, next: Next, span: Span, started: Instant) -> Response {
     let response = access::admit(state, request, next).instrument(span.clone()).await;
-    span.record("http.response.status_code", response.status().as_u16());
-    span.in_scope(|| tell(response.status(), started.elapsed()));
+    let status = response.status();
+    span.record("http.response.status_code", spans::number(status.as_u16()));
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", status.as_str());
+    }
+    span.in_scope(|| tell(status, started.elapsed()));
     response
 }
 

@@ -9,6 +9,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::validation::{Fault, Invalid};
 use crate::service::Error;
+use crate::telemetry::context;
 
 /// Every kind of problem: its `type` (after `urn:dgm:problem:`), status and title.
 macro_rules! kinds {
@@ -75,6 +76,12 @@ pub struct Document {
     /// The faults of an input, each with its place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
+    /// The id of the request, as in the header `x-request-id` and in the logs.
+    pub request_id: String,
+    /// The trace that the request belongs to, if any: the caller's, or one that begins here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
+    pub trace_id: Option<String>,
 }
 
 /// A problem on its way out.
@@ -96,12 +103,20 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.kind.status();
+        // Problems become responses while their request is worked on, so that it need not be handed to whoever finds one.
+        let (request_id, trace_id) = context::current(|request| {
+            let id = request.id.to_str().unwrap_or_default().to_owned();
+            (id, request.trace.map(|trace| trace.to_string()))
+        })
+        .unwrap_or_default();
         let document = Document {
             kind: format!("urn:dgm:problem:{}", self.kind.as_str()),
             title: self.kind.title(),
             status: status.as_u16(),
             detail: self.detail,
             errors: self.errors,
+            request_id,
+            trace_id,
         };
         let mut response = (status, Json(document)).into_response();
         let headers = response.headers_mut();

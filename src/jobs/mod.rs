@@ -16,6 +16,7 @@ pub use schedule::{Schedule, Schedules};
 use crate::service::Service;
 use crate::service::health::JobRun;
 use crate::service::improvements::Rescued;
+use crate::service::logs::Pruned;
 use crate::service::retention::Retention;
 use crate::telemetry::catalogue::labels;
 
@@ -74,6 +75,7 @@ enum Task {
     WarmCache,
     FlushAccessCounts,
     CollectHealth,
+    PruneLogs,
 }
 
 /// Every job.
@@ -148,6 +150,16 @@ pub const JOBS: &[Job] = &[
         label: labels::Job::CollectHealth,
         task: Task::CollectHealth,
     },
+    Job {
+        name: "prune-logs",
+        purpose: "deletes log files (telemetry.log_dir) that are too old or beyond the size",
+        scope: Scope::Each,
+        schedule: "0 41 * * * *",
+        jitter: Duration::from_secs(30),
+        timeout: Duration::from_mins(5),
+        label: labels::Job::PruneLogs,
+        task: Task::PruneLogs,
+    },
 ];
 
 impl Job {
@@ -175,7 +187,17 @@ impl Job {
             Task::PruneChanges => service.prune_changes().await.map(|forgotten| format!("{forgotten} forgotten")),
             Task::WarmCache => service.warm_cache().await.map(|fetched| format!("{fetched} fetched")),
             Task::FlushAccessCounts => service.flush_reads().await.map(|entries| format!("{entries} entries")),
-            Task::CollectHealth => service.observe_database().await.map(|()| "measured".to_owned()),
+            Task::CollectHealth => {
+                service.observe_volumes().await;
+                service.observe_database().await.map(|()| "measured".to_owned())
+            }
+            Task::PruneLogs => {
+                return match service.prune_logs().await {
+                    Ok(Some(Pruned { files, bytes })) => Ok(format!("{files} files with {bytes} bytes deleted")),
+                    Ok(None) => Ok("no log files are written: telemetry.log_dir is empty".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                };
+            }
         };
         done.map_err(|error| error.to_string())
     }

@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use tokio_cron_scheduler::{Job as Tick, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::{JOBS, Job, JobInfo, Schedules, Scope};
 use crate::service::health::{JobStart, unix_seconds};
@@ -16,6 +18,7 @@ use crate::telemetry::catalogue::jobs::{
     JOB_DURATION, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
 };
 use crate::telemetry::catalogue::labels::JobOutcome;
+use crate::telemetry::spans::{self, Place};
 
 /// How often missed occurrences are looked for.
 const CATCH_UP: Duration = Duration::from_secs(10);
@@ -66,6 +69,28 @@ impl Runner {
     /// # Errors
     /// When the database cannot be asked for the job's lock.
     pub async fn run(&self, job: &'static Job, occurrence: Option<DateTime<Utc>>) -> Result<Outcome, Error> {
+        self.run_for(job, occurrence, None).await
+    }
+
+    /// In a span that is linked to the one of whoever asked for the run.
+    async fn run_for(
+        &self,
+        job: &'static Job,
+        occurrence: Option<DateTime<Utc>>,
+        asked: Option<Place>,
+    ) -> Result<Outcome, Error> {
+        let span = follow(job, asked);
+        let run = self.run_once(job, occurrence).instrument(span.clone()).await;
+        match &run {
+            Ok(Outcome::Success(_)) => {}
+            Ok(Outcome::Skipped) => _ = span.record("job.outcome", JobOutcome::Skipped.as_str()),
+            Ok(Outcome::Failure(reason)) => spans::failed(&span, "job", reason),
+            Err(error) => spans::failed(&span, "job", error),
+        }
+        run
+    }
+
+    async fn run_once(&self, job: &'static Job, occurrence: Option<DateTime<Utc>>) -> Result<Outcome, Error> {
         if job.scope == Scope::Each {
             let (label, detail) = self.work(job, std::future::pending()).await;
             return Ok(Outcome::of(label, detail));
@@ -91,7 +116,8 @@ impl Runner {
     /// As [`Runner::run`].
     pub async fn run_detached(&self, job: &'static Job) -> Result<Outcome, Error> {
         let runner = self.clone();
-        let run = self.running.spawn(async move { runner.run(job, None).await });
+        let asked = Place::here();
+        let run = self.running.spawn(async move { runner.run_for(job, None, asked).await });
         run.await.unwrap_or_else(|_| Ok(Outcome::Failure("it panicked".to_owned())))
     }
 
@@ -128,6 +154,7 @@ impl Runner {
         JOB_RUNNING.set((job.label,), 0.0);
         JOB_DURATION.observe((job.label,), started.elapsed());
         JOB_RUNS.increment((job.label, label));
+        Span::current().record("job.outcome", label.as_str());
         if label == JobOutcome::Success {
             JOB_LAST_SUCCESS.set((job.label,), unix_seconds(self.service.now()));
             tracing::debug!(job = job.name, done = detail, "job done");
@@ -213,4 +240,27 @@ impl Runner {
         self.running.close();
         self.running.wait().await;
     }
+}
+
+/// The span of a run, a trace of its own; none when it was not chosen.
+fn follow(job: &'static Job, asked: Option<Place>) -> Span {
+    if !spans::is_chosen(None) {
+        return Span::none();
+    }
+    let span = tracing::info_span!(
+        parent: None,
+        "job",
+        otel.name = format!("job {}", job.name),
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+        error.type = Empty,
+        job.name = job.name,
+        job.outcome = Empty,
+        trace_id = Empty,
+    );
+    spans::root(&span, None);
+    if let Some(asked) = asked {
+        asked.link_from(&span);
+    }
+    span
 }

@@ -6,6 +6,7 @@ pub mod error;
 pub mod health;
 pub mod identity;
 pub mod improvements;
+pub mod logs;
 pub mod parents;
 pub mod partitions;
 pub mod reading;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub retention_patience: Duration,
     /// Where samples go before their partition is dropped; `None`: nowhere.
     pub export: Option<Bucket>,
+    /// Where log files are and how much of them is kept; `None`: there are none.
+    pub logs: Option<logs::Retention>,
     /// How far in the future a sample may lie.
     pub max_future: TimeDelta,
     /// Bytes that entries in the form for parent selection may take.

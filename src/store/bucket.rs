@@ -1,5 +1,6 @@
 //! Where exports go: a folder, or a bucket of object storage.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,12 @@ impl Bucket {
         };
         let prefix = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
         Ok(Self { objects, url, prefix })
+    }
+
+    /// The folder of this machine that it is, if it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        (self.url.scheme() == "file").then(|| self.url.to_file_path().ok()).flatten()
     }
 
     /// Where a file of this name is, for people.

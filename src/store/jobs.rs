@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Postgres};
 use utoipa::ToSchema;
 
 use super::error::Error;
-use super::pool::{Store, timed};
+use super::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const RUNS_OF_ALL: &str = sql!(
@@ -166,7 +166,7 @@ impl Store {
             Some(job) => sqlx::query_as(RUNS_OF_ONE).bind(job).bind(limit),
             None => sqlx::query_as(RUNS_OF_ALL).bind(limit),
         };
-        timed(Statement::JobRuns, query.fetch_all(&mut *connection)).await
+        timed_rows(Statement::JobRuns, query.fetch_all(&mut *connection)).await
     }
 }
 

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod bucket;
 pub mod error;
 pub mod feed;
+mod follow;
 pub mod improvements;
 pub mod integrity;
 pub mod jobs;

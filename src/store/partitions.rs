@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::Error;
-use super::pool::{Store, timed};
+use super::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const ENSURE: &str = sql!(PartitionEnsure, "SELECT create_monthly_partition('dgm_performance_metrics', $1)");
@@ -108,7 +108,7 @@ impl Store {
     pub async fn partitions(&self) -> Result<Vec<Partition>, Error> {
         let mut connection = self.acquire().await?;
         let query = sqlx::query_as(ALL).fetch_all(&mut *connection);
-        let rows: Vec<(String, String, i64, i64, Option<bool>)> = timed(Statement::PartitionStatus, query).await?;
+        let rows: Vec<(String, String, i64, i64, Option<bool>)> = timed_rows(Statement::PartitionStatus, query).await?;
         let partition = |(name, bounds, rows, bytes, detaching): (String, _, _, _, _)| {
             let month = name.strip_prefix("dgm_performance_metrics_").and_then(|month| {
                 let (year, month) = month.split_once('_')?;

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
+use futures_util::TryFutureExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
+use tracing::Instrument as _;
 
 use super::archive::NewRow;
 use super::error::Error;
+use super::follow;
 use super::improvements::{Done, Queueing, Wish};
 use super::migrate;
 use super::replica::Replica;
@@ -179,7 +183,7 @@ impl Store {
 async fn begin(pool: PgPool) -> Result<Transaction<'static, Postgres>, Error> {
     let started = Instant::now();
     #[allow(clippy::disallowed_methods, reason = "here it cannot be dropped")]
-    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    let begun = tokio::spawn(async move { pool.begin().await }).instrument(follow::begin()).await;
     DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
     Ok(in_time(begun.map_err(|_| sqlx::Error::WorkerCrashed)?)?)
 }
@@ -203,7 +207,7 @@ fn options(url: &str, settings: &Settings) -> Result<PgConnectOptions, sqlx::Err
 
 pub(super) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Error> {
     let started = Instant::now();
-    let connection = pool.acquire().await;
+    let connection = follow::acquire(pin!(pool.acquire())).await;
     DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
     Ok(in_time(connection)?)
 }
@@ -221,8 +225,10 @@ pub(super) async fn timed<T>(
     statement: Statement,
     run: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, Error> {
+    let span = follow::statement(statement);
     let started = Instant::now();
-    let outcome = run.await;
+    let outcome = run.instrument(span.clone()).await;
+    follow::failed(&span, &outcome);
     let took = started.elapsed();
     DB_STATEMENT_DURATION.observe((statement,), took);
     if took >= SLOW {
@@ -234,4 +240,12 @@ pub(super) async fn timed<T>(
         tracing::debug!(?statement, %error, "statement failed");
         error
     })
+}
+
+/// The same for a statement that answers with rows; its span says how many.
+pub(super) fn timed_rows<T>(
+    statement: Statement,
+    run: impl Future<Output = Result<Vec<T>, sqlx::Error>>,
+) -> impl Future<Output = Result<Vec<T>, Error>> {
+    timed(statement, run.inspect_ok(|rows| follow::answered(rows)))
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::partitions::month_of;
-use super::pool::{Store, timed};
+use super::pool::{Store, timed_rows};
 use super::writer::Batch;
 use crate::domain::sample::{Current, Ingested, NewSample, Point, Range};
 use crate::telemetry::catalogue::labels::Writer;
@@ -168,7 +168,7 @@ impl Store {
             .bind(column(rows, |row| row.at))
             .bind(column(rows, |row| row.sample.archive_entry_id.as_deref()))
             .fetch_all(&mut *connection);
-        Ok(timed(Statement::SamplesInsert, query).await?.into_iter().collect())
+        Ok(timed_rows(Statement::SamplesInsert, query).await?.into_iter().collect())
     }
 
     /// The newest sample of each metric type of a service, none older than `since`.
@@ -189,7 +189,7 @@ impl Store {
                 })
             })
             .fetch_all(&mut *connection);
-        timed(Statement::SamplesCurrent, query).await
+        timed_rows(Statement::SamplesCurrent, query).await
     }
 
     /// Aggregates of one series over a range.
@@ -206,7 +206,7 @@ impl Store {
             .bind(range.step.as_seconds_f64())
             .try_map(|row| point(&row))
             .fetch_all(&mut *connection);
-        timed(Statement::SamplesRange, query).await
+        timed_rows(Statement::SamplesRange, query).await
     }
 
     /// Aggregates of every series of a service over a range, ordered by metric type and time.
@@ -222,7 +222,7 @@ impl Store {
             .bind(range.step.as_seconds_f64())
             .try_map(|row: sqlx::postgres::PgRow| Ok((row.try_get("metric_type")?, point(&row)?)))
             .fetch_all(&mut *connection);
-        timed(Statement::SamplesTrend, query).await
+        timed_rows(Statement::SamplesTrend, query).await
     }
 }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::Error;
-use super::pool::{Store, timed};
+use super::pool::{Store, timed, timed_rows};
 use crate::domain::identity::{Principal, Role};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -101,7 +101,7 @@ impl Store {
         ))
         .try_map(|row| info(&row))
         .fetch_all(&mut *connection);
-        timed(Statement::TokenList, query).await
+        timed_rows(Statement::TokenList, query).await
     }
 
     /// Revokes a token by name; answers its hash, or nothing when there is no such token or it was revoked before.

@@ -1,5 +1,5 @@
 //! How log lines look. For machines: one JSON object: `timestamp`, `level`, `target`, `message`, `fields`, and `span`, which holds the fields
-//! of all spans around the event (an inner one wins) and the name of the innermost, so that `span.request_id` stands in
+//! of the request and of all spans around the event (an inner one wins) and the name of the innermost, so that `span.request_id` stands in
 //! the same place however deep the event is.
 
 use std::fmt;
@@ -11,6 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::catalogue::labels::LogLevel;
+use super::catalogue::telemetry::LOG_EVENTS;
 use super::context;
 
 /// The format; its field format is [`JsonFields`].
@@ -27,6 +29,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        LOG_EVENTS.increment((LogLevel::of(*event.metadata().level()),));
         let mut timestamp = String::new();
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
         let mut recorded = String::new();
@@ -40,22 +43,22 @@ where
         line.insert("target".to_owned(), metadata.target().into());
         line.insert("message".to_owned(), fields.remove("message").unwrap_or_else(|| metadata.name().into()));
         line.insert("fields".to_owned(), fields.into());
-        if let Some(innermost) = context.event_scope().and_then(|mut scope| scope.next()) {
-            let mut span = Map::new();
-            for outer in innermost.scope().from_root() {
-                if let Some(formatted) = outer.extensions().get::<FormattedFields<JsonFields>>() {
-                    span.extend(object(&formatted.fields));
-                }
+        let mut span: Map<String, Value> = context::current(context::Request::fields)
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        let innermost = context.event_scope().and_then(|mut scope| scope.next());
+        for outer in innermost.iter().flat_map(|innermost| innermost.scope().from_root()) {
+            if let Some(formatted) = outer.extensions().get::<FormattedFields<JsonFields>>() {
+                span.extend(object(&formatted.fields));
             }
-            span.insert("name".to_owned(), innermost.name().into());
+        }
+        // What the exporter of spans reads in them: their name, kind and status.
+        span.retain(|name, _| !name.starts_with("otel."));
+        if innermost.is_some() || !span.is_empty() {
+            span.insert("name".to_owned(), innermost.map_or("request", |innermost| innermost.name()).into());
             line.insert("span".to_owned(), span.into());
-        } else if let Some(request) = context::current(|request| {
-            let mut span: Map<String, Value> =
-                request.fields().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-            span.insert("name".to_owned(), "request".into());
-            span
-        }) {
-            line.insert("span".to_owned(), request.into());
         }
         writeln!(writer, "{}", json!(line))
     }
@@ -71,10 +74,13 @@ where
     N: for<'writer> FormatFields<'writer> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let request = context::current(|request| {
-            request.fields().iter().try_for_each(|(name, value)| write!(writer, "{name}={value:?} "))
-        });
-        request.unwrap_or(Ok(()))?;
+        LOG_EVENTS.increment((LogLevel::of(*event.metadata().level()),));
+        // Where there is a span, it says so itself.
+        if context.lookup_current().is_none()
+            && let Some(mut fields) = context::current(context::Request::fields)
+        {
+            fields.try_for_each(|(name, value)| write!(writer, "{name}={value:?} "))?;
+        }
         self.0.format_event(context, writer, event)
     }
 }

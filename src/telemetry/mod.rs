@@ -2,11 +2,13 @@
 
 pub mod catalogue;
 pub mod context;
+pub mod files;
 mod init;
 mod json;
 mod otlp;
 pub mod process;
 pub mod recorder;
+mod sending;
 pub mod spans;
 pub mod theirs;
 

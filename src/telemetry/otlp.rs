@@ -11,11 +11,13 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use reqwest::blocking::Client;
 
 use super::init::{Error, Settings};
+use super::sending;
 
 /// A collector that needs longer than this is down.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends sampled spans to `endpoint`. The ratio holds for traces that start here; others follow their caller.
+/// Sends spans to `endpoint`: all that are made. Which are is decided before ([`super::spans`]), so that the sampler must agree:
+/// it follows the parent, and a root is there because it was chosen.
 pub(super) fn provider(settings: &Settings, endpoint: &str) -> Result<SdkTracerProvider, Error> {
     let traces = traces_url(endpoint)?;
     let client = client(traces.scheme_str() == Some("https"))?;
@@ -32,8 +34,8 @@ pub(super) fn provider(settings: &Settings, endpoint: &str) -> Result<SdkTracerP
         .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build();
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.sample_ratio))))
+        .with_span_processor(sending::processor(exporter))
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_resource(resource)
         .build())
 }
@@ -41,12 +43,18 @@ pub(super) fn provider(settings: &Settings, endpoint: &str) -> Result<SdkTracerP
 /// `/v1/traces` below the base, as for `OTEL_EXPORTER_OTLP_ENDPOINT`
 /// (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp>).
 fn traces_url(base: &str) -> Result<Uri, Error> {
-    let refuse = |reason: &str| Error::Endpoint { endpoint: base.to_owned(), reason: reason.to_owned() };
+    // What stands before the host, or in parameters, may be a password.
+    let shown = base.split(['?', '#']).next().unwrap_or_default();
+    let shown = shown.rsplit_once('@').map_or_else(|| shown.to_owned(), |(_, host)| format!("***@{host}"));
+    let refuse = |reason: &str| Error::Endpoint { endpoint: shown.clone(), reason: reason.to_owned() };
     let url: Uri = format!("{}/v1/traces", base.trim_end_matches('/'))
         .parse()
         .map_err(|error: http::uri::InvalidUri| refuse(&error.to_string()))?;
     if url.query().is_some() || base.contains('#') {
         return Err(refuse("it must have neither query nor fragment"));
+    }
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(refuse("credentials belong into OTEL_EXPORTER_OTLP_HEADERS"));
     }
     match (url.scheme_str(), url.host()) {
         (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(url),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::catalogue::{Kind, all};
-use super::process;
+use super::{files, process};
 
 /// Samples wait in memory until they are drained; without this they would pile up while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -61,6 +61,7 @@ pub fn spawn_upkeep() -> std::io::Result<()> {
 pub fn render() -> String {
     let Some(handle) = HANDLE.get() else { return String::new() };
     process::observe();
+    files::observe();
     let mut text = handle.render();
     for metric in all() {
         metric.render(&mut text);

@@ -19,4 +19,5 @@ mod serve;
 mod support;
 mod telemetry;
 mod time_travel;
+mod traces;
 mod zipf;

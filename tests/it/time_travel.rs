@@ -10,6 +10,7 @@ use dgm_service::cache::{self, Cache};
 use dgm_service::domain::clock::Clock;
 use dgm_service::domain::sample::NewSample;
 use dgm_service::jobs::{Job, Outcome, Runner, Schedules};
+use dgm_service::service::logs::Retention;
 use dgm_service::service::partitions::State;
 use dgm_service::service::{Service, Settings};
 use dgm_service::store::bucket::Bucket;
@@ -83,6 +84,7 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
         premake_months: AHEAD,
         retention_patience: Duration::from_secs(10),
         export: Some(Bucket::open(&format!("file://{}", exports.path().display())).unwrap()),
+        logs: None,
         max_future: TimeDelta::seconds(300),
         selection_max_bytes: 1 << 20,
         session_ttl: Duration::from_mins(1),
@@ -172,4 +174,63 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
         }
     }
     assert_eq!(exported.len() as u64 + kept, stored, "{} exported, {kept} kept", exported.len());
+}
+
+#[test]
+fn log_files_are_pruned_by_the_clock_of_the_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = || {
+        let files = std::fs::read_dir(&folder).unwrap();
+        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _context = runtime.enter();
+    // The job asks no database.
+    let store = Store::new("postgres://nobody@127.0.0.1:1/none", &pool::Settings::default()).unwrap();
+    let cache = Cache::new(&cache::Settings { max_bytes: 1 << 20, redis_url: None, coherent: true }).unwrap();
+    let clock = Arc::new(Travelling(AtomicI64::new(0)));
+    let runner = |logs: Option<Retention>| {
+        let settings = Settings {
+            retention_months: RETENTION,
+            premake_months: AHEAD,
+            retention_patience: Duration::from_secs(10),
+            export: None,
+            logs,
+            max_future: TimeDelta::seconds(300),
+            selection_max_bytes: 1 << 20,
+            session_ttl: Duration::from_mins(1),
+        };
+        let service = Service::new(store.clone(), cache.clone(), Arc::<Travelling>::clone(&clock), settings);
+        Runner::new(service, Schedules::parse("").unwrap(), CancellationToken::new())
+    };
+    let run = |logs: Option<Retention>| {
+        let run = runtime.block_on(runner(logs).run(Job::named("prune-logs").unwrap(), None));
+        match run.unwrap() {
+            Outcome::Success(done) => done,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(run(None).contains("no log files"));
+
+    let logs = Retention { folder: folder.path().into(), days: 2, max_bytes: 25 };
+    let start: DateTime<Utc> = "2028-02-28T00:30:00Z".parse().unwrap();
+    std::fs::write(folder.path().join("notes.log"), "not ours").unwrap();
+    let mut deleted = 0;
+    // Three days of a file an hour, of 10 bytes: two of them fit, and the one that is being written.
+    for hour in 0..72 {
+        let now = start + TimeDelta::hours(hour);
+        clock.set(now);
+        std::fs::write(folder.path().join(now.format("dgm.%Y-%m-%d-%H.log").to_string()), "0123456789").unwrap();
+        deleted += usize::from(run(Some(logs.clone())).starts_with("1 files with 10 bytes"));
+        let kept = names();
+        assert!(kept.len() <= 3 && kept.contains(&"notes.log".to_owned()), "{kept:?}");
+        assert!(kept.contains(&now.format("dgm.%Y-%m-%d-%H.log").to_string()), "{kept:?}");
+    }
+    assert_eq!(deleted, 70);
+    // Silence for two days: the last but one is too old, the last stays.
+    clock.set(start + TimeDelta::hours(72 + 48));
+    assert_eq!(run(Some(logs)), "1 files with 10 bytes deleted");
+    assert_eq!(names(), ["dgm.2028-03-01-23.log", "notes.log"]);
 }

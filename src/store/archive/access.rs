@@ -5,7 +5,7 @@ use sqlx::postgres::PgRow;
 
 use super::read::{NEIGHBOURS, Seen, seen};
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// In the order of ids, so that two replicas do not wait for each other. An entry that was deleted by hand is left out.
@@ -42,7 +42,7 @@ impl Store {
     pub async fn most_read(&self, limit: i64) -> Result<Vec<String>, Error> {
         let mut connection = self.acquire().await?;
         let query = sqlx::query(MOST_READ).bind(limit).try_map(|row: PgRow| row.try_get(0)).fetch_all(&mut *connection);
-        timed(Statement::AccessMost, query).await
+        timed_rows(Statement::AccessMost, query).await
     }
 
     /// The entries of these ids and the best children of those.
@@ -53,6 +53,6 @@ impl Store {
         let mut connection = self.acquire().await?;
         let query =
             sqlx::query(NEIGHBOURS).bind(ids).bind(parents).try_map(|row| seen(&row)).fetch_all(&mut *connection);
-        timed(Statement::ArchiveNeighbours, query).await
+        timed_rows(Statement::ArchiveNeighbours, query).await
     }
 }

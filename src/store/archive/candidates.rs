@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::domain::selection::{Candidate, Loader, Pool, Score};
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// One scan; children are counted here, not there: with stale statistics the planner joins the counts by nested loop,
@@ -82,7 +82,7 @@ impl Store {
             .bind(service)
             .bind(features)
             .fetch_all(&mut *connection);
-        let rows = timed(Statement::ArchiveCandidates, query).await?;
+        let rows = timed_rows(Statement::ArchiveCandidates, query).await?;
         let mut children: HashMap<&str, u32> = HashMap::new();
         for parent in rows.iter().filter_map(|(_, parent, ..)| parent.as_deref()) {
             *children.entry(parent).or_default() += 1;

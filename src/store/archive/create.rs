@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::write::{Created, DIGESTS, GENERATIONS, Row, id_of, insert_inspirations, insert_rows};
 use crate::domain::archive::NewEntry;
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed_rows};
 use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::Statement;
@@ -76,7 +76,7 @@ async fn generations(connection: &mut PgConnection, batch: &[NewRow]) -> Result<
         return Ok(HashMap::new());
     }
     let query = sqlx::query_as::<_, (String, i32)>(GENERATIONS).bind(asked).fetch_all(connection);
-    Ok(timed(Statement::ArchiveInsert, query).await?.into_iter().collect())
+    Ok(timed_rows(Statement::ArchiveInsert, query).await?.into_iter().collect())
 }
 
 type Digests = HashMap<String, Option<Vec<u8>>>;
@@ -92,7 +92,7 @@ async fn insert(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(Vec<
     }
     let asked: Vec<&str> = rows.iter().map(|row| id_of(row.entry)).collect();
     let query = sqlx::query_as(DIGESTS).bind(asked).fetch_all(connection);
-    let digests = timed(Statement::ArchiveInsert, query).await?.into_iter();
+    let digests = timed_rows(Statement::ArchiveInsert, query).await?.into_iter();
     let digests = digests.filter(|(id, _): &(String, _)| !new.contains(id)).collect();
     Ok((new, digests))
 }

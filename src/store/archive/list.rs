@@ -11,7 +11,7 @@ use crate::domain::archive::{Status, Summary};
 use crate::domain::page::Position;
 use crate::domain::validation::Invalid;
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// An order; always the greatest first, equals the newest first, and then by id.
@@ -133,7 +133,7 @@ impl Store {
         // but those that an index answers in its order, whatever the values, are planned for these very values.
         let prepared = filter.is_by_service_alone();
         let fetch = query.build().persistent(prepared).try_map(|row| summary(&row)).fetch_all(&mut *connection);
-        timed(Statement::ArchiveList, fetch).await
+        timed_rows(Statement::ArchiveList, fetch).await
     }
 }
 

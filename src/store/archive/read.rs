@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{summary, summary_columns};
 use crate::domain::archive::{Entry, Inspiration, InspirationKind};
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// An entry with its inspirations as two parallel arrays, so that one round trip answers all. `as_of` is the xmin of the
@@ -158,7 +158,7 @@ impl Store {
     pub async fn existing_entries(&self, ids: &[String]) -> Result<Vec<String>, Error> {
         let mut connection = self.acquire().await?;
         let query = sqlx::query_scalar(EXISTING).bind(ids).fetch_all(&mut *connection);
-        timed(Statement::ArchiveGet, query).await
+        timed_rows(Statement::ArchiveGet, query).await
     }
 
     /// Every entry of a service as of one moment, parents before their children, one after the other to `each`; stops
@@ -199,7 +199,7 @@ impl Store {
             }
             None => (sqlx::query_as(STATS_OF_ALL), sqlx::query_scalar(BEST_OF_ALL)),
         };
-        let rows: Vec<Row> = timed(Statement::ArchiveStats, stats.fetch_all(&mut *connection)).await?;
+        let rows: Vec<Row> = timed_rows(Statement::ArchiveStats, stats.fetch_all(&mut *connection)).await?;
         let best_entry_id = timed(Statement::ArchiveBest, best.fetch_optional(&mut *connection)).await?;
         let sum = |of: fn(&Row) -> i64| rows.iter().map(of).sum::<i64>();
         Ok(Stats {

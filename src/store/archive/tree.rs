@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{summary, summary_columns};
 use crate::domain::archive::Summary;
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// The walk carries ids only; the rows are joined at the end, once each. UNION ends it on a cycle, which hand-made SQL can
@@ -63,7 +63,7 @@ impl Store {
             .bind(i64::from(max_depth))
             .try_map(|row| relative(&row))
             .fetch_all(&mut *connection);
-        timed(Statement::ArchiveLineage, query).await
+        timed_rows(Statement::ArchiveLineage, query).await
     }
 
     /// The entry and at most `limit` of its descendants, nearest first; empty when there is no such entry.
@@ -78,7 +78,7 @@ impl Store {
             .bind(limit)
             .try_map(|row| relative(&row))
             .fetch_all(&mut *connection);
-        timed(Statement::ArchiveDescendants, query).await
+        timed_rows(Statement::ArchiveDescendants, query).await
     }
 }
 

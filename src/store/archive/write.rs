@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::archive::{EntryPatch, NewEntry, Status};
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// Rows a statement: enough to amortise the round trip, few enough for progress to be seen.
@@ -162,7 +162,7 @@ async fn insert_entries(
     let mut digests: HashMap<String, Option<Vec<u8>>> = HashMap::new();
     if !old.is_empty() {
         let query = sqlx::query_as::<_, (String, Option<Vec<u8>>)>(DIGESTS).bind(old).fetch_all(&mut *connection);
-        digests.extend(timed(Statement::ArchiveInsert, query).await?);
+        digests.extend(timed_rows(Statement::ArchiveInsert, query).await?);
     }
     insert_inspirations(connection, entries.iter().filter(|entry| new.contains(id_of(entry)))).await?;
     let fate = |row: &Row<'_>| match digests.get(id_of(row.entry)) {
@@ -200,7 +200,7 @@ async fn rows<'a>(
     let mut known: HashMap<String, i32> = HashMap::new();
     if !asked.is_empty() {
         let query = sqlx::query_as::<_, (String, i32)>(GENERATIONS).bind(asked).fetch_all(&mut *connection);
-        known.extend(timed(Statement::ArchiveInsert, query).await?);
+        known.extend(timed_rows(Statement::ArchiveInsert, query).await?);
     }
     let mut rows = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -236,7 +236,7 @@ pub(super) async fn insert_rows(connection: &mut PgConnection, batch: &[Row<'_>]
         .bind(batch.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>())
         .bind(batch.iter().map(|row| row.by).collect::<Vec<_>>())
         .fetch_all(connection);
-    timed(Statement::ArchiveInsert, query).await
+    timed_rows(Statement::ArchiveInsert, query).await
 }
 
 pub(super) async fn insert_inspirations(

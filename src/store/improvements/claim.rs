@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{improvement, improvement_columns};
 use crate::domain::improvement::Claimed;
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed_rows};
 use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -116,7 +116,7 @@ async fn claim(store: &Store, services: Option<&[String]>, wishes: &[&Wish]) -> 
             Ok((order, Claimed { lease_token, improvement: improvement(&row)? }))
         })
         .fetch_all(&mut *connection);
-    let mut claimed = timed(Statement::ImprovementClaim, query).await?;
+    let mut claimed = timed_rows(Statement::ImprovementClaim, query).await?;
     // UPDATE .. RETURNING answers in no order.
     claimed.sort_by_key(|((place, _), _)| *place);
     let mut each = vec![Vec::new(); wishes.len()];

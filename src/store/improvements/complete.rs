@@ -13,7 +13,7 @@ use super::{improvement, improvement_columns};
 use crate::domain::improvement::{Completion, Improvement};
 use crate::store::archive::{Created, NewRow, create};
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed_rows};
 use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -137,7 +137,7 @@ async fn update(connection: &mut PgConnection, held: &[Held<'_>]) -> Result<Hash
         .bind(held.iter().map(|(_, _, entry)| *entry).collect::<Vec<_>>())
         .try_map(|row: PgRow| improvement(&row))
         .fetch_all(connection);
-    let completed = timed(Statement::ImprovementComplete, query).await?;
+    let completed = timed_rows(Statement::ImprovementComplete, query).await?;
     Ok(completed.into_iter().map(|improvement| (improvement.improvement_id.clone(), improvement)).collect())
 }
 
@@ -148,7 +148,7 @@ async fn lock(connection: &mut PgConnection, round: &[(usize, &Done)]) -> Result
         .bind(round.iter().map(|(_, done)| done.id.as_str()).collect::<Vec<_>>())
         .try_map(|row: PgRow| Ok((improvement(&row)?, row.try_get::<Option<Uuid>, _>("lease_token")?)))
         .fetch_all(connection);
-    let states = timed(Statement::ImprovementComplete, query).await?;
+    let states = timed_rows(Statement::ImprovementComplete, query).await?;
     Ok(states.into_iter().map(|state| (state.0.improvement_id.clone(), state)).collect())
 }
 

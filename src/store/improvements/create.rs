@@ -11,7 +11,7 @@ use super::{improvement, improvement_columns};
 use crate::domain::improvement::{Improvement, NewImprovement};
 use crate::store::archive::Created;
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed_rows};
 use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -115,7 +115,7 @@ async fn insert(connection: &mut PgConnection, batch: &[Queueing]) -> Result<Has
         .bind(batch.iter().map(|one| one.by).collect::<Vec<_>>())
         .try_map(|row| improvement(&row))
         .fetch_all(connection);
-    let queued = timed(Statement::ImprovementInsert, query).await?;
+    let queued = timed_rows(Statement::ImprovementInsert, query).await?;
     Ok(queued.into_iter().map(|improvement| (improvement.improvement_id.clone(), improvement)).collect())
 }
 
@@ -126,6 +126,6 @@ async fn known(connection: &mut PgConnection, ids: Vec<&str>) -> Result<Known, E
         .bind(ids)
         .try_map(|row: PgRow| Ok((row.try_get::<Option<Vec<u8>>, _>("create_digest")?, improvement(&row)?)))
         .fetch_all(connection);
-    let known = timed(Statement::ImprovementGet, query).await?;
+    let known = timed_rows(Statement::ImprovementGet, query).await?;
     Ok(known.into_iter().map(|known| (known.1.improvement_id.clone(), known)).collect())
 }

@@ -5,7 +5,7 @@ use sqlx::postgres::PgRow;
 
 use crate::domain::improvement::Event;
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const EVENTS: &str = sql!(
@@ -35,6 +35,6 @@ impl Store {
                 })
             })
             .fetch_all(&mut *connection);
-        timed(Statement::ImprovementEvents, query).await
+        timed_rows(Statement::ImprovementEvents, query).await
     }
 }

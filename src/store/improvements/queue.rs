@@ -7,7 +7,7 @@ use super::{improvement, improvement_columns};
 use crate::domain::improvement::{Improvement, Priority, Status};
 use crate::domain::page::Position;
 use crate::store::error::Error;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const GET: &str =
@@ -127,7 +127,7 @@ impl Store {
         let mut connection = self.acquire_reading().await?;
         // Planned for these very values, as the archive's list.
         let fetch = query.build().persistent(false).try_map(|row| improvement(&row)).fetch_all(&mut *connection);
-        timed(Statement::ImprovementList, fetch).await
+        timed_rows(Statement::ImprovementList, fetch).await
     }
 
     /// Ends at most `limit` leases whose worker fell silent or whose improvement ran too long.
@@ -138,7 +138,7 @@ impl Store {
         let mut connection = self.acquire().await?;
         let query = sqlx::query_scalar::<_, String>(RESCUE).bind(limit).fetch_all(&mut *connection);
         let mut rescued = Rescued::default();
-        for status in timed(Statement::ImprovementRescue, query).await? {
+        for status in timed_rows(Statement::ImprovementRescue, query).await? {
             if status == "queued" { rescued.requeued += 1 } else { rescued.failed += 1 }
         }
         Ok(rescued)
@@ -150,6 +150,6 @@ impl Store {
     /// The server's.
     pub async fn queue_depths(&self) -> Result<Vec<(String, i64, Option<DateTime<Utc>>)>, Error> {
         let mut connection = self.acquire().await?;
-        timed(Statement::ImprovementList, sqlx::query_as(DEPTHS).fetch_all(&mut *connection)).await
+        timed_rows(Statement::ImprovementList, sqlx::query_as(DEPTHS).fetch_all(&mut *connection)).await
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::domain::sample::Sample;
 use crate::store::error::Error;
 use crate::store::partitions::Partition;
-use crate::store::pool::{Store, timed};
+use crate::store::pool::{Store, timed, timed_rows};
 use crate::store::quoted;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -95,7 +95,7 @@ impl SampleReader {
     /// The server's.
     pub async fn next(&mut self, most: usize) -> Result<Vec<Sample>, Error> {
         let query = sqlx::query_as(sqlx::AssertSqlSafe(format!(sql!(PartitionRead, "FETCH {} FROM samples"), most)));
-        let rows: Vec<Row> = timed(Statement::PartitionRead, query.fetch_all(&mut self.connection)).await?;
+        let rows: Vec<Row> = timed_rows(Statement::PartitionRead, query.fetch_all(&mut self.connection)).await?;
         Ok(rows.into_iter().map(sample).collect())
     }
 }

@@ -4,6 +4,7 @@
 //! large one: two small ones cost two commits. A caller is answered after COMMIT. When a batch is
 //! refused for its data it is halved until what is at fault stands alone, so that it fails alone. A full queue refuses.
 
+mod follow;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::time::Instant;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use crate::store::error::Error;
 use crate::store::pool::Store;
@@ -23,6 +25,7 @@ use crate::telemetry::catalogue::labels::Writer as Label;
 use crate::telemetry::catalogue::writer::{
     WRITER_BATCH_ROWS, WRITER_COMMIT_DURATION, WRITER_QUEUED, WRITER_REFUSED, WRITER_SPLIT, WRITER_WAIT,
 };
+use crate::telemetry::spans;
 
 /// Most requests of one batch. Some dozens nearly saturate the server; more only bound the answer's delay.
 const MOST: usize = 512;
@@ -61,6 +64,8 @@ pub(super) trait Batch: Send + Sync + Sized + 'static {
 struct Waiting<B: Batch> {
     request: B,
     since: Instant,
+    /// The wait, for whoever follows the request; ends when it is answered.
+    span: Span,
     answer: oneshot::Sender<Result<B::Reply, Error>>,
 }
 
@@ -91,7 +96,8 @@ impl<B: Batch> Writer<B> {
     pub(super) async fn write(&self, store: &Store, request: B) -> Result<B::Reply, Error> {
         let queue = self.queue.get_or_init(|| self.start(store));
         let (answer, answered) = oneshot::channel();
-        queue.try_send(Waiting { request, since: Instant::now(), answer }).map_err(|_| {
+        let span = follow::wait::<B>(&request);
+        queue.try_send(Waiting { request, since: Instant::now(), span, answer }).map_err(|_| {
             WRITER_REFUSED.increment((B::LABEL,));
             Error::Busy
         })?;
@@ -182,20 +188,33 @@ async fn lane<B: Batch>(store: Store, shared: Arc<Shared<B>>) {
 async fn commit<B: Batch>(store: &Store, waiting: &mut Vec<Waiting<B>>) {
     let started = Instant::now();
     let (mut requests, mut answers) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
-    for Waiting { request, since, answer } in waiting.drain(..) {
+    let mut followed = Vec::new();
+    for Waiting { request, since, span, answer } in waiting.drain(..) {
         if B::HANDS_OUT && answer.is_closed() {
             continue;
         }
         WRITER_WAIT.observe((B::LABEL,), started.saturating_duration_since(since));
         requests.push(request);
         answers.push(answer);
+        if !span.is_none() {
+            followed.push(span);
+        }
     }
     if requests.is_empty() {
         return;
     }
     let rows: usize = requests.iter().map(B::rows).sum();
     WRITER_BATCH_ROWS.record((B::LABEL,), figure(rows));
-    let replies = write(store, &requests).await;
+    let span = follow::batch::<B>(&followed, requests.len(), rows);
+    let replies = write(store, &requests).instrument(span.clone()).await;
+    // One that is refused alone is no fault of the batch.
+    if replies.iter().all(Result::is_err)
+        && let Some(Err(error)) = replies.first()
+    {
+        spans::failed(&span, "batch", error);
+    }
+    // The waits are over, and known to be, before anybody is answered.
+    drop((span, followed));
     WRITER_COMMIT_DURATION.observe((B::LABEL,), started.elapsed());
     for (answer, reply) in answers.into_iter().zip(replies) {
         // A caller that is gone has no use for its answer.

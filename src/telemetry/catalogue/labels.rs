@@ -115,8 +115,24 @@ label! {
     Job "job_name" {
         RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", EnforceRetention "enforce-retention",
         PruneChanges "prune-changes", WarmCache "warm-cache", FlushAccessCounts "flush-access-counts",
-        CollectHealth "collect-health",
+        CollectHealth "collect-health", PruneLogs "prune-logs",
     }
+}
+label! {
+    /// How serious a log line is.
+    LogLevel "level" { Error "error", Warn "warn", Info "info", Debug "debug", }
+}
+label! {
+    /// Why a log line is not in its file.
+    LogFailure "reason" { Write "write", Queue "queue", }
+}
+label! {
+    /// A folder that may fill up.
+    Volume "volume" { Logs "logs", Exports "exports", }
+}
+label! {
+    /// What became of a span.
+    SpanOutcome "outcome" { Sent "sent", Failed "failed", Dropped "dropped", }
 }
 label! {
     /// An HTTP method.
@@ -125,6 +141,19 @@ label! {
 label! {
     /// A class of HTTP status.
     StatusClass "status" { Informational "1xx", Success "2xx", Redirection "3xx", ClientError "4xx", ServerError "5xx", }
+}
+
+impl LogLevel {
+    /// The label of a level; what is finer than debug counts as debug.
+    #[must_use]
+    pub fn of(level: tracing::Level) -> Self {
+        match level {
+            tracing::Level::ERROR => Self::Error,
+            tracing::Level::WARN => Self::Warn,
+            tracing::Level::INFO => Self::Info,
+            _ => Self::Debug,
+        }
+    }
 }
 
 impl Method {

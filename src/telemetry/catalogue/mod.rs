@@ -15,6 +15,7 @@ pub mod samples;
 mod seconds;
 pub mod server;
 pub mod statements;
+pub mod telemetry;
 pub mod writer;
 
 pub use metric::{Counter, Described, Gauge, Histogram, Kind, Label, Labels, Metric, figure};
@@ -34,19 +35,19 @@ pub const SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 512.0
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $kind:ident $name:ident<$labels:ty> = $text:literal, $unit:literal $(, $buckets:expr)?;)*) => {
         $($(#[doc = $help])+
-        pub static $name: super::$kind<$labels> =
-            super::$kind::new(super::Metric {
+        pub static $name: $crate::telemetry::catalogue::$kind<$labels> =
+            $crate::telemetry::catalogue::$kind::new($crate::telemetry::catalogue::Metric {
                 ident: stringify!($name),
                 name: $text,
-                kind: super::$kind::<$labels>::KIND,
+                kind: $crate::telemetry::catalogue::$kind::<$labels>::KIND,
                 unit: $unit,
                 help: concat!($($help),+),
-                buckets: super::buckets(&[$($buckets)?]),
-                labels: <$labels as super::Labels>::names,
+                buckets: $crate::telemetry::catalogue::buckets(&[$($buckets)?]),
+                labels: <$labels as $crate::telemetry::catalogue::Labels>::names,
             });)*
 
         /// The metrics of this group.
-        pub static METRICS: &[&(dyn super::metric::Described + Sync)] = &[$(&$name),*];
+        pub static METRICS: &[&(dyn $crate::telemetry::catalogue::metric::Described + Sync)] = &[$(&$name),*];
     };
 }
 use metrics;
@@ -61,8 +62,8 @@ const fn buckets(declared: &[&'static [f64]]) -> &'static [f64] {
 
 /// The groups, by name.
 #[must_use]
-pub fn groups() -> [(&'static str, &'static [&'static (dyn Described + Sync)]); 11] {
-    [
+pub fn groups() -> Vec<(&'static str, &'static [&'static (dyn Described + Sync)])> {
+    vec![
         ("HTTP", http::METRICS),
         ("Cache", cache::METRICS),
         ("Database", database::METRICS),
@@ -73,6 +74,8 @@ pub fn groups() -> [(&'static str, &'static [&'static (dyn Described + Sync)]); 
         ("Group commit", writer::METRICS),
         ("Jobs", jobs::METRICS),
         ("Identity", auth::METRICS),
+        ("Logs", telemetry::logs::METRICS),
+        ("Traces", telemetry::traces::METRICS),
         ("Process", process::METRICS),
     ]
 }

@@ -16,6 +16,7 @@ fn redacted(run: impl FnOnce()) {
     };
     hide("id", "[uuid]");
     hide("lease_token", "[uuid]");
+    hide("request_id", "[uuid]");
     for field in [
         "created_at",
         "updated_at",
@@ -72,18 +73,20 @@ fn problem_documents_keep_their_form() {
         entry[field] = value;
         dev.post(archive, &entry).body
     };
-    assert_json_snapshot!("not_found", dev.get("/api/v1/archive/none").body);
-    assert_json_snapshot!("no_route", dev.get("/nothing").body);
-    assert_json_snapshot!("already_exists", with("accuracy_score", json!(0.6)));
-    let orphan = json!({"archive_entry_id": "o", "parent_entry_id": "none", "service_name": "agent", "problem_statement": "p",
-        "accuracy_score": 0.5, "constitutional_compliance_score": 1});
-    assert_json_snapshot!("unknown_reference", dev.post(archive, &orphan).body);
-    // What exists comes first: whoever repeats a create with another body has a conflict, whatever else is wrong.
-    assert_json_snapshot!("already_exists", with("parent_entry_id", json!("none")));
-    assert_json_snapshot!("invalid_body", with("accuracy_score", json!(7)));
-    assert_json_snapshot!("wrong_type", with("status", json!("lost")));
-    assert_json_snapshot!("invalid_parameter", dev.get("/api/v1/archive?limit=0").body);
-    let patch = dev.request("PATCH", "/api/v1/archive/e").header("if-match", "\"v9\"");
-    let patch = crate::support::dev::answer(patch.json(&json!({"status": "archived"})));
-    assert_json_snapshot!("version_differs", patch.body);
+    redacted(|| {
+        assert_json_snapshot!("not_found", dev.get("/api/v1/archive/none").body);
+        assert_json_snapshot!("no_route", dev.get("/nothing").body);
+        assert_json_snapshot!("already_exists", with("accuracy_score", json!(0.6)));
+        let orphan = json!({"archive_entry_id": "o", "parent_entry_id": "none", "service_name": "agent", "problem_statement": "p",
+            "accuracy_score": 0.5, "constitutional_compliance_score": 1});
+        assert_json_snapshot!("unknown_reference", dev.post(archive, &orphan).body);
+        // What exists comes first: whoever repeats a create with another body has a conflict, whatever else is wrong.
+        assert_json_snapshot!("already_exists", with("parent_entry_id", json!("none")));
+        assert_json_snapshot!("invalid_body", with("accuracy_score", json!(7)));
+        assert_json_snapshot!("wrong_type", with("status", json!("lost")));
+        assert_json_snapshot!("invalid_parameter", dev.get("/api/v1/archive?limit=0").body);
+        let patch = dev.request("PATCH", "/api/v1/archive/e").header("if-match", "\"v9\"");
+        let patch = crate::support::dev::answer(patch.json(&json!({"status": "archived"})));
+        assert_json_snapshot!("version_differs", patch.body);
+    });
 }

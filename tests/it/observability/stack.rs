@@ -89,7 +89,8 @@ impl Monitoring {
     /// The result of an instant query.
     pub(super) fn query(&self, expr: &str) -> Vec<Value> {
         let url = format!("{}/api/v1/query", self.url);
-        let answer = self.client.post(url).form(&[("query", expr)]).send().unwrap();
+        let url = url::Url::parse_with_params(&url, [("query", expr)]).unwrap();
+        let answer = self.client.get(url).send().unwrap();
         let answer: Value = answer.json().unwrap();
         assert_eq!(answer["status"], "success", "{expr}: {answer}");
         match answer["data"]["result"].as_array() {

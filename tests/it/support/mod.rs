@@ -1,5 +1,6 @@
 //! A private PostgreSQL for one test, with helpers to look at it from outside.
 
+pub(crate) mod collector;
 pub(crate) mod crash;
 pub(crate) mod dev;
 pub(crate) mod holder;

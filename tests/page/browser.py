@@ -106,8 +106,10 @@ class Browser:
     def scheme(self, scheme):
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def screenshot(self, path):
-        """The whole page, as wide as it is now."""
-        picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+    def screenshot(self, path, last):
+        """The page as wide as it is now, down to an element."""
+        below = self.evaluate(f"[innerWidth, document.querySelector('{last}').getBoundingClientRect().bottom + scrollY + 14]")
+        clip = {"x": 0, "y": 0, "width": below[0], "height": round(below[1]), "scale": 1}
+        picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(picture))

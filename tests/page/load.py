@@ -58,31 +58,31 @@ class Load:
         for back in range(14):
             ask("GET", f"archive/{entry.rsplit('-', 1)[0]}-{max(0, turn - back % 5)}")
         ask("GET", f"archive/unknown-{name}")
-        ask("GET", "archive?service_name=agent&limit=20")
-        ask("GET", "archive/stats?service_name=agent")
+        ask("GET", "archive?service=agent&limit=20")
+        ask("GET", "archive/stats?service=agent")
         ask("GET", f"archive/{entry}/lineage")
         ask("POST", "archive:select-parents", {"service_name": "agent", "n": 2})
         ask("POST", "metrics", [
             {"service_name": "agent", "metric_type": "latency_seconds", "metric_value": 0.1 + n / 100} for n in range(20)
         ])
         ask("GET", "metrics/agent/current")
-        for part in range(2):
+        for part in range(3 if turn % 4 == 3 else 2):
             ask("POST", "improvements", {
                 "improvement_id": f"i-{name}-{part}", "service_name": "agent", "parent_entry_id": entry,
                 "problem_statement": "handle long files", "priority": "high" if turn % 2 else "low",
             })
-        claimed = ask("POST", "improvements:claim", {"worker": f"worker {name}", "lease_seconds": 60})
+        claimed = ask("POST", "improvements:claim", {"worker": f"worker {name}", "max": 2})
         for item in claimed.get("items", []):
             path, lease = f"improvements/{item['improvement_id']}", {"lease_token": item["lease_token"]}
             ask("POST", f"{path}/heartbeat", lease)
             if turn % 6 == 5:
-                ask("POST", f"{path}/fail", {**lease, "error_message": "the patch does not apply"})
+                ask("POST", f"{path}/fail", {**lease, "error_message": "no test passes", "retryable": False})
             else:
                 ask("POST", f"{path}/complete", {**lease, "archive_entry": {
-                    "archive_entry_id": f"child-{name}", "accuracy_score": 0.7, "constitutional_compliance_score": 0.9,
+                    "archive_entry_id": f"of-{item['improvement_id']}", "accuracy_score": 0.7, "constitutional_compliance_score": 0.9,
                 }})
         if turn % 4 == 3:
-            ask("POST", f"improvements/i-{name}-1/cancel")
+            ask("POST", f"improvements/i-{name}-2/cancel")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ const M = {
   lookups: "dgm_cache_requests_total",
   loads: "dgm_cache_load_duration_seconds",
   coalesced: "dgm_cache_coalesced_total",
-  bypassed: "dgm_cache_bypassed_total",
   entries: "dgm_cache_entries",
   size: "dgm_cache_size_bytes",
   redis: "dgm_cache_redis_duration_seconds",
@@ -51,7 +50,8 @@ const M = {
   rescued: "dgm_leases_rescued_total",
   build: "dgm_build_info",
 };
-const api = { route: (route) => route === "unmatched" || route.startsWith("/api/v1/") };
+const prefix = "/api/v1/";
+const api = { route: (route) => route === "unmatched" || route.startsWith(prefix) };
 const server = { ...api, status: "5xx" };
 
 const history = new History(Object.values(M), KEEP);
@@ -68,22 +68,27 @@ let facts = {};
 
 const DASH = "–";
 const UNIT = "\u00a0";
-const digits = (value, most) => value.toLocaleString("en", { maximumSignificantDigits: most });
+/** Of a positive figure as many digits as are worth reading, always as many, so that columns stand still. */
+const digits = (value) => {
+  if (value === 0) return "0";
+  if (value < 0.005) return "<0.01";
+  return value >= 99.5 ? Math.round(value).toLocaleString("en") : value.toFixed(value < 9.95 ? (value < 0.995 ? 2 : 1) : 0);
+};
 const known = (words) => (value) => (value === null || value === undefined || Number.isNaN(value) ? DASH : words(value));
 const count = known((value) => Math.round(value).toLocaleString("en"));
-const rate = known((value) => (value >= 100 ? count(value) : digits(value, value < 1 ? 1 : 3)) + UNIT + "/s");
-const share = known((value) => digits(100 * value, value > 0 && value < 0.01 ? 2 : 3) + UNIT + "%");
+const rate = known((value) => digits(value) + UNIT + "/s");
+const share = known((value) => digits(100 * value) + UNIT + "%");
 const time = known((value) => {
-  if (value === Infinity) return `>${UNIT}10${UNIT}s`; // The last edge of the catalogue's latencies.
+  if (value === Infinity) return `>10${UNIT}s`; // The last edge of the catalogue's latencies.
   const [factor, unit] = value >= 1 ? [1, "s"] : value >= 0.0001 ? [1e3, "ms"] : [1e6, "µs"];
-  return digits(value * factor, value >= 0.1 ? 3 : 2) + UNIT + unit;
+  return digits(value * factor) + UNIT + unit;
 });
 const bytes = known((value) => {
   const power = Math.min(4, Math.floor(Math.log2(Math.max(1, value)) / 10));
-  return digits(value / 1024 ** power, 3) + UNIT + ["B", "KiB", "MiB", "GiB", "TiB"][power];
+  return digits(value / 1024 ** power) + UNIT + ["B", "KiB", "MiB", "GiB", "TiB"][power];
 });
 const age = known((value) => {
-  const [size, unit] = [[86_400, "d"], [3_600, "h"], [60, "min"], [1, "s"]].find(([size]) => value >= size) ?? [1, "s"];
+  const [size, unit] = [[86_400, "d"], [3_600, "h"], [60, "min"]].find(([size]) => value >= size) ?? [1, "s"];
   return Math.max(0, Math.floor(value / size)) + UNIT + unit;
 });
 const ago = (words, value) => (value === null ? DASH : `${words(value)} ago`);
@@ -127,7 +132,7 @@ function signals() {
   const acquire = h.quantile(0.99, M.acquire, WINDOW);
   // This page's own request is under way while it is answered.
   const flight = h.value(M.inFlight);
-  shown["saturation.pool"] = used === null ? DASH : `${count(used)}${UNIT}of ${count(most)}`;
+  shown["saturation.pool"] = used === null ? DASH : `${count(used)}${UNIT}of${UNIT}${count(most)}`;
   shown["saturation.others"] = `${flight === null ? DASH : count(Math.max(0, flight - 1))} in flight · wait p99 ${time(acquire)}`;
   shown["saturation.target"] = target(used, used < most, "connections to spare", "none to spare");
 
@@ -151,8 +156,8 @@ function signals() {
 
 function routes() {
   const by = ["route", "method"];
-  const of = (status) => history.increases(M.requests, WINDOW, by, status ? { status } : {}) ?? new Map();
-  const [all, refused, failed] = [of(), of("4xx"), of("5xx")];
+  const of = (where) => history.increases(M.requests, WINDOW, by, { ...api, ...where }) ?? new Map();
+  const [all, refused, failed] = [of({}), of({ status: "4xx" }), of({ status: "5xx" })];
   const times = history.histograms(0.95, M.duration, WINDOW, by);
   const busy = [...all].filter(([, rise]) => rise > 0).sort((a, b) => b[1] - a[1]);
   const rows = busy.slice(0, 12).map(([key, rise]) => {
@@ -160,7 +165,8 @@ function routes() {
     const errors = failed.get(key) ?? 0;
     const p95 = times.get(key)?.quantile ?? null;
     return [
-      `${method} ${route}`,
+      // Shorter, and broken after a slash where it must be.
+      `${method} ${route.replace(prefix, "/").replace(/\{\w*_id\}/, "{id}").replaceAll("/", "/\u200b")}`,
       rate(rise / history.seconds(WINDOW)),
       p95 > LIMITS.p95 ? [`▲ ${time(p95)}`, "warn"] : time(p95),
       share((refused.get(key) ?? 0) / rise),
@@ -190,7 +196,7 @@ function cache() {
     ["Coalesced", rate(h.rate(M.coalesced, WINDOW))],
     ["In process", `${count(h.value(M.entries, { tier: "l1" }))} entries, ${bytes(h.value(M.size, { tier: "l1" }))}`],
     ["Redis", up === null ? "not configured" : up > 0 ? ["✓ up", "ok"] : ["✗ down", "bad"]],
-    ["Redis p95", p95 > LIMITS.redisP95 ? [`▲ ${time(p95)}, over 10 ms`, "warn"] : time(p95)],
+    ["Redis p95", p95 > LIMITS.redisP95 ? [`▲ ${time(p95)}, over 10 ms`, "warn"] : p95 ? [`✓ ${time(p95)}, under 10 ms`, "ok"] : DASH],
     ["Change feed asked", feedAge > LIMITS.feedAge ? [`✗ ${time(feedAge)} ago`, "bad"] : ago(time, feedAge)],
   ]);
   return { redisUp: up, feedAge };
@@ -203,7 +209,7 @@ function database() {
   const seconds = h.seconds(WINDOW);
   const rows = times.slice(0, 8).map(([name, { sum, count, quantile }]) => [
     name,
-    `${digits((1000 * sum) / seconds, 2)}${UNIT}ms/s`,
+    time(sum / seconds),
     rate(count / seconds),
     time(sum / count),
     time(quantile),
@@ -229,7 +235,7 @@ function partitions(now) {
   list("partitions", [
     ["Attached", count(h.value(M.partitions))],
     ["Oldest", date(h.value(M.oldest) || null)],
-    ["Made up to", days === null ? DASH : days < LIMITS.horizonDays ? [`▲ ${made}`, "warn"] : made],
+    ["Made up to", days === null ? DASH : !horizon ? ["✗ none", "bad"] : days < LIMITS.horizonDays ? [`▲ ${made}`, "warn"] : made],
     ["Missing", none(h.value(M.missing))],
     ["Expired", none(h.value(M.expired))],
     ["Detached", none(h.value(M.detached))],
@@ -305,7 +311,13 @@ const at = (selector) => document.querySelector(selector);
 function put(node, text) {
   const [words, state] = Array.isArray(text) ? text : [text, ""];
   if (node.dataset.state !== state) node.dataset.state = state;
-  if (node.textContent !== words) node.textContent = words;
+  if (node.textContent === words) return;
+  node.textContent = words;
+  if (node.className === "big" && words.includes(UNIT)) {
+    const [figure, ...unit] = words.split(UNIT);
+    const small = Object.assign(document.createElement("small"), { textContent: UNIT + unit.join(UNIT) });
+    node.replaceChildren(figure, small);
+  }
 }
 
 /** A list of names and texts. */
@@ -324,6 +336,9 @@ function list(name, pairs) {
 function fill(name, rows, empty) {
   const body = at(`[data-rows=${name}]`);
   const heads = body.parentNode.tHead.rows[0].cells;
+  // One that can be scrolled must be reached by the keyboard.
+  const frame = body.parentNode.parentNode;
+  frame.tabIndex = frame.scrollWidth > frame.clientWidth ? 0 : -1;
   const wanted = rows.length ? rows : [[empty, ...Array.from(heads).slice(1).fill(DASH)]];
   while (body.rows.length > wanted.length) body.deleteRow(-1);
   wanted.forEach((texts, index) => {
@@ -351,19 +366,22 @@ function draw(name, now, bound) {
   const top = 1.15 * Math.max(0, ...points.map(([, value]) => value)) || 1;
   const x = (when) => (WIDTH * (1 - (now - when) / span)).toFixed(1);
   const y = (value) => (HEIGHT - 1 - ((HEIGHT - 2) * value) / top).toFixed(1);
-  let [path, last] = ["", -Infinity];
+  let [path, area, last] = ["", "", -Infinity];
   for (const [when, value] of points) {
-    path += `${when - last > 3 * POLL ? "M" : "L"}${x(when)} ${y(value)}`;
+    const goesOn = when - last <= 3 * POLL;
+    path += `${goesOn ? "L" : "M"}${x(when)} ${y(value)}`;
+    area += `${goesOn ? "" : `${area && `V${HEIGHT}Z`}M${x(when)} ${HEIGHT}`}L${x(when)} ${y(value)}`;
     last = when;
   }
   if (!svg.firstChild) {
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     svg.setAttribute("preserveAspectRatio", "none");
-    for (const kind of ["floor", "bound", "line"]) {
+    for (const kind of ["area", "floor", "bound", "line"]) {
       svg.appendChild(document.createElementNS(svg.namespaceURI, "path")).setAttribute("class", kind);
     }
   }
-  const [floor, limit, line] = svg.children;
+  const [fill, floor, limit, line] = svg.children;
+  fill.setAttribute("d", area && `${area}V${HEIGHT}Z`);
   floor.setAttribute("d", `M0 ${HEIGHT - 1}H${WIDTH}`);
   limit.setAttribute("d", bound <= top ? `M0 ${y(bound)}H${WIDTH}` : "");
   line.setAttribute("d", path);
@@ -427,6 +445,7 @@ async function probe() {
   }
 }
 
+at("#host").textContent = location.host;
 let timer;
 let busy = false;
 let paused = false;

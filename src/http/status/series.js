@@ -126,8 +126,9 @@ export class History {
     return sums;
   }
 
+  /** The same of all together; null also when there is no such series. */
   increase(name, window, where) {
-    return this.increases(name, window, [], where)?.get("") ?? (this.seconds(window) ? 0 : null);
+    return this.increases(name, window, [], where)?.get("") ?? null;
   }
 
   rate(name, window, where) {

@@ -17,26 +17,22 @@ export const ENOUGH = 20;
 /** When a job without success is stale, in seconds: two occurrences of it, and time to run. */
 export const patience = (interval) => 2 * interval + 60;
 
-const some = (list) => (list.length ? list : null);
-
 /** State (`ok`, `degraded`, `failing`) and reasons, the gravest first. */
 export function verdict(facts) {
   if (facts.unanswered) return { state: "failing", reasons: [facts.unanswered] };
-  const { requests, failed, p95, horizonDays, xidAge } = facts;
+  const { requests, failed, p95, horizonDays, stale, xidAge } = facts;
   const share = requests > 0 ? failed / requests : 0;
   const failing = [
     facts.unready && `Not ready: ${facts.unready}.`,
     share > LIMITS.errorsFailing && requests >= ENOUGH && "More than 5 % of requests fail.",
-    horizonDays !== null && horizonDays <= 0 && "There is no partition for new samples: they are refused.",
   ];
-  const stale = some(facts.stale);
   const degraded = [
     facts.redisUp === 0 && "Redis does not answer: reads are slower, and still correct.",
     facts.feedAge > LIMITS.feedAge && "The change feed is not confirmed: the cache is passed by.",
     share > LIMITS.errors && !failing[1] && "More than 0.1 % of requests fail.",
     p95 > LIMITS.p95 && requests >= ENOUGH && "The p95 latency is above 100 ms.",
-    horizonDays > 0 && horizonDays < LIMITS.horizonDays && "Partitions are made for less than 28 days ahead.",
-    stale && `No success in time of ${stale.length > 1 ? "jobs" : "job"} ${stale.join(", ")}.`,
+    horizonDays !== null && horizonDays < LIMITS.horizonDays && "Partitions are made for less than 28 days ahead.",
+    stale.length > 0 && `No success in time of ${stale.length > 1 ? "jobs" : "job"} ${stale.join(", ")}.`,
     xidAge > LIMITS.xidAge && "VACUUM does not freeze: more than a billion transactions are open to wraparound.",
   ];
   const found = [failing, degraded].map((reasons) => reasons.filter(Boolean));

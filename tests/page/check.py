@@ -109,7 +109,7 @@ def no_nonsense(page):
 
 def figures(page):
     for part, least in PARTS.items():
-        seen = page.evaluate(f"""[...document.querySelectorAll('#{part} :is(td, dd, [data-f])')]
+        seen = page.evaluate(f"""[...document.querySelectorAll('#{part} :is(td, dd, article p)')]
             .filter((node) => node.checkVisibility() && /\\d/.test(node.textContent)).length""")
         check(seen >= least, f"{part} has {seen} figures, not {least}:\n{page.evaluate(TEXT)}")
     check(page.evaluate("document.querySelectorAll('path.line[d*=L]').length") == 4, "a line is not drawn")

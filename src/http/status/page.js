@@ -97,15 +97,11 @@ const clock = (at) => at.toLocaleTimeString("en-GB");
 
 // ---- What the parts of the page say
 
-/** Texts by place; a text with a state is `[text, state]`. */
-const shown = {};
+// A text with a state is `[text, state]`.
 
 /** Against a target, in words; nothing is said about what is not known. */
 const target = (value, fits, under, over) =>
   value === null ? [`target: ${under}`, ""] : fits ? [`✓ ${under}`, "ok"] : [`✗ ${over}`, "bad"];
-
-/** Drawn as the last edge when it lies above it. */
-const quick = (value) => (value === Infinity ? 10 : value);
 
 /** Above 0 it wants a look. */
 const none = (value) => (value > 0 ? [`▲ ${count(value)}`, "warn"] : count(value));
@@ -117,40 +113,33 @@ function signals() {
   const refused = h.increase(M.requests, WINDOW, { ...api, status: "4xx" });
   const [p50, p95, p99] = [0.5, 0.95, 0.99].map((q) => h.quantile(q, M.duration, WINDOW, api));
   const errors = requests > 0 ? failed / requests : null;
-  const seconds = Math.round(h.seconds(WINDOW) ?? 0);
-  shown["traffic.rate"] = rate(h.rate(M.requests, WINDOW, api));
-  shown["traffic.count"] = requests === null ? DASH : `${count(requests)} requests in ${seconds}${UNIT}s`;
-  shown["traffic.refused"] = `client errors (4xx): ${share(requests > 0 ? refused / requests : null)}`;
-  shown["errors.share"] = share(errors);
-  shown["errors.count"] = requests === null ? DASH : `${count(failed)} of ${count(requests)} answered 5xx`;
-  shown["errors.target"] = target(errors, errors <= LIMITS.errors, "under 0.1 %", "over 0.1 %");
-  shown["latency.p95"] = time(p95);
-  shown["latency.others"] = `p50 ${time(p50)} · p99 ${time(p99)}`;
-  shown["latency.target"] = target(p95, p95 <= LIMITS.p95, "under 100 ms", "over 100 ms");
-
   const [used, most] = [h.value(M.pool, { state: "used" }), h.value(M.poolMax)];
-  const acquire = h.quantile(0.99, M.acquire, WINDOW);
   // This page's own request is under way while it is answered.
   const flight = h.value(M.inFlight);
-  shown["saturation.pool"] = used === null ? DASH : `${count(used)}${UNIT}of${UNIT}${count(most)}`;
-  shown["saturation.others"] = `${flight === null ? DASH : count(Math.max(0, flight - 1))} in flight · wait p99 ${time(acquire)}`;
-  shown["saturation.target"] = target(used, used < most, "connections to spare", "none to spare");
-
-  const now = performance.now();
   const recent = h.increase(M.requests, POINT, api);
-  const points = {
-    traffic: [h.rate(M.requests, POINT, api), rate],
-    errors: [recent > 0 ? h.increase(M.requests, POINT, server) / recent : null, share],
-    latency: [quick(h.quantile(0.95, M.duration, POINT, api)), time, LIMITS.p95],
-    saturation: [used, count, most],
-  };
-  for (const [name, [value, words, bound]] of Object.entries(points)) {
-    const line = lines[name];
-    if (value !== null) line.push([now, value]);
-    while (line.length && line[0][0] < now - KEEP) line.shift();
-    draw(name, now, bound);
-    shown[`${name}.peak`] = line.length ? `peak ${words(Math.max(...line.map(([, at]) => at)))}` : DASH;
-  }
+
+  card("traffic", h.rate(M.requests, POINT, api), rate, {
+    figure: rate(h.rate(M.requests, WINDOW, api)),
+    beside: `${count(requests)} requests in ${Math.round(h.seconds(WINDOW) ?? 0)}${UNIT}s`,
+    target: `client errors (4xx): ${share(requests > 0 ? refused / requests : null)}`,
+  });
+  card("errors", recent > 0 ? h.increase(M.requests, POINT, server) / recent : null, share, {
+    figure: share(errors),
+    beside: `${count(failed)} of ${count(requests)} answered 5xx`,
+    target: target(errors, errors <= LIMITS.errors, "under 0.1 %", "over 0.1 %"),
+  });
+  const latest = h.quantile(0.95, M.duration, POINT, api);
+  card("latency", latest === Infinity ? 10 : latest, time, {
+    figure: time(p95),
+    beside: `p50 ${time(p50)} · p99 ${time(p99)}`,
+    target: target(p95, p95 <= LIMITS.p95, "under 100 ms", "over 100 ms"),
+    bound: LIMITS.p95,
+  });
+  card("saturation", used, count, {
+    figure: `${count(used)}${UNIT}of${UNIT}${count(most)}`,
+    beside: `${count(flight && flight - 1)} in flight · wait p99 ${time(h.quantile(0.99, M.acquire, WINDOW))}`,
+    target: target(used, used < most, "connections to spare", "none to spare"),
+  });
   return { requests, failed, p95 };
 }
 
@@ -174,7 +163,7 @@ function routes() {
     ];
   });
   fill("routes", rows, history.length > 1 ? "No requests in the last 30 s" : DASH);
-  shown["routes.note"] = busy.length > 12 ? `and ${busy.length - 12} more` : "";
+  put(at("#routes > p"), busy.length > 12 ? `and ${busy.length - 12} more` : "");
 }
 
 function cache() {
@@ -253,13 +242,13 @@ function jobs(now) {
   const rows = names.map((job) => {
     const [success, interval] = [of(M.jobSuccess, job), of(M.jobInterval, job)];
     const runs = h.values(M.jobRuns, { job }).filter(([, runs]) => runs > 0);
-    const skipped = runs.some(([{ outcome }]) => outcome === "skipped");
+    const went = runs.map(([{ outcome }]) => outcome);
     if (h.increase(M.jobRuns, POLL, { job, outcome: "skipped" }) > 0) elsewhere.set(job, performance.now());
     // A job that other replicas do as well is stale when neither this one succeeded nor another was seen at it.
     const watched = (performance.now() - (elsewhere.get(job) ?? opened)) / 1000;
-    const late = interval !== null && now - success > patience(interval) && (!skipped || watched > patience(interval));
+    const late = interval !== null && now - success > patience(interval) && (!went.includes("skipped") || watched > patience(interval));
     let state = ["✓ in time", "ok"];
-    if (success === null) state = "not yet here";
+    if (success === null) state = went.some((one) => /failure|timeout/.test(one)) ? ["✗ not once done here", "bad"] : "not yet here";
     else if (late) state = ["▲ stale", "warn"];
     else if (interval === null) state = DASH;
     else if (now - success > patience(interval)) state = "by another replica";
@@ -355,13 +344,23 @@ function fill(name, rows, empty) {
   });
 }
 
-const SPAN = 60_000;
-const [WIDTH, HEIGHT] = [300, 44];
+/** A card's texts, and its line with a new point. */
+function card(name, point, words, { figure, beside, target, bound }) {
+  const [now, line] = [performance.now(), lines[name]];
+  if (point !== null) line.push([now, point]);
+  while (line.length && line[0][0] < now - KEEP) line.shift();
+  const part = (kind) => at(`#${name} .${kind}`);
+  put(part("big"), figure);
+  put(part("beside"), beside);
+  put(part("target"), target);
+  put(part("peak"), line.length ? `peak ${words(Math.max(...line.map(([, value]) => value)))}` : DASH);
+  draw(at(`#${name} svg`), line, now, bound);
+}
+
+const [WIDTH, HEIGHT, SPAN] = [300, 44, 60_000];
 
 /** A line over the time that is known, of at least a minute; dashed, the bound, when it is within reach. */
-function draw(name, now, bound) {
-  const svg = at(`[data-line=${name}]`);
-  const points = lines[name];
+function draw(svg, points, now, bound) {
   const span = Math.max(SPAN, now - (points[0]?.[0] ?? now));
   const top = 1.15 * Math.max(0, ...points.map(([, value]) => value)) || 1;
   const x = (when) => (WIDTH * (1 - (now - when) / span)).toFixed(1);
@@ -373,18 +372,8 @@ function draw(name, now, bound) {
     area += `${goesOn ? "" : `${area && `V${HEIGHT}Z`}M${x(when)} ${HEIGHT}`}L${x(when)} ${y(value)}`;
     last = when;
   }
-  if (!svg.firstChild) {
-    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-    svg.setAttribute("preserveAspectRatio", "none");
-    for (const kind of ["area", "floor", "bound", "line"]) {
-      svg.appendChild(document.createElementNS(svg.namespaceURI, "path")).setAttribute("class", kind);
-    }
-  }
-  const [fill, floor, limit, line] = svg.children;
-  fill.setAttribute("d", area && `${area}V${HEIGHT}Z`);
-  floor.setAttribute("d", `M0 ${HEIGHT - 1}H${WIDTH}`);
-  limit.setAttribute("d", bound <= top ? `M0 ${y(bound)}H${WIDTH}` : "");
-  line.setAttribute("d", path);
+  const shapes = { area: area && `${area}V${HEIGHT}Z`, bound: bound <= top ? `M0 ${y(bound)}H${WIDTH}` : "", line: path };
+  for (const [kind, shape] of Object.entries(shapes)) svg.querySelector(`.${kind}`).setAttribute("d", shape);
 }
 
 const SIGNS = { ok: "✓", degraded: "▲", failing: "✗" };
@@ -411,7 +400,6 @@ function show(now) {
   routes();
   queue(now);
   build();
-  for (const node of document.querySelectorAll("[data-f]")) put(node, shown[node.dataset.f] ?? DASH);
 }
 
 // ---- The clock

@@ -180,7 +180,7 @@ function cache() {
   const p95 = h.quantile(0.95, M.redis, WINDOW);
   const feedAge = h.value(M.feedAge);
   list("cache", [
-    ["Target", target(judged, judged > LIMITS.hits, "over 80 % hits", "under 80 % hits")],
+    ["Hit rate", target(judged, judged > LIMITS.hits, "over 80 %", "under 80 %")],
     ["Loads", rate(h.rate(`${M.loads}_count`, WINDOW))],
     ["Coalesced", rate(h.rate(M.coalesced, WINDOW))],
     ["In process", `${count(h.value(M.entries, { tier: "l1" }))} entries, ${bytes(h.value(M.size, { tier: "l1" }))}`],
@@ -372,7 +372,7 @@ function draw(svg, points, now, bound) {
     area += `${goesOn ? "" : `${area && `V${HEIGHT}Z`}M${x(when)} ${HEIGHT}`}L${x(when)} ${y(value)}`;
     last = when;
   }
-  const shapes = { area: area && `${area}V${HEIGHT}Z`, bound: bound <= top ? `M0 ${y(bound)}H${WIDTH}` : "", line: path };
+  const shapes = { area: area && `${area}V${HEIGHT}Z`, bound: path && bound <= top ? `M0 ${y(bound)}H${WIDTH}` : "", line: path };
   for (const [kind, shape] of Object.entries(shapes)) svg.querySelector(`.${kind}`).setAttribute("d", shape);
 }
 
@@ -450,6 +450,7 @@ async function tick() {
       await probe();
     }
     judge();
+    at("main").classList.toggle("old", answer.unanswered !== null);
     at("#clock").textContent = answer.at ? `${answer.unanswered ? "last answer" : "as of"} ${clock(answer.at)}` : "no answer yet";
   } finally {
     busy = false;

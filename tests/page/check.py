@@ -54,7 +54,7 @@ CONTRAST = """(() => {
 # The reading of the exposition, by the page's own code.
 READING = r"""(async () => {
   const { History, identity, number, quantile } = await import("/status/series.js");
-  const { verdict } = await import("/status/verdict.js");
+  const { jobState, verdict } = await import("/status/verdict.js");
   const h = new History(["a_total", "g", "t"], 60_000);
   const buckets = (small, all) => `t_bucket{le="0.1"} ${small}\nt_bucket{le="+Inf"} ${all}\n`;
   h.add('# TYPE a_total counter\na_total{x="1"} 5\ng NaN\nunwanted 1\n' + buckets(0, 0), 0);
@@ -67,7 +67,13 @@ READING = r"""(async () => {
   const restarted = h.add('a_total{x="1"} 1\n', 4_000);
   const calm = { requests: 1000, failed: 0, p95: 0.01, horizonDays: 90, stale: [], redisUp: 1, feedAge: 1, xidAge: 5 };
   const state = (facts) => verdict({ ...calm, ...facts }).state;
+  const job = (facts) => jobState({ since: 10, interval: 15, outcomes: ["success"], watched: 5, running: false, ...facts });
   return {
+    jobs: [
+      job({}), job({ since: 90 }), job({ since: 91 }), job({ since: 91, outcomes: ["skipped"] }),
+      job({ since: 91, outcomes: ["skipped"], watched: 91 }), job({ since: 91, running: true }), job({ since: null }),
+      job({ since: null, outcomes: ["failure"] }), job({ since: 9e9, interval: null }),
+    ],
     identity: identity('m{a="x\\"y\\\\z\\nw",b="}, {"}'),
     numbers: [number("1e-3"), number("-Inf") === -Infinity, Number.isNaN(number("NaN"))],
     none: quantile(0.95, new Map([["0.1", 0], ["+Inf", 0]])), first, second,
@@ -81,7 +87,12 @@ READING = r"""(async () => {
     ],
   };
 })()"""
+IN_TIME, STALE = [["✓ in time", "ok"], False], [["▲ stale", "warn"], True]
 READ = {
+    "jobs": [
+        IN_TIME, IN_TIME, STALE, ["by another replica", False], STALE, ["▶ running now", True], ["not yet here", False],
+        [["✗ not once done here", "bad"], False], ["–", False],
+    ],
     "identity": {"name": "m", "labels": {"a": 'x"y\\z\nw', "b": "}, {"}},
     "numbers": [0.001, True, True],
     "none": None,

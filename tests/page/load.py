@@ -11,7 +11,7 @@ import urllib.parse
 class Load:
     """Threads that keep a service busy; `with` ends them."""
 
-    def __init__(self, api, threads=3, pause=0.02):
+    def __init__(self, api, threads=3, pause=0.03):
         self.host = urllib.parse.urlsplit(api).netloc
         self.pause = pause
         self.stop = threading.Event()

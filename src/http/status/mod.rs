@@ -91,8 +91,8 @@ mod tests {
                 _ => false,
             })
         };
-        let scripts: Vec<_> = ASSETS.iter().filter(|(name, ..)| name.ends_with(".js")).collect();
-        let named: BTreeSet<_> = scripts.iter().flat_map(|(.., content)| names(content)).collect();
+        let scripts = ASSETS.iter().filter(|(_, kind, _)| kind.starts_with("text/javascript"));
+        let named: BTreeSet<_> = scripts.flat_map(|(.., content)| names(content)).collect();
         let unknown: Vec<_> = named.iter().filter(|name| !exists(name)).collect();
         assert!(unknown.is_empty(), "the catalogue has no {unknown:?}");
         assert!(named.len() > 30, "too few to be all that the page shows: {named:?}");

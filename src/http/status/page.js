@@ -1,7 +1,7 @@
 // Asks /metrics and /ready every two seconds and shows what they say. A figure that is not known is a dash.
 
 import { History } from "./series.js";
-import { ENOUGH, LIMITS, patience, verdict } from "./verdict.js";
+import { ENOUGH, LIMITS, jobState, verdict } from "./verdict.js";
 
 const POLL = 2_000;
 const TIMEOUT = 5_000;
@@ -242,21 +242,15 @@ function jobs(now) {
   const rows = names.map((job) => {
     const [success, interval] = [of(M.jobSuccess, job), of(M.jobInterval, job)];
     const runs = h.values(M.jobRuns, { job }).filter(([, runs]) => runs > 0);
-    const went = runs.map(([{ outcome }]) => outcome);
     if (h.increase(M.jobRuns, POLL, { job, outcome: "skipped" }) > 0) elsewhere.set(job, performance.now());
-    // A job that other replicas do as well is stale when neither this one succeeded nor another was seen at it.
+    const since = success === null ? null : now - success;
     const watched = (performance.now() - (elsewhere.get(job) ?? opened)) / 1000;
-    const late = interval !== null && now - success > patience(interval) && (!went.includes("skipped") || watched > patience(interval));
-    let state = ["✓ in time", "ok"];
-    if (success === null) state = went.some((one) => /failure|timeout/.test(one)) ? ["✗ not once done here", "bad"] : "not yet here";
-    else if (late) state = ["▲ stale", "warn"];
-    else if (interval === null) state = DASH;
-    else if (now - success > patience(interval)) state = "by another replica";
-    if (success !== null && late) stale.push(job);
-    if (of(M.jobRunning, job) > 0) state = "▶ running now";
+    const outcomes = runs.map(([{ outcome }]) => outcome);
+    const [state, late] = jobState({ since, interval, outcomes, watched, running: of(M.jobRunning, job) > 0 });
+    if (late) stale.push(job);
     return [
       job,
-      ago(age, success === null ? null : now - success),
+      ago(age, since),
       age(interval),
       runs.map(([{ outcome }, runs]) => `${count(runs)} ${outcome}`).join(", ") || "0",
       state,

@@ -14,8 +14,19 @@ export const LIMITS = {
 /** Fewer requests than these say little of a share or of a quantile. */
 export const ENOUGH = 20;
 
-/** When a job without success is stale, in seconds: two occurrences of it, and time to run. */
-export const patience = (interval) => 2 * interval + 60;
+/** What is said of a job, and whether it is stale: two of its occurrences and a minute passed since its last success. */
+export function jobState({ since, interval, outcomes, watched, running }) {
+  const patience = 2 * interval + 60;
+  const late = interval !== null && since > patience;
+  // Others may have done what was skipped here: it is stale when none was seen at it for as long.
+  const stale = late && (!outcomes.includes("skipped") || watched > patience);
+  const failed = outcomes.some((outcome) => outcome === "failure" || outcome === "timeout");
+  if (running) return ["▶ running now", stale];
+  if (since === null) return [failed ? ["✗ not once done here", "bad"] : "not yet here", false];
+  if (stale) return [["▲ stale", "warn"], true];
+  if (late) return ["by another replica", false];
+  return [interval === null ? "–" : ["✓ in time", "ok"], false];
+}
 
 /** State (`ok`, `degraded`, `failing`) and reasons, the gravest first. */
 export function verdict(facts) {

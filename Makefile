@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test scale-test lint generate bench loadtest peers-test schema-test lint-migrations migrations-test samples-test export-test deny
+.PHONY: help setup up test faults-test scale-test lint generate bench loadtest peers-test schema-test lint-migrations migrations-test samples-test export-test page-test deny
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,11 @@ samples-test: setup ## A hundred million samples in 24 partitions: ingest, range
 export-test: setup ## A month exported to an S3 server and read with pyarrow (needs pip and the network)
 	cargo build --release --locked --bin dgm
 	scripts/with-dev tests/exports/run
+
+page-test: setup ## The status page in headless Chromium, also with Redis, PostgreSQL and the service gone (PICTURES=DIR)
+	@scripts/setup chromium python3
+	cargo build --locked --bin dgm
+	DGM=target/debug/dgm PAGE_PICTURES=$(PICTURES) tests/page/run
 
 deny: ## Licences, advisories and sources of the dependencies (needs cargo-deny and the network)
 	cargo deny check

@@ -60,7 +60,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
         eprintln!("dgm dev: callers are not asked who they are (--auth changes that); only this machine can reach it");
     }
     say!(
-        "dgm dev: api http://{api}/api/v1 · docs http://{api}/docs · metrics http://{operations}/metrics · database {url}"
+        "dgm dev: api http://{api}/api/v1 · docs http://{api}/docs · status http://{operations}/ · \
+         metrics http://{operations}/metrics · database {url}"
     );
     let outcome = app.run().await;
     tokio::task::spawn_blocking(move || telemetry.shutdown()).await?;

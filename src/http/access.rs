@@ -30,6 +30,8 @@ use Role::{Admin, Operator, Reader, Worker};
 
 /// Method, route, access.
 pub const TABLE: &[(&str, &str, Access)] = &[
+    ("GET", "/", Public),
+    ("GET", "/status/{asset}", Public),
     ("GET", "/health", Public),
     ("GET", "/ready", Public),
     ("GET", "/metrics", Public),

@@ -8,6 +8,7 @@ mod ops;
 pub mod problem;
 mod router;
 mod server;
+mod status;
 mod v1;
 
 use std::ops::Deref;

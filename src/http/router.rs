@@ -3,12 +3,13 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
+use axum::response::Redirect;
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::v1::{admin, archive, improvements, metrics, operations, sessions};
-use super::{State, access, observe, openapi, ops, problem};
+use super::{State, access, observe, openapi, ops, problem, status};
 use crate::telemetry::catalogue::labels::Route;
 
 /// The routes of the API with their documentation.
@@ -58,12 +59,15 @@ pub fn api(state: State) -> Router {
     define_routes();
     let (routes, document) = documented().split_for_parts();
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/api/openapi.json", document);
-    finish(routes.merge(docs), state)
+    let home = Router::new().route("/", get(async || Redirect::temporary("/docs")));
+    finish(routes.merge(docs).merge(home), state)
 }
 
 /// The operations listener.
 pub fn operations(state: State) -> Router {
     let routes = Router::new()
+        .route("/", get(status::page))
+        .route("/status/{asset}", get(status::asset))
         .route("/health", get(ops::health))
         .route("/ready", get(ops::ready))
         .route("/metrics", get(ops::metrics));

@@ -15,7 +15,7 @@ use super::{JOBS, Job, JobInfo, Schedules, Scope};
 use crate::service::health::{JobStart, unix_seconds};
 use crate::service::{Error, Service};
 use crate::telemetry::catalogue::jobs::{
-    JOB_DURATION, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
+    JOB_DURATION, JOB_INTERVAL, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
 };
 use crate::telemetry::catalogue::labels::JobOutcome;
 use crate::telemetry::spans::{self, Place};
@@ -171,6 +171,11 @@ impl Runner {
     /// When a schedule is wrong.
     pub async fn schedule(&self, shared: bool) -> Result<JobScheduler, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
+        for (job, schedule) in self.schedules.iter() {
+            if let Some(interval) = schedule.interval(self.service.now()) {
+                JOB_INTERVAL.set((job.label,), interval.as_seconds_f64());
+            }
+        }
         for (job, schedule) in self.schedules.iter().filter(|(job, _)| shared || job.scope == Scope::Each) {
             let (runner, schedule) = (self.clone(), schedule.clone());
             let tick = Tick::new_async(schedule.as_str().to_owned(), move |_, _| {

@@ -1,12 +1,16 @@
 //! When jobs run, in UTC.
 
 use std::collections::HashMap;
+use std::iter::successors;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 
 use super::{JOBS, Job};
+
+/// Pauses between occurrences that are looked at for the longest.
+const PAUSES: usize = 10;
 
 /// The occurrences of a job.
 #[derive(Debug, Clone)]
@@ -43,6 +47,13 @@ impl Schedule {
     #[must_use]
     pub fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.cron.find_next_occurrence(&now.trunc_subsecs(0), false).ok()
+    }
+
+    /// The longest pause between the next occurrences after a time; of one that rests at weekends that of the weekend.
+    #[must_use]
+    pub fn interval(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let occurrences: Vec<_> = successors(self.next(now), |at| self.next(*at)).take(PAUSES + 1).collect();
+        occurrences.windows(2).map(|pair| pair[1] - pair[0]).max()
     }
 
     /// How many occurrences lie after `from`, up to and with `to`; at most `most`.
@@ -99,6 +110,15 @@ mod tests {
         assert_eq!(hourly.next(at("2028-03-01T00:07:00.001Z")), Some(at("2028-03-01T01:07:00Z")));
         assert_eq!(hourly.between(at("2028-03-01T00:07:00Z"), at("2028-03-01T03:07:00Z"), 100), 3);
         assert_eq!(hourly.between(at("2028-03-01T00:07:00Z"), at("2028-03-02T00:07:00Z"), 5), 5);
+    }
+
+    #[test]
+    fn the_interval_is_the_longest_pause_and_one_occurrence_has_none() {
+        let interval = |text| Schedule::parse(text).unwrap().interval(at("2028-03-01T00:06:59Z"));
+        assert_eq!(interval("*/15 * * * * *"), Some(TimeDelta::seconds(15)));
+        assert_eq!(interval("0 7 * * * *"), Some(TimeDelta::hours(1)));
+        assert_eq!(interval("0 0 9 * * MON-FRI"), Some(TimeDelta::days(3)));
+        assert_eq!(interval("0 0 0 30 2 *"), None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Known {
         Self(Vec::new())
     }
 
-    fn holds(&self, tag: &HeaderValue) -> bool {
+    pub(in crate::http) fn holds(&self, tag: &HeaderValue) -> bool {
         let tag = tag.to_str().unwrap_or_default();
         self.0.iter().filter_map(|value| value.to_str().ok()).any(|value| {
             // Weak comparison: a proxy that compresses may have weakened our tag.

@@ -16,4 +16,6 @@ super::metrics! {
     Gauge JOB_LAST_START<(Job,)> = "dgm_job_last_start_timestamp_seconds", "seconds";
     /// Unix time of the last success in this process.
     Gauge JOB_LAST_SUCCESS<(Job,)> = "dgm_job_last_success_timestamp_seconds", "seconds";
+    /// Seconds between two occurrences of a job's schedule: the longest of the next ten pauses.
+    Gauge JOB_INTERVAL<(Job,)> = "dgm_job_interval_seconds", "seconds";
 }

@@ -9,4 +9,5 @@ mod metrics;
 mod operations;
 mod reading;
 mod snapshots;
+mod status;
 mod surface;

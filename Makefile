@@ -28,6 +28,7 @@ generate: setup ## Write the generated files anew (openapi.json, docs, the lists
 	cargo build --locked --bin dgm
 	target/debug/dgm openapi > openapi.json
 	target/debug/dgm metrics > docs/METRICS.md
+	target/debug/dgm observability --output .
 	DGM_GENERATE=1 cargo test --locked --test it -- schema_reference history_of_migrations
 
 bench: ## The ceiling table in docs/PERFORMANCE.md: the service beside a bare handler (ARGS for options, --help lists them)

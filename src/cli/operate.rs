@@ -94,7 +94,7 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
             );
             let missing: Vec<_> = service.missing_months(&partitions).iter().map(ToString::to_string).collect();
             if !missing.is_empty() {
-                say!("missing: {}; `dgm partition ensure` makes those to come", missing.join(", "));
+                say!("missing: {}; `dgm partition ensure` makes them", missing.join(", "));
             }
         }
         PartitionCommand::Drop { dry_run } => {

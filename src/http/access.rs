@@ -32,6 +32,7 @@ use Role::{Admin, Operator, Reader, Worker};
 pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/", Public),
     ("GET", "/status/{asset}", Public),
+    ("GET", "/runbooks/{alert}", Public),
     ("GET", "/health", Public),
     ("GET", "/ready", Public),
     ("GET", "/metrics", Public),

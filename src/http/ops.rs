@@ -8,7 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
+use super::extract::Path;
 use super::problem::{Document, Kind, Problem};
+use crate::observability::runbooks;
 use crate::service::health::RedisStatus;
 use crate::telemetry::recorder;
 
@@ -64,4 +66,12 @@ pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Ready>,
 pub(super) async fn metrics(Extract(state): Extract<State>) -> Response {
     state.service.observe();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder::render()).into_response()
+}
+
+/// What to do about an alert: its `runbook_url` leads here unless the rules are written for another place. Runbooks link to each
+/// other as files.
+pub(super) async fn runbook(Path(name): Path<String>) -> Result<Response, Problem> {
+    let alert = name.strip_suffix(".md").unwrap_or(&name);
+    let text = runbooks::of(alert).ok_or_else(|| Problem::new(Kind::NotFound, format!("no alert {alert:?}")))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

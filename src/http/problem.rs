@@ -129,7 +129,7 @@ impl IntoResponse for Problem {
             Kind::BodyTooLarge => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Kind::Unavailable => {
+            Kind::Unavailable | Kind::Busy => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

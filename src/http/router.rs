@@ -68,6 +68,7 @@ pub fn operations(state: State) -> Router {
     let routes = Router::new()
         .route("/", get(status::page))
         .route("/status/{asset}", get(status::asset))
+        .route("/runbooks/{alert}", get(ops::runbook))
         .route("/health", get(ops::health))
         .route("/ready", get(ops::ready))
         .route("/metrics", get(ops::metrics));

@@ -17,7 +17,7 @@ use crate::service::{Error, Service};
 use crate::telemetry::catalogue::jobs::{
     JOB_DURATION, JOB_INTERVAL, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
 };
-use crate::telemetry::catalogue::labels::JobOutcome;
+use crate::telemetry::catalogue::labels::{Job as JobLabel, JobOutcome};
 use crate::telemetry::spans::{self, Place};
 
 /// How often missed occurrences are looked for.
@@ -41,6 +41,22 @@ pub enum Outcome {
 impl Outcome {
     fn of(label: JobOutcome, detail: String) -> Self {
         if label == JobOutcome::Success { Self::Success(detail) } else { Self::Failure(detail) }
+    }
+}
+
+/// A run under way; over also when it panics.
+struct Running(JobLabel);
+
+impl Running {
+    fn begin(job: JobLabel) -> Self {
+        JOB_RUNNING.set((job,), 1.0);
+        Self(job)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        JOB_RUNNING.set((self.0,), 0.0);
     }
 }
 
@@ -141,7 +157,7 @@ impl Runner {
     async fn work(&self, job: &'static Job, lost: impl Future<Output = ()>) -> (JobOutcome, String) {
         let started = Instant::now();
         JOB_LAST_START.set((job.label,), unix_seconds(self.service.now()));
-        JOB_RUNNING.set((job.label,), 1.0);
+        let running = Running::begin(job.label);
         let (label, detail) = tokio::select! {
             done = tokio::time::timeout(job.timeout, job.work(&self.service)) => match done {
                 Ok(Ok(done)) => (JobOutcome::Success, done),
@@ -151,7 +167,7 @@ impl Runner {
             () = lost => (JobOutcome::Failure, "the connection that holds its lock broke".to_owned()),
             () = self.stop.cancelled() => (JobOutcome::Cancelled, "the process stops".to_owned()),
         };
-        JOB_RUNNING.set((job.label,), 0.0);
+        drop(running);
         JOB_DURATION.observe((job.label,), started.elapsed());
         JOB_RUNS.increment((job.label, label));
         Span::current().record("job.outcome", label.as_str());

@@ -72,7 +72,7 @@ impl Service {
                 *seen = Seen { snapshot: nothing_seen(), generation: None };
                 continue;
             }
-            self.learn(asked, &polled);
+            self.learn(asked, &polled, seen.generation.is_some());
             *seen = Seen { snapshot: polled.snapshot, generation: Some(polled.generation) };
             if std::mem::take(complained) {
                 tracing::info!("the change feed is back");
@@ -84,7 +84,7 @@ impl Service {
         }
     }
 
-    fn learn(&self, asked: Instant, polled: &Polled) {
+    fn learn(&self, asked: Instant, polled: &Polled, following: bool) {
         let change = |change: &crate::store::feed::Change| Change {
             key: Key::Entry { id: change.archive_entry_id.clone() }.text(),
             version: change.version,
@@ -95,7 +95,8 @@ impl Service {
         let news = News { asked, generation: polled.generation, complete_from: polled.complete_from, changes };
         self.cache.learn(&news);
         CACHE_CHANGES.add((), told);
-        if let Some(lag) = polled.lag_seconds.filter(|lag| *lag >= 0.0) {
+        // What changed before this process asked for the first time is no lag.
+        if let Some(lag) = polled.lag_seconds.filter(|lag| following && *lag >= 0.0) {
             CACHE_INVALIDATION_LAG.observe((), Duration::from_secs_f64(lag));
         }
     }

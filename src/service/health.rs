@@ -10,7 +10,8 @@ use crate::telemetry::catalogue::database::{
     INDEXES_INVALID, INDEXES_UNUSED, ROWS_DEAD, ROWS_LIVE, ROWS_READ, STATISTICS_SINCE, TABLE_BYTES, XID_AGE,
 };
 use crate::telemetry::catalogue::figure;
-use crate::telemetry::catalogue::labels::{Access, ImprovementState, Relation};
+use crate::telemetry::catalogue::jobs::JOB_LAST_SUCCESS;
+use crate::telemetry::catalogue::labels::{self, Access, ImprovementState, Relation};
 use crate::telemetry::catalogue::queue::{IMPROVEMENTS, OLDEST_QUEUED};
 use crate::telemetry::theirs::Theirs;
 
@@ -68,10 +69,22 @@ impl Service {
         let parts = [
             self.store.partitions().await.map(|partitions| self.observe_partitions(&partitions)).map_err(Error::from),
             self.store.upkeep().await.map(|upkeep| observe_upkeep(&upkeep, &mut observed.theirs)).map_err(Error::from),
+            self.observe_jobs().await,
             self.store.queue_depths().await.map(|depths| observe_queue(&depths)).map_err(Error::from),
             self.observe_server(observed).await,
         ];
         parts.into_iter().collect()
+    }
+
+    /// What ran in any process counts here, too: whoever asks one of them learns whether the work is done.
+    async fn observe_jobs(&self) -> Result<(), Error> {
+        let names: Vec<&str> = labels::Job::ALL.iter().map(|job| job.as_str()).collect();
+        for (name, at) in self.store.last_successes(&names).await? {
+            if let Some(job) = labels::Job::ALL.iter().find(|job| job.as_str() == name) {
+                JOB_LAST_SUCCESS.set((*job,), unix_seconds(at));
+            }
+        }
+        Ok(())
     }
 
     /// The right to run a job, unless another run of it is under way anywhere or this occurrence was run.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::archive::json;
 use super::{Error, Service};
-use crate::cache::{Cached, Key, Loaded, ttl};
+use crate::cache::{Cached, Key, Loaded, RedisStatus, ttl};
 use crate::domain::identity::{Principal, Role, SESSION_PREFIX, TOKEN_PREFIX, secret, secret_hash};
 use crate::domain::validation::Check;
 use crate::store;
@@ -64,7 +64,7 @@ impl Service {
     /// The caller behind a bearer secret: an API token or a session.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when it is unknown, revoked or expired.
+    /// [`Error::Unauthenticated`] when it is unknown, revoked or expired; [`Error::Unavailable`] for a session while Redis is away.
     pub async fn authenticate(&self, bearer: &str) -> Result<Arc<Principal>, Error> {
         let unknown = || {
             AUTH_FAILURES.increment((AuthFailure::Unknown,));
@@ -80,13 +80,19 @@ impl Service {
             let over = principal.expires_at.is_some_and(|ends| ends <= self.now());
             return if over { Err(expired()) } else { Ok(principal) };
         }
-        let kept = self.cache.get(&Key::Session { digest: hash }).await.ok_or_else(unknown)?;
+        let kept = self.cache.get(&Key::Session { digest: hash }).await;
+        // Sessions live in Redis: while it is away nobody knows whose this is.
+        let kept = kept.ok_or_else(|| if self.is_redis_down() { Error::Unavailable } else { unknown() })?;
         let session: Session = serde_json::from_slice(&kept.body).map_err(|_| unknown())?;
         let principal = self.principal(session.token_hash).await?.ok_or_else(unknown)?;
         if over(Some(session.expires_at), self.now()) || over(principal.expires_at, self.now()) {
             return Err(expired());
         }
         Ok(Arc::new(Principal { expires_at: Some(session.expires_at), ..Principal::clone(&principal) }))
+    }
+
+    fn is_redis_down(&self) -> bool {
+        self.redis_status() == RedisStatus::Down
     }
 
     /// A revoked token is refused at once by the replica that revoked it, and by others after this cache's TTL.
@@ -112,6 +118,10 @@ impl Service {
             return Err(Error::Unauthenticated("a session opens no session: show an API token"));
         }
         let principal = self.authenticate(bearer).await?;
+        // It would be forgotten within seconds.
+        if self.is_redis_down() {
+            return Err(Error::Unavailable);
+        }
         let life = self.settings.session_ttl;
         let until = self.now() + TimeDelta::from_std(life).unwrap_or(TimeDelta::MAX);
         let expires_at = principal.expires_at.map_or(until, |ends| ends.min(until));

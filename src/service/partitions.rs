@@ -9,7 +9,7 @@ use crate::domain::sample::Window;
 pub use crate::store::partitions::{Partition, State, horizon};
 use crate::store::partitions::{attached, month_of};
 use crate::telemetry::catalogue::database::{
-    PARTITION_HORIZON, PARTITION_OLDEST, PARTITIONS, PARTITIONS_BYTES, PARTITIONS_DETACHED, PARTITIONS_EXPIRED,
+    PARTITION_HORIZON, PARTITION_OLDEST, PARTITION_PREMAKE, PARTITIONS, PARTITIONS_BYTES, PARTITIONS_DETACHED, PARTITIONS_EXPIRED,
     PARTITIONS_MISSING,
 };
 use crate::telemetry::catalogue::figure;
@@ -49,19 +49,19 @@ impl Service {
         PARTITIONS_EXPIRED.set(TABLE, figure(partitions.iter().filter(|partition| self.is_expired(partition)).count()));
         PARTITIONS_BYTES.set(TABLE, figure(partitions.iter().map(|partition| partition.bytes).sum::<i64>()));
         PARTITIONS_MISSING.set(TABLE, figure(self.missing_months(partitions).len()));
+        PARTITION_PREMAKE.set(TABLE, f64::from(self.settings.premake_months));
         PARTITION_HORIZON.set(TABLE, horizon(partitions).map_or(0.0, unix));
         PARTITION_OLDEST.set(TABLE, attached(partitions).min().map_or(0.0, unix));
     }
 
-    /// The months without a partition from the oldest partition, or this month, up to those to be made ahead.
+    /// The months without a partition from this one up to those to be made ahead. Earlier months get theirs with their first
+    /// sample.
     #[must_use]
     pub fn missing_months(&self, partitions: &[Partition]) -> Vec<NaiveDate> {
         let there: BTreeSet<NaiveDate> = attached(partitions).collect();
         let Some(this) = month_of(self.now()) else { return Vec::new() };
-        let first = there.first().copied().unwrap_or(this).min(this);
-        let months = (0..).map_while(|offset| first.checked_add_months(Months::new(offset)));
-        let last = this.checked_add_months(Months::new(self.settings.premake_months)).unwrap_or(this);
-        months.take_while(|month| *month <= last).filter(|month| !there.contains(month)).collect()
+        let months = (0..=self.settings.premake_months).filter_map(|ahead| this.checked_add_months(Months::new(ahead)));
+        months.filter(|month| !there.contains(month)).collect()
     }
 }
 

@@ -114,13 +114,9 @@ fn observe_statements(statements: &[StatementTotals], theirs: &mut Theirs) {
         theirs.count(server, &DB_SERVER_STATEMENT_ROWS, (statement,), of(|totals| totals.rows));
         theirs.count(server, &DB_SERVER_STATEMENT_BLOCKS_READ, (statement,), of(|totals| totals.blocks_read));
         let microseconds = of(|totals| totals.microseconds);
-        add_seconds(statement, theirs.risen(server, &DB_SERVER_STATEMENT_SECONDS, (statement,), microseconds));
+        let risen = theirs.risen(server, &DB_SERVER_STATEMENT_SECONDS, (statement,), microseconds);
+        DB_SERVER_STATEMENT_SECONDS.add((statement,), Duration::from_micros(risen));
     }
-}
-
-// becomes a Seconds counter
-fn add_seconds(statement: Statement, microseconds: u64) {
-    DB_SERVER_STATEMENT_SECONDS.add((statement,), microseconds);
 }
 
 async fn observe_size(server: &mut Server, sized: &mut Option<Instant>) -> Result<(), crate::store::error::Error> {

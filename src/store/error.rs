@@ -28,11 +28,11 @@ pub enum Error {
     Other(sqlx::Error),
 }
 
-/// `lock_not_available`; `undefined_table`, `_column` and `_function`, which a migration that is still to come makes; and the
+/// `read_only_sql_transaction`, after a failover until the primary is found; `lock_not_available`; `undefined_table`, `_column` and `_function`, which a migration that is still to come makes; and the
 /// classes of transaction rollback (a deadlock), insufficient resources, operator intervention (`query_canceled` by
 /// `statement_timeout`) and connection exceptions (PostgreSQL, appendix A).
 fn passing(code: &str) -> bool {
-    ["55P03", "42P01", "42703", "42883"].contains(&code)
+    ["25006", "55P03", "42P01", "42703", "42883"].contains(&code)
         || ["40", "53", "57", "08"].iter().any(|class| code.starts_with(class))
 }
 

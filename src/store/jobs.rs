@@ -45,6 +45,14 @@ const LAST: &str = sql!(
     "
     SELECT max(scheduled_for) FROM dgm_job_runs WHERE job_name = $1 AND outcome IS DISTINCT FROM 'lost'"
 );
+/// One look into the index for each job.
+const SUCCESSES: &str = sql!(
+    JobRuns,
+    "
+    SELECT job.name, run.finished_at FROM unnest($1::text[]) AS job (name) CROSS JOIN LATERAL (
+        SELECT finished_at FROM dgm_job_runs WHERE job_name = job.name AND outcome = 'success' ORDER BY started_at DESC LIMIT 1
+    ) AS run"
+);
 const FINISH: &str = sql!(
     JobRuns,
     "WITH done AS (UPDATE dgm_job_runs SET finished_at = clock_timestamp(), outcome = $2, detail = $3 WHERE id = $1),
@@ -134,6 +142,15 @@ impl Store {
         };
         lock.run = run;
         Ok(JobStart::Run { lock, lost })
+    }
+
+    /// When each job last succeeded anywhere; of those that never did, nothing.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn last_successes(&self, jobs: &[&str]) -> Result<Vec<(String, DateTime<Utc>)>, Error> {
+        let mut connection = self.acquire().await?;
+        timed_rows(Statement::JobRuns, sqlx::query_as(SUCCESSES).bind(jobs).fetch_all(&mut *connection)).await
     }
 
     /// The latest occurrence of a job's schedule that was run, or is being run.

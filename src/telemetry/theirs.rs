@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::catalogue::{Counter, Described as _, Labels};
+use super::catalogue::{Counter, Described, Labels};
 
 /// The figures that were read last, by whoever told them (a server since its start, a node) and by series.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ impl Theirs {
 
     /// What the figure of a series rose by since it was read last. Nothing at its first reading, which may hold years; and
     /// nothing when it fell, for then it was reset at an unknown time between: it counts from here on.
-    pub fn risen<L: Labels>(&mut self, teller: &str, counter: &Counter<L>, labels: L, figure: u64) -> u64 {
+    pub fn risen<L: Labels>(&mut self, teller: &str, counter: &impl Described, labels: L, figure: u64) -> u64 {
         if !self.last.contains_key(teller) {
             self.last.insert(teller.to_owned(), HashMap::new());
         }

@@ -37,6 +37,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "postgres",
         &["app", "cache", "cli", "config", "domain", "http", "interchange", "jobs", "service", "store", "telemetry"],
     ),
+    (
+        "observability",
+        &["app", "cache", "cli", "config", "domain", "http", "interchange", "jobs", "postgres", "service", "store"],
+    ),
     ("interchange", &["app", "cache", "cli", "config", "http", "jobs", "postgres", "service", "store", "telemetry"]),
     ("cache", &["app", "cli", "config", "domain", "http", "interchange", "jobs", "postgres", "service", "store"]),
     ("store", &["app", "cache", "cli", "config", "http", "interchange", "jobs", "postgres", "service"]),

@@ -38,7 +38,7 @@ const RESCUE: &str = sql!(
 const DEPTHS: &str = sql!(
     ImprovementList,
     "
-    SELECT status::text, count(*), min(created_at) FROM dgm_improvements
+    SELECT status::text, count(*), min(available_at) FROM dgm_improvements
     WHERE status IN ('queued', 'running') GROUP BY status"
 );
 

@@ -27,7 +27,9 @@ super::metrics! {
     Gauge PARTITION_HORIZON<(Table,)> = "dgm_partition_horizon_timestamp_seconds", "seconds";
     /// Unix time from which on a table has partitions.
     Gauge PARTITION_OLDEST<(Table,)> = "dgm_partition_oldest_timestamp_seconds", "seconds";
-    /// Months between the oldest partition and the newest, and up to those to be made ahead, that have none.
+    /// Months ahead that partitions are to be made for (samples.premake_months).
+    Gauge PARTITION_PREMAKE<(Table,)> = "dgm_partition_premake_months", "months";
+    /// Months without a partition, of this one and those to be made ahead.
     Gauge PARTITIONS_MISSING<(Table,)> = "dgm_partitions_missing", "partitions";
     /// Partitions of months that are no longer kept: retention is behind.
     Gauge PARTITIONS_EXPIRED<(Table,)> = "dgm_partitions_expired", "partitions";

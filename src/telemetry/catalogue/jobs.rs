@@ -14,7 +14,7 @@ super::metrics! {
     Counter JOB_MISSED<(Job,)> = "dgm_job_missed_total", "runs";
     /// Unix time of the last start in this process.
     Gauge JOB_LAST_START<(Job,)> = "dgm_job_last_start_timestamp_seconds", "seconds";
-    /// Unix time of the last success in this process.
+    /// Unix time of the last success: anywhere, of a job that one of all replicas runs; else in this process.
     Gauge JOB_LAST_SUCCESS<(Job,)> = "dgm_job_last_success_timestamp_seconds", "seconds";
     /// Seconds between two occurrences of a job's schedule: the longest of the next ten pauses.
     Gauge JOB_INTERVAL<(Job,)> = "dgm_job_interval_seconds", "seconds";

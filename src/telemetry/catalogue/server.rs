@@ -52,7 +52,7 @@ super::metrics! {
     /// Runs of a statement, of whoever ran it, by `pg_stat_statements`; 0 without it. The same at every replica, so take the max.
     Counter DB_SERVER_STATEMENT_CALLS<(Statement,)> = "dgm_db_server_statement_calls_total", "calls";
     /// Time that the server spent executing a statement (neither planning it nor sending the answer), likewise.
-    Counter DB_SERVER_STATEMENT_SECONDS<(Statement,)> = "dgm_db_server_statement_seconds_total", "seconds";
+    Seconds DB_SERVER_STATEMENT_SECONDS<(Statement,)> = "dgm_db_server_statement_seconds_total", "seconds";
     /// Rows that a statement answered or changed, likewise.
     Counter DB_SERVER_STATEMENT_ROWS<(Statement,)> = "dgm_db_server_statement_rows_total", "rows";
     /// Blocks that a statement needed and that were not in the server's shared memory, likewise.

@@ -31,7 +31,7 @@ impl Watched {
 
     /// Collects until a run fails; one that takes long goes on after the answer.
     fn until_failed(&self) {
-        let runs = "dgm_job_runs_total{job=\"collect-health\",outcome=\"failure\"} ";
+        let runs = "dgm_job_runs_total{job_name=\"collect-health\",outcome=\"failure\"} ";
         let before = self.0.count(runs);
         self.0.call("POST", "/api/v1/admin/jobs/collect-health/run", None);
         until("a run fails", Duration::from_secs(20), || self.0.count(runs) > before);

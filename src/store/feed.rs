@@ -117,6 +117,8 @@ impl Store {
             .connect_with(options.application_name("dgm-feed").disable_statement_logging());
         let pool = within(pool).await?;
         let mut listener = within(PgListener::connect_with(&pool)).await?;
+        // Whoever waits is to hear of a broken connection at once, not after the attempts to make another.
+        listener.eager_reconnect(false);
         within(listener.listen(CHANNEL)).await?;
         Ok(Feed { listener })
     }
@@ -141,11 +143,12 @@ impl Feed {
     pub async fn poll(&mut self, since: &str) -> Result<Polled, Error> {
         let query = sqlx::query(POLL).bind(since).bind(MOST).fetch_one(&mut self.listener);
         let row = timed(Statement::FeedPoll, async {
-            tokio::time::timeout(PATIENCE, query).await.unwrap_or_else(|_| {
-                // A connection that broke says nothing of the server yet: opening the next one does, at once.
+            let answer = tokio::time::timeout(PATIENCE, query).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+            // A connection that broke says nothing of the server yet: opening the next one does, soon.
+            if matches!(answer, Err(sqlx::Error::PoolTimedOut)) {
                 DB_UP.set((), 0.0);
-                Err(sqlx::Error::PoolTimedOut)
-            })
+            }
+            answer
         })
         .await?;
         DB_UP.set((), 1.0);

@@ -176,8 +176,8 @@ def main():
             time.sleep(SECONDS)
             figures(page)
             says(page, "ok", "within its bounds", 30)
-            accessible(page)
             looks(page)
+            accessible(page)
 
             os.kill(REDIS, signal.SIGSTOP)
             says(page, "degraded", "Redis does not answer", 30)

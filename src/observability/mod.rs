@@ -66,14 +66,10 @@ impl Options {
 pub fn files(options: &Options) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let groups = alerts::groups();
-    files.insert("alerts/rules/slo.yaml".to_owned(), rule::recordings("dgm-slo-figures", &slo::recordings(), options));
-    files.insert(
-        "alerts/rules/alerts.yaml".to_owned(),
-        rule::alerts(groups.iter().map(|(group, alerts)| (*group, alerts.as_slice())), options),
-    );
+    files.insert(rule::FIGURES.to_owned(), rule::recordings("dgm-slo-figures", &slo::recordings(), options));
     for (group, alerts) in &groups {
-        let rules = ["../rules/slo.yaml", "../rules/alerts.yaml"];
-        files.insert(format!("alerts/tests/{group}.yaml"), rule::tests(&rules, alerts));
+        files.insert(format!("alerts/rules/{group}.yaml"), rule::alerts(group, alerts, options));
+        files.insert(format!("alerts/tests/{group}.yaml"), rule::tests(group, alerts));
     }
     files.insert("alerts/prometheus.yaml".to_owned(), monitoring::prometheus(options));
     files.insert("alerts/alertmanager.yaml".to_owned(), monitoring::alertmanager(options));

@@ -107,6 +107,12 @@ impl Alert {
         }
     }
 
+    /// Whether it looks at what recording rules make of what its examples give.
+    fn needs_figures(&self) -> bool {
+        let gives = |example: &Example| example.series.iter().any(|(series, _)| series.starts_with("dgm:"));
+        self.expr.contains("dgm:") && !self.fires.iter().any(gives)
+    }
+
     /// The condition, and how long it must hold.
     pub(super) fn when(mut self, wait: &'static str, expr: impl Into<String>) -> Self {
         self.wait = wait;
@@ -153,6 +159,9 @@ pub struct Recording {
 
 pub(super) const NOTE: &str = "# Written by `dgm observability`; `make generate` writes it anew. Change src/observability/ instead.\n";
 
+/// The file of the recording rules.
+pub(super) const FIGURES: &str = "alerts/rules/dgm-slo-figures.yaml";
+
 /// A text as YAML: JSON's strings are YAML's too.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -184,35 +193,33 @@ pub(super) fn recordings(group: &str, rules: &[Recording], options: &Options) ->
 }
 
 /// A file of alerts.
-pub(super) fn alerts<'a>(groups: impl IntoIterator<Item = (&'a str, &'a [Alert])>, options: &Options) -> String {
-    let mut text = format!("{NOTE}groups:\n");
-    for (group, alerts) in groups {
-        let _ = write!(text, "  - name: {group}\n    rules:\n");
-        for alert in alerts {
-            let _ = writeln!(text, "      - alert: {}", alert.name);
-            block(&mut text, &options.fill(&alert.expr));
-            let _ = writeln!(text, "        for: {}", scaled(alert.wait, options.pace));
-            let fixed = [("severity", alert.severity.as_str()), ("team", alert.team.as_str())];
-            labels(&mut text, fixed.into_iter().chain(alert.labels.iter().map(|(name, value)| (*name, value.as_str()))));
-            text.push_str("        annotations:\n");
-            for (name, value) in [
-                ("summary", alert.summary.replace("$job", &options.job)),
-                ("description", alert.description.replace("$job", &options.job)),
-                ("runbook_url", options.runbook(alert.name)),
-                ("dashboard_url", options.dashboard(alert.dashboard)),
-            ] {
-                let _ = writeln!(text, "          {name}: {}", quoted(&value));
-            }
+pub(super) fn alerts(group: &str, alerts: &[Alert], options: &Options) -> String {
+    let mut text = format!("{NOTE}groups:\n  - name: {group}\n    rules:\n");
+    for alert in alerts {
+        let _ = writeln!(text, "      - alert: {}", alert.name);
+        block(&mut text, &options.fill(&alert.expr));
+        let _ = writeln!(text, "        for: {}", scaled(alert.wait, options.pace));
+        let fixed = [("severity", alert.severity.as_str()), ("team", alert.team.as_str())];
+        labels(&mut text, fixed.into_iter().chain(alert.labels.iter().map(|(name, value)| (*name, value.as_str()))));
+        text.push_str("        annotations:\n");
+        for (name, value) in [
+            ("summary", alert.summary.replace("$job", &options.job)),
+            ("description", alert.description.replace("$job", &options.job)),
+            ("runbook_url", options.runbook(alert.name)),
+            ("dashboard_url", options.dashboard(alert.dashboard)),
+        ] {
+            let _ = writeln!(text, "          {name}: {}", quoted(&value));
         }
     }
     text
 }
 
 /// promtool's tests of alerts (<https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/>).
-pub(super) fn tests(rules: &[&str], alerts: &[Alert]) -> String {
-    let mut text = format!("{NOTE}rule_files:\n");
-    for file in rules {
-        let _ = writeln!(text, "  - {file}");
+pub(super) fn tests(group: &str, alerts: &[Alert]) -> String {
+    let mut text = format!("{NOTE}rule_files:\n  - ../rules/{group}.yaml\n");
+    // Evaluating them takes most of the time, and few need them.
+    if alerts.iter().any(|alert| alert.needs_figures()) {
+        let _ = writeln!(text, "  - ../../{FIGURES}");
     }
     text.push_str("evaluation_interval: 1m\ntests:\n");
     for alert in alerts {

@@ -10,16 +10,14 @@ use crate::telemetry::catalogue::Kind;
 /// catalogue: without what the parts of a histogram add.
 pub(super) fn metrics(expr: &str) -> BTreeSet<String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    expr.split(|c| !word(c))
+    // What stands in quotes is a label's value.
+    expr.split('"')
+        .step_by(2)
+        .flat_map(|part| part.split(|c| !word(c)))
         .filter(|name| (name.starts_with("dgm_") || name.starts_with("process_")) && !name.contains(':'))
-        // Tables in matchers are no metrics.
-        .filter(|name| !TABLES.contains(name))
         .map(|name| base(name).to_owned())
         .collect()
 }
-
-/// Tables that expressions may name in a matcher.
-const TABLES: &[&str] = &["dgm_archive", "dgm_improvements", "dgm_performance_metrics"];
 
 /// The name of a histogram whose part it is, else the name.
 fn base(name: &str) -> &str {

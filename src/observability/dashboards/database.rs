@@ -119,6 +119,7 @@ fn tables() -> Vec<Panel> {
     vec![
         Panel::stack("Size by table", "bytes", "Size with indexes and TOAST.")
             .ask("{{table}}", "max by (table) (dgm_db_table_bytes{$sel})"),
+        Panel::lines("Size of the database", "bytes", "All of it, measured every ten minutes.").ask("size", "max(dgm_db_size_bytes{$sel})"),
         Panel::lines("Rows by table", "none", "Rows, by the estimate of the statistics.")
             .ask("{{table}}", "max by (table) (dgm_db_rows_live{$sel})"),
         Panel::lines("Dead rows", "percentunit", "Share of rows that wait for VACUUM.")
@@ -164,6 +165,8 @@ fn partitions() -> Vec<Panel> {
             .bad(Bad::Above(1.0))
             .alerts(&["DgmPartitionDetachedLeft"]),
         Panel::figure("Partitions", "none", "How many there are.").ask("partitions", "max(dgm_partitions{$sel})"),
+        Panel::figure("To be made ahead", "none", "Months of partitions that are to be there ahead (samples.premake_months).")
+            .ask("months", "max(dgm_partition_premake_months{$sel})"),
         Panel::lines("Size", "bytes", "Size of all partitions with their indexes.")
             .ask("{{table}}", "max by (table) (dgm_partitions_bytes{$sel})"),
         Panel::lines("Retention", "none", "Partitions exported and dropped, and what went wrong, within an hour.")

@@ -42,16 +42,26 @@ pub(super) fn selectors(expr: &str) -> BTreeSet<Selector> {
         if quoted || !known {
             continue;
         }
-        let matchers = after.strip_prefix('{').and_then(|inner| inner.split_once('}')).map_or("", |(inner, _)| inner);
+        let matchers = after.strip_prefix('{').map_or("", braced);
         found.insert(Selector { metric: name.to_owned(), matchers: matchers.to_owned() });
         rest = &after[if matchers.is_empty() { 0 } else { matchers.len() + 2 }..];
     }
     found
 }
 
+/// What stands before the closing brace; one in quotes closes nothing.
+fn braced(text: &str) -> &str {
+    let mut quoted = false;
+    let end = text.find(|c| {
+        quoted ^= c == '"';
+        c == '}' && !quoted
+    });
+    &text[..end.unwrap()]
+}
+
 #[test]
 fn selectors_are_found_with_their_matchers() {
-    let found = selectors("sum by (dgm) (rate(dgm_a_total{x=\"dgm_t\", y=~\"b|c\"}[5m])) / on (job) up{job=\"d\"} > dgm:r:rate5m");
+    let found = selectors("sum by (dgm) (rate(dgm_a_total{x=\"dgm_t\", y=~\"b|{c}\"}[5m])) / on (job) up{job=\"d\"} > dgm:r:rate5m");
     let found: Vec<_> = found.iter().map(|s| (s.metric.as_str(), s.matches().len())).collect();
     assert_eq!(found, [("dgm:r:rate5m", 0), ("dgm_a_total", 2), ("up", 1)]);
 }

@@ -1,14 +1,19 @@
 //! A running `dgm serve`, seen from outside; it can be killed and comes back on its ports.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use reqwest::blocking::Client;
 use serde_json::Value;
 
-use super::Database;
-use super::dev::{Answer, answer};
+use super::dev::{Answer, answer, free_port};
 use super::wire::Wire;
+use super::{Database, until};
+
+/// The setting of a folder of log files.
+pub(crate) const LOG_DIR: &str = "DGM__TELEMETRY__LOG_DIR";
 
 /// The process; killed when dropped.
 pub(crate) struct Serve {
@@ -33,7 +38,11 @@ impl Serve {
         environment.extend(settings);
         let environment: Vec<(String, String)> =
             environment.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let (child, api, ops) = spawn(&environment, "127.0.0.1:0", "127.0.0.1:0");
+        // One that logs into files says nowhere on which ports it is.
+        let to_files = environment.iter().any(|(name, _)| name == LOG_DIR);
+        let port = || if to_files { free_port() } else { 0 };
+        let (api, ops) = (format!("127.0.0.1:{}", port()), format!("127.0.0.1:{}", port()));
+        let (child, api, ops) = spawn(&environment, &api, &ops);
         Self { child, environment, api, ops, token: String::new(), client: Client::new() }
     }
 
@@ -98,6 +107,11 @@ fn spawn(environment: &[(String, String)], api: &str, ops: &str) -> (Child, Stri
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     log.read_line(&mut line).unwrap();
+    if line.starts_with("dgm: logs go to ") {
+        until("it answers", Duration::from_secs(30), || TcpStream::connect(ops).is_ok());
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        return (child, api.to_owned(), ops.to_owned());
+    }
     let first: Value = serde_json::from_str(&line).unwrap_or_default();
     if first["message"] != "serving" {
         let _ = child.kill();

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test scale-test lint generate bench loadtest peers-test schema-test lint-migrations migrations-test samples-test export-test page-test deny
+.PHONY: help setup up test faults-test scale-test lint generate bench loadtest peers-test schema-test lint-migrations migrations-test samples-test export-test observe alerts-test telemetry-cost page-test deny
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,18 @@ samples-test: setup ## A hundred million samples in 24 partitions: ingest, range
 export-test: setup ## A month exported to an S3 server and read with pyarrow (needs pip and the network)
 	cargo build --release --locked --bin dgm
 	scripts/with-dev tests/exports/run
+
+observe: setup ## `dgm dev` with Prometheus and Alertmanager beside it, all rules loaded; prints the addresses
+	cargo build --release --locked --bin dgm
+	@scripts/observe
+
+alerts-test: setup ## Nine real faults, each told to a webhook behind Alertmanager; every query after two minutes of load
+	DGM_TEST_FAULTS=9 DGM_TEST_LIVE_SECONDS=120 cargo test --locked --test it -- --test-threads 1 --nocapture observability
+
+telemetry-cost: ## Hot reads with and without telemetry, scrapes under load (UNSCRAPED_MINUTES=30: memory that nobody scrapes)
+	@scripts/setup wrk python3
+	cargo build --release --locked --bin dgm
+	scripts/with-dev scripts/telemetry-cost
 
 page-test: setup ## The status page in headless Chromium, also with Redis, PostgreSQL and the service gone (PICTURES=DIR)
 	@scripts/setup chromium python3

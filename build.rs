@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_macros, reason = "cargo reads a build script's standard output")]
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -29,11 +30,13 @@ fn set_in() {
     collect(Path::new("src"), &mut sources);
     sources.sort();
     let read = |path: &PathBuf| fs::read_to_string(path).unwrap_or_default();
-    let (catalogue, users): (Vec<_>, Vec<_>) = sources.iter().partition(|path| path.starts_with("src/telemetry/catalogue"));
+    let (catalogue, users): (Vec<_>, Vec<_>) =
+        sources.iter().partition(|path| path.starts_with("src/telemetry/catalogue"));
     let mut statics = Vec::new();
     for text in catalogue.iter().map(|path| read(path)) {
         for line in text.lines().map(str::trim_start) {
-            let declared = ["Counter ", "Gauge ", "Histogram ", "Seconds "].iter().find_map(|kind| line.strip_prefix(kind));
+            let declared =
+                ["Counter ", "Gauge ", "Histogram ", "Seconds "].iter().find_map(|kind| line.strip_prefix(kind));
             if let Some((name, _)) = declared.and_then(|rest| rest.split_once('<')) {
                 statics.push(name.to_owned());
             }
@@ -44,7 +47,8 @@ fn set_in() {
         let text = read(path);
         let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
         for name in statics.iter().filter(|name| words.contains(&name.as_str())) {
-            rows.push_str(&format!("({name:?}, {:?}), ", path.display().to_string()));
+            // Writing to a string cannot fail.
+            let _ = write!(rows, "({name:?}, {:?}), ", path.display().to_string());
         }
     }
     let folder = env::var("OUT_DIR").unwrap_or_default();

@@ -133,7 +133,14 @@ impl App {
         let runner = state.runner.clone();
         let background = tokio::spawn({
             let service = state.service.clone();
-            async move { tokio::join!(service.follow_changes(), service.prefetch(), service.watch_replica(), process::watch_delay()) }
+            async move {
+                tokio::join!(
+                    service.follow_changes(),
+                    service.prefetch(),
+                    service.watch_replica(),
+                    process::watch_delay()
+                )
+            }
         });
         state.service.changes_known().await;
         let mut scheduler = runner.schedule(config.jobs.enabled).await?;

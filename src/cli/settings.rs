@@ -47,8 +47,10 @@ impl Common {
 
 /// Starts logs, traces and metrics of a serving process.
 pub(super) fn start_telemetry(config: &Config) -> anyhow::Result<Guard> {
-    telemetry::recorder::install()?;
-    telemetry::recorder::spawn_upkeep()?;
+    if config.telemetry.metrics {
+        telemetry::recorder::install()?;
+        telemetry::recorder::spawn_upkeep()?;
+    }
     let settings = telemetry::Settings {
         format: match config.telemetry.log_format {
             LogFormat::Human => telemetry::LogFormat::Human,

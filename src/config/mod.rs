@@ -112,6 +112,7 @@ section!(
 section!(
     /// `[telemetry]`
     Telemetry {
+        metrics: bool,
         log_format: LogFormat,
         log_filter: String,
         log_dir: String,

@@ -63,9 +63,11 @@ pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Ready>,
 }
 
 /// The Prometheus text exposition.
-pub(super) async fn metrics(Extract(state): Extract<State>) -> Response {
+pub(super) async fn metrics(Extract(state): Extract<State>) -> Result<Response, Problem> {
     state.service.observe();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder::render()).into_response()
+    let off = || Problem::new(Kind::NotFound, "metrics are switched off: telemetry.metrics is false");
+    let text = recorder::render().ok_or_else(off)?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// What to do about an alert: its `runbook_url` leads here unless the rules are written for another place. Runbooks link to each

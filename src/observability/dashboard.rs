@@ -1,222 +1,13 @@
-//! Dashboards of Grafana: what they are, and how they are written
-//! (<https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/>).
+//! Dashboards of Grafana: rows of panels, what one chooses, and what is marked on every panel.
 
 use serde_json::{Value, json};
 
 use super::Options;
+use super::panel::datasource;
+pub use super::panel::{Bad, Beyond, Look, Panel, Query, Source};
 
 /// Columns of Grafana's grid.
 const COLUMNS: u32 = 24;
-
-/// Where a query goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// PromQL. `$sel` stands for the matchers of job and instance.
-    Prometheus,
-    /// SQL, for what has a value for each service: a service is no label.
-    Postgres,
-}
-
-/// How a panel looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// Lines over time.
-    Lines,
-    /// Areas on top of each other.
-    Stack,
-    /// A figure.
-    Figure,
-    /// A table of what is now.
-    Table,
-    /// Lines over something that is no time: the first column.
-    Trend,
-}
-
-/// A query with the legend of its series.
-#[derive(Debug, Clone)]
-pub struct Query {
-    /// The expression.
-    pub expr: String,
-    /// The legend; `{{label}}` stands for a label's value.
-    pub legend: &'static str,
-}
-
-/// A panel.
-#[derive(Debug, Clone)]
-pub struct Panel {
-    /// Its title.
-    pub title: &'static str,
-    /// What one sees, and what is good.
-    pub description: &'static str,
-    /// Grafana's name of the unit.
-    pub unit: &'static str,
-    /// How it looks.
-    pub look: Look,
-    /// Where its queries go.
-    pub source: Source,
-    /// What is asked.
-    pub queries: Vec<Query>,
-    /// From where on it is bad; a line is drawn there.
-    pub bad: Option<Bad>,
-    /// The alerts about it: it links to their runbooks.
-    pub alerts: &'static [&'static str],
-    /// Its width and height on the grid.
-    pub size: (u32, u32),
-}
-
-/// The edge of what is good.
-#[derive(Debug, Clone, Copy)]
-pub enum Bad {
-    /// More than this is bad.
-    Above(f64),
-    /// Less than this is bad.
-    Below(f64),
-}
-
-impl Panel {
-    fn new(look: Look, title: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self {
-            title,
-            description,
-            unit,
-            look,
-            source: Source::Prometheus,
-            queries: Vec::new(),
-            bad: None,
-            alerts: &[],
-            size: (8, 8),
-        }
-    }
-
-    pub(super) fn lines(title: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self::new(Look::Lines, title, unit, description)
-    }
-
-    pub(super) fn stack(title: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self::new(Look::Stack, title, unit, description)
-    }
-
-    pub(super) fn figure(title: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self { size: (4, 4), ..Self::new(Look::Figure, title, unit, description) }
-    }
-
-    pub(super) fn table(title: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self { size: (12, 8), ..Self::new(Look::Table, title, unit, description) }
-    }
-
-    pub(super) fn trend(title: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self { size: (12, 9), source: Source::Postgres, ..Self::new(Look::Trend, title, unit, description) }
-    }
-
-    pub(super) fn ask(mut self, legend: &'static str, expr: impl Into<String>) -> Self {
-        self.queries.push(Query { expr: expr.into(), legend });
-        self
-    }
-
-    pub(super) fn sql(mut self, sql: &str) -> Self {
-        self.source = Source::Postgres;
-        self.ask("", sql)
-    }
-
-    /// Quantiles of a histogram, over all that its labels do not keep apart.
-    pub(super) fn quantiles(mut self, histogram: &str, matchers: &str) -> Self {
-        for (legend, quantile) in [("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99")] {
-            self = self.ask(
-                legend,
-                format!("histogram_quantile({quantile}, sum by (le) (rate({histogram}_bucket{{$sel{matchers}}}[$__rate_interval])))"),
-            );
-        }
-        self
-    }
-
-    pub(super) fn bad(mut self, bad: Bad) -> Self {
-        self.bad = Some(bad);
-        self
-    }
-
-    pub(super) fn alerts(mut self, alerts: &'static [&'static str]) -> Self {
-        self.alerts = alerts;
-        self
-    }
-
-    pub(super) fn size(mut self, width: u32, height: u32) -> Self {
-        self.size = (width, height);
-        self
-    }
-
-    fn thresholds(&self) -> Value {
-        let steps = match self.bad {
-            None => json!([{"color": "green", "value": null}]),
-            Some(Bad::Above(edge)) => json!([{"color": "green", "value": null}, {"color": "red", "value": edge}]),
-            Some(Bad::Below(edge)) => json!([{"color": "red", "value": null}, {"color": "green", "value": edge}]),
-        };
-        json!({"mode": "absolute", "steps": steps})
-    }
-
-    fn json(&self, id: usize, at: (u32, u32), options: &Options) -> Value {
-        let (datasource, instant) = (datasource(self.source), matches!(self.look, Look::Table | Look::Figure));
-        let targets: Vec<Value> = self
-            .queries
-            .iter()
-            .enumerate()
-            .map(|(index, query)| {
-                let name = char::from(b'A' + u8::try_from(index).unwrap_or(25)).to_string();
-                match self.source {
-                    Source::Prometheus => json!({
-                        "datasource": datasource, "refId": name, "expr": select(&query.expr), "legendFormat": query.legend,
-                        "instant": self.look == Look::Table, "range": self.look != Look::Table, "editorMode": "code",
-                        "format": if self.look == Look::Table { "table" } else { "time_series" },
-                    }),
-                    Source::Postgres => json!({
-                        "datasource": datasource, "refId": name, "rawSql": query.expr, "rawQuery": true, "format": "table",
-                        "editorMode": "code",
-                    }),
-                }
-            })
-            .collect();
-        let lines = matches!(self.look, Look::Lines | Look::Stack | Look::Trend);
-        let custom = json!({
-            "lineWidth": 1, "fillOpacity": if self.look == Look::Stack { 40 } else { 8 }, "showPoints": "never", "spanNulls": false,
-            "stacking": {"mode": if self.look == Look::Stack { "normal" } else { "none" }},
-            "thresholdsStyle": {"mode": if self.bad.is_some() { "dashed" } else { "off" }},
-        });
-        let looks = match self.look {
-            Look::Lines | Look::Stack => json!({
-                "legend": {"displayMode": "list", "placement": "bottom", "showLegend": true},
-                "tooltip": {"mode": "multi", "sort": "desc"},
-            }),
-            Look::Figure => json!({
-                "reduceOptions": {"calcs": ["lastNotNull"]}, "graphMode": if instant { "area" } else { "none" },
-                "colorMode": if self.bad.is_some() { "value" } else { "none" },
-            }),
-            Look::Table => json!({"showHeader": true, "footer": {"show": false}}),
-            Look::Trend => json!({
-                "legend": {"displayMode": "list", "placement": "bottom", "showLegend": true},
-                "tooltip": {"mode": "multi", "sort": "desc"}, "xField": "generation",
-            }),
-        };
-        let links: Vec<Value> = self
-            .alerts
-            .iter()
-            .map(|alert| json!({"title": format!("Runbook: {alert}"), "url": options.runbook(alert), "targetBlank": true}))
-            .collect();
-        let (width, height) = self.size;
-        json!({
-            "id": id, "type": match self.look {
-                Look::Lines | Look::Stack => "timeseries", Look::Figure => "stat", Look::Table => "table", Look::Trend => "trend",
-            },
-            "title": self.title, "description": self.description, "datasource": datasource, "targets": targets, "links": links,
-            "gridPos": {"x": at.0, "y": at.1, "w": width, "h": height},
-            "fieldConfig": {"defaults": {
-                "unit": self.unit, "thresholds": self.thresholds(), "custom": if lines { custom } else { json!({}) },
-            }, "overrides": []},
-            "transformations": if self.look == Look::Table && self.source == Source::Prometheus {
-                json!([{"id": "merge", "options": {}}, {"id": "organize", "options": {"excludeByName": {"Time": true}}}])
-            } else { json!([]) },
-            "options": looks,
-        })
-    }
-}
 
 /// A dashboard.
 #[derive(Debug, Clone)]
@@ -291,8 +82,7 @@ impl Dashboard {
 }
 
 /// The services that one may choose from, those that grew last first.
-pub const SERVICES: &str =
-    "SELECT service_name FROM dgm_archive GROUP BY 1 ORDER BY max(created_at) DESC LIMIT 500";
+pub const SERVICES: &str = "SELECT service_name FROM dgm_archive GROUP BY 1 ORDER BY max(created_at) DESC LIMIT 500";
 
 /// What happened to the service: versions that came, processes that began.
 fn annotations() -> Value {
@@ -311,15 +101,3 @@ pub const DEPLOYS: &str = "group by (version, revision) (dgm_build_info{job=~\"$
      unless group by (version, revision) (dgm_build_info{job=~\"$job\"} offset 2m)";
 /// When processes began, in Grafana's milliseconds.
 pub const STARTS: &str = "process_start_time_seconds{job=~\"$job\", instance=~\"$instance\"} * 1000";
-
-fn datasource(source: Source) -> Value {
-    match source {
-        Source::Prometheus => json!({"type": "prometheus", "uid": "${datasource}"}),
-        Source::Postgres => json!({"type": "grafana-postgresql-datasource", "uid": "${database}"}),
-    }
-}
-
-/// Puts the matchers of the chosen targets in.
-fn select(expr: &str) -> String {
-    expr.replace("$sel", "job=~\"$job\", instance=~\"$instance\"")
-}

@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod dashboard;
 pub mod dashboards;
 mod monitoring;
+mod panel;
 pub mod reference;
 pub mod rule;
 pub mod runbooks;

@@ -1,5 +1,7 @@
 //! Configurations of Prometheus, of Alertmanager, with receivers that its user fills in, and of Grafana.
 
+use std::fmt::Write as _;
+
 use super::Options;
 use super::rule::{NOTE, Team};
 use super::time::scaled;
@@ -48,21 +50,26 @@ pub(super) fn alertmanager(options: &Options) -> String {
     for team in Team::ALL.map(Team::as_str) {
         for (severity, receiver, repeat) in [("critical", "page", "1h"), ("warning", "ticket", "12h")] {
             let repeat = if *pace < 1.0 { "12h" } else { repeat };
-            text.push_str(&format!(
+            let _ = write!(
+                text,
                 "    - matchers: ['team=\"{team}\"', 'severity=\"{severity}\"']\n      receiver: {team}-{receiver}\n      repeat_interval: {repeat}\n"
-            ));
+            );
         }
     }
     text.push_str("inhibit_rules:\n");
     for (why, source, targets, equal) in INHIBITED {
-        text.push_str(&format!("  # {why}\n  - source_matchers: ['{source}']\n    target_matchers: ['{targets}']\n    equal: [{equal}]\n"));
+        let _ = write!(
+            text,
+            "  # {why}\n  - source_matchers: ['{source}']\n    target_matchers: ['{targets}']\n    equal: [{equal}]\n"
+        );
     }
     text.push_str("receivers:\n  - name: nobody\n");
     for team in Team::ALL.map(Team::as_str) {
         for receiver in ["page", "ticket"] {
-            text.push_str(&format!(
+            let _ = write!(
+                text,
                 "  - name: {team}-{receiver}\n    webhook_configs:\n      - url: {receivers}{team}-{receiver}\n        send_resolved: true\n"
-            ));
+            );
         }
     }
     text
@@ -85,7 +92,7 @@ const INHIBITED: &[(&str, &str, &str, &str)] = &[
     (
         "Without PostgreSQL nothing else works; what shows it need not be told.",
         "alertname=\"DgmPostgresDown\", scope=\"all\"",
-        "alertname=~\"Dgm(ErrorBudgetBurn|LatencyBudgetBurn|IngestBudgetBurn|CacheBudgetBurn|CacheHitRateLow|CacheStampede|ChangeFeedStale|InvalidationLag|PoolSaturated|WritesRefused|StatementErrors|QueryLatencyHigh|Job.*|QueueAgeHigh|LeasesExpiring|SamplesRejected)\"",
+        "alertname=~\"Dgm(ErrorBudgetBurn|LatencyBudgetBurn|IngestBudgetBurn|CacheBudgetBurn|CacheHitRateLow|CacheStampede|CacheSlow|ChangeFeedStale|InvalidationLag|PoolSaturated|WritesRefused|StatementErrors|QueryLatencyHigh|LongTransaction|LocksWaiting|ConnectionsHigh|ReplicationLag|Job.*|QueueAgeHigh|LeasesExpiring|SamplesRejected)\"",
         "job",
     ),
     (

@@ -20,7 +20,8 @@ pub struct Entry {
     /// The name on the wire.
     pub name: &'static str,
     /// `counter`, `gauge` or `histogram`.
-    pub r#type: &'static str,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
     /// The unit, in words.
     pub unit: &'static str,
     /// What it says.
@@ -58,7 +59,7 @@ pub fn entries() -> Vec<Entry> {
         Entry {
             group,
             name: metric.name,
-            r#type: kind(metric.kind),
+            kind: word(metric.kind),
             unit: metric.unit,
             meaning: metric.help.trim(),
             labels: (metric.labels)().into_iter().map(|(name, values)| Label { name, values }).collect(),
@@ -69,10 +70,14 @@ pub fn entries() -> Vec<Entry> {
             objectives,
         }
     };
-    groups().into_iter().flat_map(|(group, metrics)| metrics.iter().map(move |m| (group, m.metric()))).map(|(g, m)| entry(g, m)).collect()
+    groups()
+        .into_iter()
+        .flat_map(|(group, metrics)| metrics.iter().map(move |m| (group, m.metric())))
+        .map(|(g, m)| entry(g, m))
+        .collect()
 }
 
-const fn kind(kind: Kind) -> &'static str {
+const fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
@@ -96,7 +101,7 @@ pub fn markdown() -> String {
         }
         let labels: Vec<String> = entry.labels.iter().map(label).collect();
         let _ = write!(text, "\n### `{}`\n\n{}\n\n", entry.name, entry.meaning);
-        let _ = writeln!(text, "- {}, in {}; labels: {}", entry.r#type, entry.unit, or_none(&labels, "; "));
+        let _ = writeln!(text, "- {}, in {}; labels: {}", entry.kind, entry.unit, or_none(&labels, "; "));
         let files: Vec<String> = entry.set_in.iter().map(|file| format!("`{file}`")).collect();
         let _ = writeln!(text, "- set in {}", or_none(&files, ", "));
         let _ = writeln!(text, "- panels: {}", or_none(&entry.panels, "; "));
@@ -126,8 +131,8 @@ fn label(label: &Label) -> String {
 #[must_use]
 pub fn metadata() -> String {
     let mut text = String::new();
-    for Entry { name, r#type, meaning, .. } in entries() {
-        let _ = writeln!(text, "# HELP {name} {meaning}\n# TYPE {name} {}", r#type);
+    for Entry { name, kind, meaning, .. } in entries() {
+        let _ = writeln!(text, "# HELP {name} {meaning}\n# TYPE {name} {kind}");
     }
     text
 }

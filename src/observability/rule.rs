@@ -74,6 +74,9 @@ pub struct Alert {
     pub team: Team,
     /// How long the condition must hold.
     pub wait: &'static str,
+    /// How long it goes on after its condition ended, for a cause whose consequences fade more slowly than it does: what it
+    /// inhibits must not be told after it.
+    pub lingers: Option<&'static str>,
     /// The condition. `$(5m)` stands for seconds, `$job` for the job that scrapes the service.
     pub expr: String,
     /// More labels.
@@ -97,6 +100,7 @@ impl Alert {
             severity,
             team,
             wait: "0m",
+            lingers: None,
             expr: String::new(),
             labels: Vec::new(),
             summary: String::new(),
@@ -120,14 +124,19 @@ impl Alert {
         self
     }
 
+    pub(super) fn lingers(mut self, time: &'static str) -> Self {
+        self.lingers = Some(time);
+        self
+    }
+
     pub(super) fn labels(mut self, name: &'static str, value: &str) -> Self {
         self.labels.push((name, value.to_owned()));
         self
     }
 
     pub(super) fn says(mut self, summary: &str, description: &str) -> Self {
-        self.summary = summary.to_owned();
-        self.description = description.to_owned();
+        summary.clone_into(&mut self.summary);
+        description.clone_into(&mut self.description);
         self
     }
 
@@ -143,7 +152,10 @@ impl Alert {
 }
 
 fn example(at: &'static str, series: &[(impl AsRef<str>, impl AsRef<str>)]) -> Example {
-    Example { series: series.iter().map(|(name, values)| (name.as_ref().to_owned(), values.as_ref().to_owned())).collect(), at }
+    Example {
+        series: series.iter().map(|(name, values)| (name.as_ref().to_owned(), values.as_ref().to_owned())).collect(),
+        at,
+    }
 }
 
 /// A recording rule.
@@ -157,7 +169,8 @@ pub struct Recording {
     pub expr: String,
 }
 
-pub(super) const NOTE: &str = "# Written by `dgm observability`; `make generate` writes it anew. Change src/observability/ instead.\n";
+pub(super) const NOTE: &str =
+    "# Written by `dgm observability`; `make generate` writes it anew. Change src/observability/ instead.\n";
 
 /// The file of the recording rules.
 pub(super) const FIGURES: &str = "alerts/rules/dgm-slo-figures.yaml";
@@ -199,6 +212,9 @@ pub(super) fn alerts(group: &str, alerts: &[Alert], options: &Options) -> String
         let _ = writeln!(text, "      - alert: {}", alert.name);
         block(&mut text, &options.fill(&alert.expr));
         let _ = writeln!(text, "        for: {}", scaled(alert.wait, options.pace));
+        if let Some(time) = alert.lingers {
+            let _ = writeln!(text, "        keep_firing_for: {}", scaled(time, options.pace));
+        }
         let fixed = [("severity", alert.severity.as_str()), ("team", alert.team.as_str())];
         labels(&mut text, fixed.into_iter().chain(alert.labels.iter().map(|(name, value)| (*name, value.as_str()))));
         text.push_str("        annotations:\n");
@@ -218,7 +234,7 @@ pub(super) fn alerts(group: &str, alerts: &[Alert], options: &Options) -> String
 pub(super) fn tests(group: &str, alerts: &[Alert]) -> String {
     let mut text = format!("{NOTE}rule_files:\n  - ../rules/{group}.yaml\n");
     // Evaluating them takes most of the time, and few need them.
-    if alerts.iter().any(|alert| alert.needs_figures()) {
+    if alerts.iter().any(Alert::needs_figures) {
         let _ = writeln!(text, "  - ../../{FIGURES}");
     }
     text.push_str("evaluation_interval: 1m\ntests:\n");
@@ -231,7 +247,8 @@ pub(super) fn tests(group: &str, alerts: &[Alert]) -> String {
         let cases = fires.chain(alert.silent.iter().map(|example| (example, false)));
         for (example, fires) in cases {
             let verb = if fires { "fires" } else { "is silent" };
-            let _ = writeln!(text, "  - name: {}", quoted(&format!("{} ({}) {verb}", alert.name, alert.severity.as_str())));
+            let _ =
+                writeln!(text, "  - name: {}", quoted(&format!("{} ({}) {verb}", alert.name, alert.severity.as_str())));
             text.push_str("    interval: 1m\n    input_series:\n");
             for (series, values) in &example.series {
                 let _ = writeln!(text, "      - series: {}\n        values: {}", quoted(series), quoted(values));

@@ -156,7 +156,9 @@ fn burn(slo: &Slo, pair: &Pair) -> Alert {
     let threshold = format!("({factor} * {:.4})", 1.0 - slo.target);
     let over = |window: &str| format!("dgm:slo_errors:ratio_rate{window}{{slo=\"{name}\"}} > {threshold}");
     let ratio = |value: f64| {
-        let of = |window: &str| (format!("dgm:slo_errors:ratio_rate{window}{{job=\"dgm\", slo=\"{name}\"}}"), format!("{value}x600"));
+        let of = |window: &str| {
+            (format!("dgm:slo_errors:ratio_rate{window}{{job=\"dgm\", slo=\"{name}\"}}"), format!("{value}x600"))
+        };
         vec![
             of(long),
             of(short),
@@ -172,11 +174,8 @@ fn burn(slo: &Slo, pair: &Pair) -> Alert {
         severity: pair.severity,
         team: slo.team,
         wait: pair.wait,
-        expr: format!(
-            "{}\nand {}\nand dgm:slo_events:rate{long}{{slo=\"{name}\"}} > {floor}",
-            over(long),
-            over(short)
-        ),
+        lingers: None,
+        expr: format!("{}\nand {}\nand dgm:slo_events:rate{long}{{slo=\"{name}\"}} > {floor}", over(long), over(short)),
         labels: vec![("window", (*long).to_owned())],
         summary: format!("The error budget of {name} burns {factor} times too fast ({long})."),
         description: format!(

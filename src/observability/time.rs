@@ -31,7 +31,8 @@ pub(super) fn scaled(text: &str, pace: f64) -> String {
 pub(super) fn fill(expr: &str, pace: f64) -> String {
     let ranges = replaced(expr, "[", "]", |range| {
         parse(range).map(|time| {
-            let range = if pace < 1.0 { format!("{}s", time.mul_f64(pace).max(SHORTEST).as_secs()) } else { range.to_owned() };
+            let range =
+                if pace < 1.0 { format!("{}s", time.mul_f64(pace).max(SHORTEST).as_secs()) } else { range.to_owned() };
             format!("[{range}]")
         })
     });

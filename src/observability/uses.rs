@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::dashboard::{Source, DEPLOYS, STARTS};
+use super::dashboard::{DEPLOYS, STARTS, Source};
 use super::{alerts, dashboards, slo};
-use crate::telemetry::catalogue::Kind;
+use crate::telemetry::catalogue::{Described, Kind};
 
 /// Words of an expression that are names of this service's metrics or of what every process has, as they stand in the
 /// catalogue: without what the parts of a histogram add.
@@ -24,7 +24,7 @@ fn base(name: &str) -> &str {
     let of = |suffix| {
         let stem = name.strip_suffix(suffix)?;
         crate::telemetry::catalogue::all()
-            .map(|metric| metric.metric())
+            .map(Described::metric)
             .any(|metric| metric.kind == Kind::Histogram && metric.name == stem)
             .then_some(stem)
     };

@@ -9,8 +9,8 @@ use crate::domain::sample::Window;
 pub use crate::store::partitions::{Partition, State, horizon};
 use crate::store::partitions::{attached, month_of};
 use crate::telemetry::catalogue::database::{
-    PARTITION_HORIZON, PARTITION_OLDEST, PARTITION_PREMAKE, PARTITIONS, PARTITIONS_BYTES, PARTITIONS_DETACHED, PARTITIONS_EXPIRED,
-    PARTITIONS_MISSING,
+    PARTITION_HORIZON, PARTITION_OLDEST, PARTITION_PREMAKE, PARTITIONS, PARTITIONS_BYTES, PARTITIONS_DETACHED,
+    PARTITIONS_EXPIRED, PARTITIONS_MISSING,
 };
 use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::labels::Table;

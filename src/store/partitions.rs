@@ -72,6 +72,8 @@ impl Store {
     /// # Errors
     /// The server's; the months made before the failing one stay.
     pub async fn ensure_partitions(&self, now: DateTime<Utc>, ahead: u32) -> Result<usize, Error> {
+        // One may have been removed by hand since it was known.
+        self.forget_months();
         self.ensure_months((0..=ahead).filter_map(|offset| month_after(now, offset))).await
     }
 

@@ -56,17 +56,17 @@ pub fn spawn_upkeep() -> std::io::Result<()> {
     std::thread::Builder::new().name("metrics-upkeep".to_owned()).spawn(upkeep).map(drop)
 }
 
-/// The text exposition; empty when no recorder is installed.
+/// The text exposition, if there is a recorder.
 #[must_use]
-pub fn render() -> String {
-    let Some(handle) = HANDLE.get() else { return String::new() };
+pub fn render() -> Option<String> {
+    let handle = HANDLE.get()?;
     process::observe();
     files::observe();
     let mut text = handle.render();
     for metric in all() {
         metric.render(&mut text);
     }
-    text
+    Some(text)
 }
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
         Route::define(&[("GET", "/ready"), ("POST", "/ready")]);
         catalogue::initialise();
         database::DB_STATEMENT_DURATION.observe((Statement::ArchiveGet,), Duration::from_millis(3));
-        let text = render();
+        let text = render().unwrap();
         for metric in
             all().map(super::super::catalogue::Described::metric).filter(|metric| metric.kind == Kind::Counter)
         {

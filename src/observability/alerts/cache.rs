@@ -19,6 +19,7 @@ fn redis() -> Vec<Alert> {
     vec![
         alert("DgmRedisDown", Critical, Team::Platform)
             .when("2m", "dgm_cache_redis_up == 0")
+            .lingers("6m")
             .says(
                 "Redis does not answer {{ $labels.instance }}.",
                 "Reads go to PostgreSQL when the process has no copy of its own; sessions, which live in Redis, are not known.",
@@ -68,7 +69,10 @@ fn answers(fast: &'static str) -> [(&'static str, &'static str); 4] {
 fn lookups(hits: &'static str, misses: &'static str) -> [(&'static str, &'static str); 2] {
     [
         ("dgm_cache_requests_total{job=\"dgm\", instance=\"a\", class=\"entry\", tier=\"l1\", result=\"hit\"}", hits),
-        ("dgm_cache_requests_total{job=\"dgm\", instance=\"a\", class=\"entry\", tier=\"l1\", result=\"miss\"}", misses),
+        (
+            "dgm_cache_requests_total{job=\"dgm\", instance=\"a\", class=\"entry\", tier=\"l1\", result=\"miss\"}",
+            misses,
+        ),
     ]
 }
 

@@ -22,6 +22,7 @@ fn seen() -> Vec<Alert> {
         alert("DgmPostgresDown", Critical)
             .when("1m", "max by (job) (dgm_db_up) == 0")
             .labels("scope", "all")
+            .lingers("6m")
             .says(
                 "PostgreSQL answers no instance.",
                 "All instances have asked for a minute in vain. Nothing can be written, and entries are not read from the cache either.",
@@ -106,9 +107,18 @@ fn waits(within: &'static str, all: &'static str) -> [(&'static str, &'static st
 
 fn statement(fast: &'static str, slow: &'static str, all: &'static str) -> [(&'static str, &'static str); 4] {
     [
-        ("dgm_db_statement_duration_seconds_bucket{job=\"dgm\", instance=\"a\", statement=\"archive_list\", le=\"0.1\"}", fast),
-        ("dgm_db_statement_duration_seconds_bucket{job=\"dgm\", instance=\"a\", statement=\"archive_list\", le=\"0.25\"}", slow),
-        ("dgm_db_statement_duration_seconds_bucket{job=\"dgm\", instance=\"a\", statement=\"archive_list\", le=\"+Inf\"}", all),
+        (
+            "dgm_db_statement_duration_seconds_bucket{job=\"dgm\", instance=\"a\", statement=\"archive_list\", le=\"0.1\"}",
+            fast,
+        ),
+        (
+            "dgm_db_statement_duration_seconds_bucket{job=\"dgm\", instance=\"a\", statement=\"archive_list\", le=\"0.25\"}",
+            slow,
+        ),
+        (
+            "dgm_db_statement_duration_seconds_bucket{job=\"dgm\", instance=\"a\", statement=\"archive_list\", le=\"+Inf\"}",
+            all,
+        ),
         ("dgm_db_statement_duration_seconds_count{job=\"dgm\", instance=\"a\", statement=\"archive_list\"}", all),
     ]
 }

@@ -8,8 +8,8 @@ mod service;
 mod work;
 
 use super::rule::Alert;
-pub use work::EACH;
 use super::slo;
+pub use work::EACH;
 
 /// The alerts by group.
 #[must_use]

@@ -62,6 +62,15 @@ pub(super) fn alerts() -> Vec<Alert> {
             .fires("20m", &[("dgm_auth_failures_total{job=\"dgm\", reason=\"unknown\"}", "0+1200x30")])
             .silent("20m", &[("dgm_auth_failures_total{job=\"dgm\", reason=\"missing\"}", "0+1200x30")])
             .silent("20m", &[("dgm_auth_failures_total{job=\"dgm\", reason=\"unknown\"}", "0+60x30")]),
+    ];
+    alerts.extend(process());
+    alerts.extend([(Warning, "0.8"), (Critical, "0.9")].map(|(severity, share)| volume(severity, share)));
+    alerts
+}
+
+/// The process, and what it writes for others to read.
+fn process() -> Vec<Alert> {
+    vec![
         Alert::new("DgmRuntimeSaturated", Warning, Team::Service, RUNTIME)
             .when(
                 "5m",
@@ -130,9 +139,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             )
             .fires("10m", &[("dgm_log_failures_total{job=\"dgm\", instance=\"a\", reason=\"write\"}", "0+60x30")])
             .silent("10m", &[("dgm_log_failures_total{job=\"dgm\", instance=\"a\", reason=\"write\"}", "5x30")]),
-    ];
-    alerts.extend([(Warning, "0.8"), (Critical, "0.9")].map(|(severity, share)| volume(severity, share)));
-    alerts
+    ]
 }
 
 fn volume(severity: Severity, share: &str) -> Alert {

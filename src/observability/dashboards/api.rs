@@ -1,6 +1,6 @@
 //! For whoever calls the API, and whoever looks for the route that is slow.
 
-use crate::observability::dashboard::{Bad, Dashboard, Panel};
+use crate::observability::dashboard::{Bad, Beyond, Dashboard, Panel};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -18,6 +18,7 @@ fn routes() -> Vec<Panel> {
             .ask("{{method}} {{route}}", "sum by (method, route) (rate(dgm_http_requests_total{$sel}[$__rate_interval])) > 0")
             .size(12, 10),
         Panel::lines("Latency p95 by route", "s", "Time within which 95 % of a route's requests are answered. Slow ones: the dashboard of the database says which statement.")
+            .beyond(Beyond::SlowTraces)
             .ask(
                 "{{method}} {{route}}",
                 "histogram_quantile(0.95, sum by (method, route, le) (rate(dgm_http_request_duration_seconds_bucket{$sel}[$__rate_interval])))",
@@ -36,22 +37,45 @@ fn routes() -> Vec<Panel> {
 
 fn refused() -> Vec<Panel> {
     vec![
-        Panel::lines("Server errors by route", "reqps", "5xx a second; 503 are among them: too many writes wait, no connection is free, or PostgreSQL is away.")
-            .ask("{{method}} {{route}}", "sum by (method, route) (rate(dgm_http_requests_total{$sel, status=\"5xx\"}[$__rate_interval]))")
-            .alerts(&["DgmErrorBudgetBurn"]),
-        Panel::lines("Callers' errors by route", "reqps", "4xx a second; the problem document tells the caller what is wrong.")
-            .ask("{{method}} {{route}}", "sum by (method, route) (rate(dgm_http_requests_total{$sel, status=\"4xx\"}[$__rate_interval]))"),
+        Panel::lines(
+            "Server errors by route",
+            "reqps",
+            "5xx a second; 503 are among them: too many writes wait, no connection is free, or PostgreSQL is away.",
+        )
+        .beyond(Beyond::Errors)
+        .ask(
+            "{{method}} {{route}}",
+            "sum by (method, route) (rate(dgm_http_requests_total{$sel, status=\"5xx\"}[$__rate_interval]))",
+        )
+        .alerts(&["DgmErrorBudgetBurn"]),
+        Panel::lines(
+            "Callers' errors by route",
+            "reqps",
+            "4xx a second; the problem document tells the caller what is wrong.",
+        )
+        .ask(
+            "{{method}} {{route}}",
+            "sum by (method, route) (rate(dgm_http_requests_total{$sel, status=\"4xx\"}[$__rate_interval]))",
+        ),
         Panel::lines("Callers that are not known", "reqps", "Requests refused for who made them, a second.")
             .ask("{{reason}}", "sum by (reason) (rate(dgm_auth_failures_total{$sel}[$__rate_interval]))")
             .alerts(&["DgmAuthFailures"]),
-        Panel::lines("Samples refused", "cps", "Samples a second that were refused; those without a partition are the service's fault.")
-            .ask("{{reason}}", "sum by (reason) (rate(dgm_samples_rejected_total{$sel}[$__rate_interval]))")
-            .alerts(&["DgmSamplesRejected", "DgmIngestBudgetBurn"]),
+        Panel::lines(
+            "Samples refused",
+            "cps",
+            "Samples a second that were refused; those without a partition are the service's fault.",
+        )
+        .ask("{{reason}}", "sum by (reason) (rate(dgm_samples_rejected_total{$sel}[$__rate_interval]))")
+        .alerts(&["DgmSamplesRejected", "DgmIngestBudgetBurn"]),
         Panel::lines("Writes refused", "reqps", "Writes a second that were refused since too many waited.")
             .ask("{{writer}}", "sum by (writer) (rate(dgm_writer_refused_total{$sel}[$__rate_interval]))")
             .alerts(&["DgmWritesRefused"]),
-        Panel::lines("Log events", "cps", "Log lines a second by level; what an error says is in the log, by `request_id`.")
-            .ask("{{level}}", "sum by (level) (rate(dgm_log_events_total{$sel}[$__rate_interval]))"),
+        Panel::lines(
+            "Log events",
+            "cps",
+            "Log lines a second by level; what an error says is in the log, by `request_id`.",
+        )
+        .ask("{{level}}", "sum by (level) (rate(dgm_log_events_total{$sel}[$__rate_interval]))"),
     ]
 }
 

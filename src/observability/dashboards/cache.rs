@@ -54,20 +54,32 @@ fn loads() -> Vec<Panel> {
 
 fn coherence() -> Vec<Panel> {
     vec![
-        Panel::lines("Age of what is known", "s", "How long ago the database confirmed the changes; above 4 s entries are read past the cache.")
-            .ask("{{instance}}", "max by (instance) (dgm_cache_confirmed_age_seconds{$sel})")
-            .bad(Bad::Above(4.0))
-            .alerts(&["DgmChangeFeedStale"]),
+        Panel::lines(
+            "Age of what is known",
+            "s",
+            "How long ago the database confirmed the changes; above 4 s entries are read past the cache.",
+        )
+        .ask("{{instance}}", "max by (instance) (dgm_cache_confirmed_age_seconds{$sel})")
+        .bad(Bad::Above(4.0))
+        .alerts(&["DgmChangeFeedStale"]),
         Panel::lines("Lag of changes", "s", "Time from a change until this process dropped its copies.")
             .quantiles("dgm_cache_invalidation_lag_seconds", "")
             .bad(Bad::Above(1.0))
             .alerts(&["DgmInvalidationLag"]),
         Panel::lines("Changes", "cps", "Changes of entries a second that instances were told of.")
             .ask("{{instance}}", "sum by (instance) (rate(dgm_cache_changes_total{$sel}[$__rate_interval]))"),
-        Panel::lines("Copies refused", "cps", "Copies in Redis a second that were not served, since they were old or might have been.")
-            .ask("{{reason}}", "sum by (reason) (rate(dgm_cache_refused_total{$sel}[$__rate_interval]))"),
-        Panel::lines("Cache passed by", "cps", "Lookups a second that passed by both tiers, since changes were not confirmed.")
-            .ask("{{class}}", "sum by (class) (rate(dgm_cache_bypassed_total{$sel}[$__rate_interval]))"),
+        Panel::lines(
+            "Copies refused",
+            "cps",
+            "Copies in Redis a second that were not served, since they were old or might have been.",
+        )
+        .ask("{{reason}}", "sum by (reason) (rate(dgm_cache_refused_total{$sel}[$__rate_interval]))"),
+        Panel::lines(
+            "Cache passed by",
+            "cps",
+            "Lookups a second that passed by both tiers, since changes were not confirmed.",
+        )
+        .ask("{{class}}", "sum by (class) (rate(dgm_cache_bypassed_total{$sel}[$__rate_interval]))"),
     ]
 }
 
@@ -86,10 +98,14 @@ fn redis() -> Vec<Panel> {
             .ask("used", "max(dgm_redis_memory_bytes{$sel})")
             .ask("most", "max(dgm_redis_memory_max_bytes{$sel})")
             .alerts(&["DgmRedisMemoryHigh"]),
-        Panel::lines("Keys that went", "cps", "Keys a second that ended, and those that were evicted before their time.")
-            .ask("expired", "max(rate(dgm_redis_expired_total{$sel}[$__rate_interval]))")
-            .ask("evicted", "max(rate(dgm_redis_evicted_total{$sel}[$__rate_interval]))")
-            .alerts(&["DgmRedisEvicting"]),
+        Panel::lines(
+            "Keys that went",
+            "cps",
+            "Keys a second that ended, and those that were evicted before their time.",
+        )
+        .ask("expired", "max(rate(dgm_redis_expired_total{$sel}[$__rate_interval]))")
+        .ask("evicted", "max(rate(dgm_redis_evicted_total{$sel}[$__rate_interval]))")
+        .alerts(&["DgmRedisEvicting"]),
         Panel::lines("Commands", "cps", "Commands a second, and connections that were refused.")
             .ask("commands", "max(rate(dgm_redis_commands_total{$sel}[$__rate_interval]))")
             .ask("connections refused", "max(rate(dgm_redis_rejected_connections_total{$sel}[$__rate_interval]))"),

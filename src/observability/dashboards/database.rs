@@ -1,6 +1,6 @@
 //! For whoever runs PostgreSQL: the pool, the statements, the server, the partitions.
 
-use crate::observability::dashboard::{Bad, Dashboard, Panel};
+use crate::observability::dashboard::{Bad, Beyond, Dashboard, Panel};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -28,13 +28,22 @@ fn connections() -> Vec<Panel> {
             .quantiles("dgm_db_pool_acquire_duration_seconds", "")
             .bad(Bad::Above(0.1))
             .alerts(&["DgmPoolSaturated"]),
-        Panel::lines("No connection in time", "cps", "Requests a second that got none within database.acquire_timeout_seconds.")
-            .ask("{{instance}}", "sum by (instance) (rate(dgm_db_pool_timeouts_total{$sel}[$__rate_interval]))")
-            .alerts(&["DgmPoolSaturated"]),
-        Panel::stack("Connections of the server", "none", "Connections of all clients, by state; the line is max_connections.")
-            .ask("{{state}}", "max by (state) (dgm_db_server_connections{$sel})")
-            .alerts(&["DgmConnectionsHigh"]),
-        Panel::figure("Most connections", "none", "max_connections of the server.").ask("most", "max(dgm_db_server_connections_max{$sel})"),
+        Panel::lines(
+            "No connection in time",
+            "cps",
+            "Requests a second that got none within database.acquire_timeout_seconds.",
+        )
+        .ask("{{instance}}", "sum by (instance) (rate(dgm_db_pool_timeouts_total{$sel}[$__rate_interval]))")
+        .alerts(&["DgmPoolSaturated"]),
+        Panel::stack(
+            "Connections of the server",
+            "none",
+            "Connections of all clients, by state; the line is max_connections.",
+        )
+        .ask("{{state}}", "max by (state) (dgm_db_server_connections{$sel})")
+        .alerts(&["DgmConnectionsHigh"]),
+        Panel::figure("Most connections", "none", "max_connections of the server.")
+            .ask("most", "max(dgm_db_server_connections_max{$sel})"),
         Panel::figure("PostgreSQL", "bool_yes_no", "Whether it answers every instance.")
             .ask("up", "min(dgm_db_up{$sel})")
             .bad(Bad::Below(1.0))
@@ -47,6 +56,7 @@ fn connections() -> Vec<Panel> {
 fn statements() -> Vec<Panel> {
     vec![
         Panel::lines("p95 by statement", "s", "Time within which 95 % of a statement's runs end.")
+            .beyond(Beyond::SlowTraces)
             .ask(
                 "{{statement}}",
                 "histogram_quantile(0.95, sum by (statement, le) (rate(dgm_db_statement_duration_seconds_bucket{$sel}[$__rate_interval])))",
@@ -165,8 +175,12 @@ fn partitions() -> Vec<Panel> {
             .bad(Bad::Above(1.0))
             .alerts(&["DgmPartitionDetachedLeft"]),
         Panel::figure("Partitions", "none", "How many there are.").ask("partitions", "max(dgm_partitions{$sel})"),
-        Panel::figure("To be made ahead", "none", "Months of partitions that are to be there ahead (samples.premake_months).")
-            .ask("months", "max(dgm_partition_premake_months{$sel})"),
+        Panel::figure(
+            "To be made ahead",
+            "none",
+            "Months of partitions that are to be there ahead (samples.premake_months).",
+        )
+        .ask("months", "max(dgm_partition_premake_months{$sel})"),
         Panel::lines("Size", "bytes", "Size of all partitions with their indexes.")
             .ask("{{table}}", "max by (table) (dgm_partitions_bytes{$sel})"),
         Panel::lines("Retention", "none", "Partitions exported and dropped, and what went wrong, within an hour.")

@@ -1,6 +1,6 @@
 //! For whoever waits for work: scheduled jobs, the queue of improvements.
 
-use crate::observability::dashboard::{Bad, Dashboard, Panel};
+use crate::observability::dashboard::{Bad, Beyond, Dashboard, Panel};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -45,6 +45,7 @@ fn jobs() -> Vec<Panel> {
             .alerts(&["DgmJobStale"])
             .size(12, 9),
         Panel::table("Runs", "none", "Runs within an hour by outcome; skipped: another replica was at it.")
+            .beyond(Beyond::Errors)
             .ask("", "sum by (job_name, outcome) (increase(dgm_job_runs_total{$sel}[1h])) > 0")
             .alerts(&["DgmJobFailing"]),
         Panel::lines("Time of a run, p95", "s", "Time within which 95 % of a job's runs end.")

@@ -1,6 +1,6 @@
 //! For whoever asks whether all is well: promises, budgets, golden signals.
 
-use crate::observability::dashboard::{Bad, Dashboard, Panel};
+use crate::observability::dashboard::{Bad, Beyond, Dashboard, Panel};
 
 const API: &str = "route=~\"/api/v1/.*\"";
 
@@ -66,15 +66,34 @@ fn objectives() -> Vec<Panel> {
             "none",
             "How many times too fast each objective's error budget is used: 1 uses it up in 30 days, 14.4 in two.",
         )
-        .ask("{{slo}}", "dgm:slo_errors:ratio_rate1h{job=~\"$job\"} / on (slo) group_left () (1 - dgm:slo_target:ratio)")
+        .ask(
+            "{{slo}}",
+            "dgm:slo_errors:ratio_rate1h{job=~\"$job\"} / on (slo) group_left () (1 - dgm:slo_target:ratio)",
+        )
         .bad(Bad::Above(14.4))
-        .alerts(&["DgmErrorBudgetBurn", "DgmLatencyBudgetBurn", "DgmIngestBudgetBurn", "DgmCacheBudgetBurn", "DgmSloMetricAbsent"]),
+        .alerts(&[
+            "DgmErrorBudgetBurn",
+            "DgmLatencyBudgetBurn",
+            "DgmIngestBudgetBurn",
+            "DgmCacheBudgetBurn",
+            "DgmSloMetricAbsent",
+        ]),
         Panel::lines("Burn rate, 6 h", "none", "The same over six hours: what does not pass by itself.")
-            .ask("{{slo}}", "dgm:slo_errors:ratio_rate6h{job=~\"$job\"} / on (slo) group_left () (1 - dgm:slo_target:ratio)")
+            .ask(
+                "{{slo}}",
+                "dgm:slo_errors:ratio_rate6h{job=~\"$job\"} / on (slo) group_left () (1 - dgm:slo_target:ratio)",
+            )
             .bad(Bad::Above(6.0)),
-        Panel::lines("Budget left, 3 d", "percentunit", "Share of the error budget of three days that is left; below 0 the promise is broken.")
-            .ask("{{slo}}", "1 - dgm:slo_errors:ratio_rate3d{job=~\"$job\"} / on (slo) group_left () (1 - dgm:slo_target:ratio)")
-            .bad(Bad::Below(0.0)),
+        Panel::lines(
+            "Budget left, 3 d",
+            "percentunit",
+            "Share of the error budget of three days that is left; below 0 the promise is broken.",
+        )
+        .ask(
+            "{{slo}}",
+            "1 - dgm:slo_errors:ratio_rate3d{job=~\"$job\"} / on (slo) group_left () (1 - dgm:slo_target:ratio)",
+        )
+        .bad(Bad::Below(0.0)),
         Panel::lines("Good events", "percentunit", "Share of good events of each objective over five minutes.")
             .ask("{{slo}}", "1 - dgm:slo_errors:ratio_rate5m{job=~\"$job\"}")
             .size(12, 8),
@@ -87,8 +106,10 @@ fn objectives() -> Vec<Panel> {
 fn golden() -> Vec<Panel> {
     vec![
         Panel::stack("Traffic by status", "reqps", "Requests to the API a second, by class of status.")
+            .beyond(Beyond::Errors)
             .ask("{{status}}", format!("sum by (status) (rate(dgm_http_requests_total{{$sel, {API}}}[$__rate_interval]))")),
         Panel::lines("Latency", "s", "Time from the head of a request to the head of its answer.")
+            .beyond(Beyond::SlowTraces)
             .quantiles("dgm_http_request_duration_seconds", ", route=~\"/api/v1/.*\"")
             .bad(Bad::Above(0.1)),
         Panel::lines("Saturation", "percentunit", "How much of what is limited is in use: connections of the pool, processors of the runtime, descriptors.")

@@ -60,9 +60,13 @@ fn telemetry() -> Vec<Panel> {
             .ask("{{level}}", "sum by (level) (rate(dgm_log_events_total{$sel}[$__rate_interval]))")
             .ask("lost: {{reason}}", "sum by (reason) (rate(dgm_log_failures_total{$sel}[$__rate_interval]))")
             .alerts(&["DgmLogWritesFailing"]),
-        Panel::lines("Spans", "cps", "Spans a second that were sent, that the collector refused, and that did not fit.")
-            .ask("{{outcome}}", "sum by (outcome) (rate(dgm_trace_spans_total{$sel}[$__rate_interval]))")
-            .alerts(&["DgmTraceExportFailing"]),
+        Panel::lines(
+            "Spans",
+            "cps",
+            "Spans a second that were sent, that the collector refused, and that did not fit.",
+        )
+        .ask("{{outcome}}", "sum by (outcome) (rate(dgm_trace_spans_total{$sel}[$__rate_interval]))")
+        .alerts(&["DgmTraceExportFailing"]),
         Panel::lines("Samples of a scrape", "none", "How many samples a scrape of each instance has; some thousands.")
             .ask("{{instance}}", "sum by (instance) (scrape_samples_scraped{$sel})")
             .bad(Bad::Above(10_000.0))

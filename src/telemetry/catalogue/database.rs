@@ -27,7 +27,7 @@ super::metrics! {
     Gauge PARTITION_HORIZON<(Table,)> = "dgm_partition_horizon_timestamp_seconds", "seconds";
     /// Unix time from which on a table has partitions.
     Gauge PARTITION_OLDEST<(Table,)> = "dgm_partition_oldest_timestamp_seconds", "seconds";
-    /// Months ahead that partitions are to be made for (samples.premake_months).
+    /// Months ahead that partitions are to be made for (setting `samples.premake_months`).
     Gauge PARTITION_PREMAKE<(Table,)> = "dgm_partition_premake_months", "months";
     /// Months without a partition, of this one and those to be made ahead.
     Gauge PARTITIONS_MISSING<(Table,)> = "dgm_partitions_missing", "partitions";

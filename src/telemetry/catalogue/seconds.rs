@@ -65,8 +65,10 @@ impl<L: Labels> Described for Seconds<L> {
         let Metric { name, help, .. } = self.metric;
         let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} counter", help.trim());
         for (index, slot) in self.slots().iter().enumerate() {
-            let labels: Vec<String> =
-                combination(&self.metric, index).into_iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+            let labels: Vec<String> = combination(&self.metric, index)
+                .into_iter()
+                .map(|(name, value)| format!("{name}=\"{value}\""))
+                .collect();
             let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
             let seconds = Duration::from_micros(slot.load(Ordering::Relaxed)).as_secs_f64();
             let _ = writeln!(text, "{name}{labels} {seconds}");

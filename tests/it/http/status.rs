@@ -50,9 +50,10 @@ fn the_operations_listener_serves_the_page_and_the_api_leads_to_its_docs() {
 
     // What it judges jobs by.
     let metrics = dev.ops("/metrics").1;
-    for line in
-        ["dgm_job_interval_seconds{job_name=\"collect-health\"} 15", "dgm_job_interval_seconds{job_name=\"prune-changes\"} 3600"]
-    {
+    for line in [
+        "dgm_job_interval_seconds{job_name=\"collect-health\"} 15",
+        "dgm_job_interval_seconds{job_name=\"prune-changes\"} 3600",
+    ] {
         assert!(metrics.contains(line), "{metrics}");
     }
 }

@@ -92,7 +92,10 @@ fn every_expression_names_what_there_is() {
     let mut faulty = Vec::new();
     for (place, expr) in expressions() {
         let selectors = selectors(&expr);
-        assert!(!selectors.is_empty() || place.starts_with("dgm:slo_target") || expr.contains("ALERTS"), "{place}: {expr}");
+        assert!(
+            !selectors.is_empty() || place.starts_with("dgm:slo_target") || expr.contains("ALERTS"),
+            "{place}: {expr}"
+        );
         for selector in selectors {
             faulty.extend(faults(&selector, &exposed).into_iter().map(|fault| format!("{place}: {fault}")));
             if selector.metric.starts_with("dgm:") && !recorded.contains(&selector.metric) {
@@ -120,17 +123,20 @@ fn every_metric_is_set_and_shown() {
 
 #[test]
 fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
-    let alerts: BTreeSet<&str> = alerts::groups().iter().flat_map(|(_, alerts)| alerts).map(|alert| alert.name).collect();
+    let alerts: BTreeSet<&str> =
+        alerts::groups().iter().flat_map(|(_, alerts)| alerts).map(|alert| alert.name).collect();
     assert_eq!(alerts, runbooks::names().collect());
     let exposed = exposed();
     let index = std::fs::read_to_string(root().join("alerts/runbooks/README.md")).unwrap();
     let mut faulty = Vec::new();
     for name in alerts {
         let text = runbooks::of(name).unwrap();
-        let headings: Vec<&str> = text.lines().filter(|line| line.starts_with('#') && !line.starts_with("###")).collect();
+        let headings: Vec<&str> =
+            text.lines().filter(|line| line.starts_with('#') && !line.starts_with("###")).collect();
         let title = format!("# {name}");
         let wanted = [&title, "## Meaning", "## Impact", "## Diagnosis", "## Mitigation", "## Escalation"];
-        let headings: Vec<&str> = headings.into_iter().filter(|line| line.starts_with("# Dgm") || line.starts_with("## ")).collect();
+        let headings: Vec<&str> =
+            headings.into_iter().filter(|line| line.starts_with("# Dgm") || line.starts_with("## ")).collect();
         if headings != wanted {
             faulty.push(format!("{name}: headings {headings:?}"));
         }

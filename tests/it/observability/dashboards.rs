@@ -2,6 +2,7 @@
 //! our own.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::process::Command;
 
 use dgm_service::observability::{Options, alerts, dashboards, files};
@@ -20,16 +21,20 @@ fn dashboards_keep_the_linters_rules() {
     let mut count = 0;
     let mut uids = BTreeSet::new();
     for (name, json) in files(&Options::default()) {
-        let Some(file) = name.strip_prefix("dashboards/").filter(|file| file.ends_with(".json")) else { continue };
+        let Some(file) = name.strip_prefix("dashboards/") else { continue };
+        let Some(stem) = file.strip_suffix(".json") else { continue };
         let dashboard: Value = serde_json::from_str(&json).unwrap();
         let uid = text(&dashboard, "uid");
-        assert_eq!(file, format!("{uid}.json"));
+        assert_eq!(stem, uid);
         assert!(uids.insert(uid.to_owned()), "{uid} twice");
         assert!(!text(&dashboard, "title").is_empty() && !text(&dashboard, "description").is_empty(), "{uid}");
         assert_eq!(dashboard["editable"], false, "{uid}: what is written by code is not changed by hand");
         variables(uid, &dashboard);
         let link = &items(&dashboard, "links")[0];
-        assert_eq!((&link["keepTime"], &link["includeVars"], &link["tags"][0]), (&true.into(), &true.into(), &"dgm".into()));
+        assert_eq!(
+            (&link["keepTime"], &link["includeVars"], &link["tags"][0]),
+            (&true.into(), &true.into(), &"dgm".into())
+        );
         for annotation in items(&dashboard["annotations"], "list") {
             assert!(text(annotation, "expr").contains("job=~\"$job\""), "{uid}: {annotation}");
         }
@@ -53,13 +58,19 @@ fn dashboards_keep_the_linters_rules() {
 /// template-datasource-rule, template-job-rule, template-instance-rule, template-label-promql-rule.
 fn variables(uid: &str, dashboard: &Value) {
     let list = items(&dashboard["templating"], "list");
-    let named = |name: &str| list.iter().find(|variable| variable["name"] == name).unwrap_or_else(|| panic!("{uid}: no {name}"));
+    let named = |name: &str| {
+        list.iter().find(|variable| variable["name"] == name).unwrap_or_else(|| panic!("{uid}: no {name}"))
+    };
     let source = named("datasource");
     assert_eq!((text(source, "type"), text(source, "query")), ("datasource", "prometheus"), "{uid}");
     for name in ["job", "instance"] {
         let variable = named(name);
         assert_eq!((&variable["multi"], text(variable, "allValue")), (&true.into(), ".+"), "{uid}: {name}");
-        assert_eq!((&variable["refresh"], text(&variable["datasource"], "uid")), (&2.into(), "${datasource}"), "{uid}: {name}");
+        assert_eq!(
+            (&variable["refresh"], text(&variable["datasource"], "uid")),
+            (&2.into(), "${datasource}"),
+            "{uid}: {name}"
+        );
         assert!(text(variable, "query").starts_with("label_values(dgm_build_info"), "{uid}: {name}");
     }
 }
@@ -68,9 +79,15 @@ fn variables(uid: &str, dashboard: &Value) {
 /// target-job-rule, target-instance-rule, target-counter-agg-rule; a legend for every line.
 fn check(uid: &str, panel: &Value) {
     let title = text(panel, "title");
-    assert!(!title.is_empty() && text(panel, "description").ends_with('.'), "{uid}: {title}: a description is a sentence");
+    assert!(
+        !title.is_empty() && text(panel, "description").ends_with('.'),
+        "{uid}: {title}: a description is a sentence"
+    );
     assert!(!text(&panel["fieldConfig"]["defaults"], "unit").is_empty(), "{uid}: {title}: unit");
-    assert!(["${datasource}", "${database}"].contains(&text(&panel["datasource"], "uid")), "{uid}: {title}: datasource");
+    assert!(
+        ["${datasource}", "${database}"].contains(&text(&panel["datasource"], "uid")),
+        "{uid}: {title}: datasource"
+    );
     let targets = items(panel, "targets");
     assert!(!targets.is_empty(), "{uid}: {title}: asks nothing");
     for target in targets.iter().filter(|target| target["expr"].is_string()) {
@@ -116,7 +133,7 @@ fn every_expression_is_valid() {
     let mut rules = String::from("groups:\n  - name: panels\n    rules:\n");
     for (index, (_, expr)) in super::consistency::expressions().into_iter().enumerate() {
         let expr = expr.replace("$__rate_interval", "1m").replace("$(5m)", "300").replace("$(1h)", "3600");
-        rules += &format!("      - record: a:b:c{index}\n        expr: {}\n", Value::from(expr));
+        write!(rules, "      - record: a:b:c{index}\n        expr: {}\n", Value::from(expr)).unwrap();
     }
     let file = directory.path().join("panels.yaml");
     std::fs::write(&file, rules).unwrap();

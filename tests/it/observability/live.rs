@@ -14,6 +14,7 @@ use super::promql::selectors;
 use super::stack::Monitoring;
 use crate::support::redis::Redis;
 use crate::support::serve::Serve;
+use crate::support::wire::Wire;
 use crate::support::{Database, Stopper, setting, until};
 
 /// Times of the rules are a thirtieth; a scrape every second.
@@ -26,17 +27,17 @@ const EMPTY: &[(&str, &str)] = &[
 ];
 
 /// Series that are not there on a service that is well, and why.
-const ABSENT: &[(&str, &str)] = &[
-    ("dgm_db_replica_lag_seconds", "no replica of reads is configured"),
-];
+const ABSENT: &[(&str, &str)] = &[("dgm_db_replica_lag_seconds", "no replica of reads is configured")];
 
 /// What loops, workers, researchers and dashboards do, until it is told to stop; some requests are wrong on purpose.
 /// Without workers, nothing is claimed.
-pub(super) fn load(serve: &Serve, stop: &AtomicBool, pause: Duration, workers: bool) {
-    let mut wire = serve.wire();
-    let entry = |n: usize| json!({"archive_entry_id": format!("e{n}"), "service_name": "lineage", "problem_statement": "p",
-        "generation_number": n, "accuracy_score": 0.1 + (n % 80) as f64 / 100.0, "constitutional_compliance_score": 0.9,
-        "performance_metrics": {}});
+pub(super) fn load(api: &str, token: &str, stop: &AtomicBool, pause: Duration, workers: bool) {
+    let mut wire = Wire::connect(api, token).unwrap();
+    let entry = |n: u32| {
+        json!({"archive_entry_id": format!("e{n}"), "service_name": "lineage", "problem_statement": "p",
+        "generation_number": n, "accuracy_score": 0.1 + f64::from(n % 80) / 100.0, "constitutional_compliance_score": 0.9,
+        "performance_metrics": {}})
+    };
     let _ = wire.call("POST", "/api/v1/archive", &entry(0));
     let mut n = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -46,7 +47,8 @@ pub(super) fn load(serve: &Serve, stop: &AtomicBool, pause: Duration, workers: b
         child.as_object_mut().unwrap().remove("generation_number");
         let sample = json!({"service_name": "lineage", "metric_type": "latency_ms", "metric_value": n, "measurement_timestamp":
             chrono::Utc::now()});
-        let improvement = json!({"improvement_id": format!("i{n}"), "service_name": "lineage", "problem_statement": "p"});
+        let improvement =
+            json!({"improvement_id": format!("i{n}"), "service_name": "lineage", "problem_statement": "p"});
         let mut calls = vec![
             ("POST", "/api/v1/archive".to_owned(), child),
             ("POST", "/api/v1/metrics".to_owned(), sample),
@@ -61,7 +63,7 @@ pub(super) fn load(serve: &Serve, stop: &AtomicBool, pause: Duration, workers: b
         for (method, path, body) in &calls {
             if wire.call(method, path, body).is_err() {
                 std::thread::sleep(Duration::from_millis(100));
-                let Ok(again) = crate::support::wire::Wire::connect(&serve.api, &serve.token) else { continue };
+                let Ok(again) = Wire::connect(api, token) else { continue };
                 wire = again;
             }
         }
@@ -94,7 +96,12 @@ pub(super) fn load(serve: &Serve, stop: &AtomicBool, pause: Duration, workers: b
 
 /// As Grafana would, for all jobs and instances.
 fn chosen(expr: &str) -> String {
-    expr.replace("=\"$job\"", "=\"dgm\"").replace("$job", ".+").replace("$instance", ".+").replace("$__rate_interval", "15s").replace("$(5m)", "9").replace("$(1h)", "108")
+    expr.replace("=\"$job\"", "=\"dgm\"")
+        .replace("$job", ".+")
+        .replace("$instance", ".+")
+        .replace("$__rate_interval", "15s")
+        .replace("$(5m)", "9")
+        .replace("$(1h)", "108")
 }
 
 #[test]
@@ -114,7 +121,7 @@ fn every_query_finds_data_on_a_service_at_work() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stopper = Stopper(&stop);
-        scope.spawn(|| load(&serve, &stop, Duration::from_millis(20), true));
+        scope.spawn(|| load(&serve.api, &serve.token, &stop, Duration::from_millis(20), true));
         let until_then = Instant::now() + Duration::from_secs(seconds as u64);
         until("it was watched long enough", Duration::from_secs(seconds as u64 + 5), || Instant::now() >= until_then);
         let mut faults = panels(&monitoring);
@@ -140,7 +147,9 @@ fn panels(monitoring: &Monitoring) -> Vec<String> {
                 if found.is_empty() && !may_be_empty {
                     faults.push(format!("{place}: no data: {expr}"));
                 }
-                for label in query.legend.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).map(|(label, _)| label) {
+                for label in
+                    query.legend.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).map(|(label, _)| label)
+                {
                     if found.iter().any(|series| series["metric"][label].is_null()) {
                         faults.push(format!("{place}: a series without {label}: {expr}"));
                     }
@@ -153,7 +162,7 @@ fn panels(monitoring: &Monitoring) -> Vec<String> {
         }
     }
     assert!(asked > 100, "{asked} queries of panels");
-    println!("{asked} queries of panels have data");
+    eprintln!("{asked} queries of panels have data");
     faults
 }
 

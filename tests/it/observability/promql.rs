@@ -1,4 +1,4 @@
-//! As much of PromQL as these tests need: which series an expression selects.
+//! As much of `PromQL` as these tests need: which series an expression selects.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +61,9 @@ fn braced(text: &str) -> &str {
 
 #[test]
 fn selectors_are_found_with_their_matchers() {
-    let found = selectors("sum by (dgm) (rate(dgm_a_total{x=\"dgm_t\", y=~\"b|{c}\"}[5m])) / on (job) up{job=\"d\"} > dgm:r:rate5m");
+    let found = selectors(
+        "sum by (dgm) (rate(dgm_a_total{x=\"dgm_t\", y=~\"b|{c}\"}[5m])) / on (job) up{job=\"d\"} > dgm:r:rate5m",
+    );
     let found: Vec<_> = found.iter().map(|s| (s.metric.as_str(), s.matches().len())).collect();
     assert_eq!(found, [("dgm:r:rate5m", 0), ("dgm_a_total", 2), ("up", 1)]);
 }

@@ -53,7 +53,8 @@ fn alerts_reach_the_team_that_can_act() {
             "warning" => format!("{team}-ticket"),
             _ => "nobody".to_owned(),
         };
-        let labels = [("alertname", alert.name), ("severity", severity), ("team", team)].map(|(name, value)| format!("{name}={value}"));
+        let labels = [("alertname", alert.name), ("severity", severity), ("team", team)]
+            .map(|(name, value)| format!("{name}={value}"));
         let verify = format!("--verify.receivers={receiver}");
         let mut arguments = vec!["config", "routes", "test", "--config.file=alertmanager.yaml", &verify];
         arguments.extend(labels.iter().map(String::as_str));

@@ -61,17 +61,25 @@ impl Monitoring {
             .output()
             .unwrap();
         assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
-        let manager = start("prometheus-alertmanager", &folder, &[
-            "--config.file=alertmanager.yaml",
-            "--storage.path=alertmanager",
-            &format!("--web.listen-address={alertmanager}"),
-            "--cluster.listen-address=",
-        ]);
-        let prometheus = start("prometheus", &folder, &[
-            "--config.file=prometheus.yaml",
-            "--storage.tsdb.path=prometheus",
-            &format!("--web.listen-address={own}"),
-        ]);
+        let manager = start(
+            "prometheus-alertmanager",
+            &folder,
+            &[
+                "--config.file=alertmanager.yaml",
+                "--storage.path=alertmanager",
+                &format!("--web.listen-address={alertmanager}"),
+                "--cluster.listen-address=",
+            ],
+        );
+        let prometheus = start(
+            "prometheus",
+            &folder,
+            &[
+                "--config.file=prometheus.yaml",
+                "--storage.tsdb.path=prometheus",
+                &format!("--web.listen-address={own}"),
+            ],
+        );
         let monitoring = Self {
             _prometheus: prometheus,
             _alertmanager: manager,

@@ -1,0 +1,57 @@
+//! How large a scrape can become, whatever callers do.
+
+use serde_json::json;
+
+use crate::support::Database;
+use crate::support::serve::Serve;
+
+const PATHS: usize = 10_000;
+const SERVICES: usize = 1_000;
+const USERS: usize = 500;
+/// What a scrape may have at most.
+const SERIES: usize = 5_000;
+const BYTES: usize = 1 << 20;
+
+#[test]
+fn callers_cannot_make_series() {
+    let database = Database::migrated();
+    let mut serve = Serve::start(&database, "");
+    serve.token = database.token("admin");
+    let mut wire = serve.wire();
+    let at_first = series(&serve);
+
+    let paths: Vec<String> = (0..PATHS).map(|n| format!("/{n:x}/wp-login-{n}.php?x={n}")).collect();
+    wire.get_all(paths.iter().map(String::as_str), |_, reply| assert_eq!(reply.status, 404)).unwrap();
+    for n in 0..SERVICES {
+        let service = format!("service-{n}");
+        let entry = json!({"archive_entry_id": format!("entry-{n}"), "service_name": service, "problem_statement": "p",
+            "accuracy_score": 0.5, "constitutional_compliance_score": 1, "performance_metrics": {}});
+        assert_eq!(wire.call("POST", "/api/v1/archive", &entry).unwrap().status, 201);
+        let sample = json!({"service_name": service, "metric_type": format!("kind-{n}"), "metric_value": 1});
+        assert_eq!(wire.call("POST", "/api/v1/metrics", &sample).unwrap().status, 201);
+    }
+    let reads: Vec<String> = (0..SERVICES)
+        .flat_map(|n| {
+            [format!("/api/v1/metrics/service-{n}/current"), format!("/api/v1/archive/stats?service=service-{n}")]
+        })
+        .collect();
+    wire.get_all(reads.iter().map(String::as_str), |_, reply| assert_eq!(reply.status, 200)).unwrap();
+    for n in 0..USERS {
+        let made =
+            wire.call("POST", "/api/v1/admin/tokens", &json!({"name": format!("user-{n}"), "role": "reader"})).unwrap();
+        let token = made.json()["token"].as_str().unwrap().to_owned();
+        let mut user = crate::support::wire::Wire::connect(&serve.api, &token).unwrap();
+        user.get_all(["/api/v1/archive/entry-1"], |_, reply| assert_eq!(reply.status, 200)).unwrap();
+    }
+
+    let (text, count) = (serve.metrics(), series(&serve));
+    eprintln!("{at_first} series at first, {count} afterwards, {} KiB", text.len() >> 10);
+    assert!(count < SERIES && text.len() < BYTES, "{count} series, {} bytes", text.len());
+    for name in ["wp-login", "service-1", "kind-1", "user-1", "entry-1"] {
+        assert!(!text.contains(name), "{name} became a label");
+    }
+}
+
+fn series(serve: &Serve) -> usize {
+    serve.metrics().lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count()
+}

@@ -37,6 +37,7 @@ use crate::telemetry::theirs::Theirs;
 use crate::telemetry::{context, spans};
 use ledger::Verdict;
 use tiers::Tiers;
+pub use tiers::Unanswered;
 use value::Stamp;
 
 /// Share of the in-process tier that is for sessions and tokens, which entries must not push out: one part in so many.
@@ -126,14 +127,17 @@ impl Cache {
     }
 
     /// The value of a key that is kept here only, as sessions are.
-    pub async fn get(&self, key: &Key) -> Option<Cached> {
+    ///
+    /// # Errors
+    /// When Redis, where it would be, does not answer.
+    pub async fn get(&self, key: &Key) -> Result<Option<Cached>, Unanswered> {
         let (text, class) = (key.text(), key.class());
         if let Some(Some(found)) = self.0.store(class).get(&text) {
             CACHE_REQUESTS.increment((class, Tier::L1, Lookup::Hit));
-            return Some(found);
+            return Ok(Some(found));
         }
         CACHE_REQUESTS.increment((class, Tier::L1, Lookup::Miss));
-        self.0.redis_lookup(class, &text).await.map(|(found, _)| found)
+        Ok(self.0.redis_lookup(class, &text).await?.map(|(found, _)| found))
     }
 
     /// Keeps a value that is kept here only. With Redis it is there that it lives, for all replicas.

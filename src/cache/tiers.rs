@@ -13,6 +13,10 @@ use super::{flight, l1, l2, ttl};
 use crate::telemetry::catalogue::cache::{CACHE_LOAD_DURATION, CACHE_REFUSED, CACHE_REQUESTS};
 use crate::telemetry::catalogue::labels::{Class, Lookup, Refusal, Tier};
 
+/// Redis did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unanswered;
+
 #[derive(Debug)]
 pub(super) struct Tiers {
     pub(super) copies: l1::L1,
@@ -55,7 +59,7 @@ impl Tiers {
     ) -> Result<Option<Cached>, Arc<E>> {
         // Before the load: a label that is too old is refused by readers, one that is too new would not be.
         let generation = self.ledger.generation();
-        if usable && let Some((found, left)) = self.redis_lookup(class, &text).await {
+        if usable && let Ok(Some((found, left))) = self.redis_lookup(class, &text).await {
             Span::current().record("cache.answered_by", "l2");
             let life = self.in_process(class, left);
             self.flights.land(&text, flight, || self.store(class).put(text.clone(), Some(found.clone()), life));
@@ -82,8 +86,13 @@ impl Tiers {
     }
 
     /// A copy from Redis that may be served, and what is left of its life.
-    pub(super) async fn redis_lookup(&self, class: Class, text: &str) -> Option<(Cached, Duration)> {
-        let found = self.shared(class)?.get(text).await;
+    pub(super) async fn redis_lookup(
+        &self,
+        class: Class,
+        text: &str,
+    ) -> Result<Option<(Cached, Duration)>, Unanswered> {
+        let Some(l2) = self.shared(class) else { return Ok(None) };
+        let found = l2.get(text).await;
         let (found, lookup) = match found {
             Ok(Some((cached, stamp))) => match self.verdict(class, text, &cached, stamp) {
                 Verdict::Current => (Some((cached, stamp.left())), Lookup::Hit),
@@ -100,7 +109,7 @@ impl Tiers {
             Err(()) => (None, Lookup::Error),
         };
         CACHE_REQUESTS.increment((class, Tier::L2, lookup));
-        found
+        if lookup == Lookup::Error { Err(Unanswered) } else { Ok(found) }
     }
 
     pub(super) fn verdict(&self, class: Class, text: &str, cached: &Cached, stamp: Stamp) -> Verdict {

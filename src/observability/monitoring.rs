@@ -102,16 +102,10 @@ const INHIBITED: &[(&str, &str, &str, &str)] = &[
         "job",
     ),
     (
-        "Where partitions are missing they end soon, too.",
-        "alertname=\"DgmPartitionMissing\"",
-        "alertname=\"DgmPartitionHorizonLow\"",
-        "job",
-    ),
-    (
         "The page makes the ticket of the same alert needless.",
         "severity=\"critical\"",
         "severity=\"warning\"",
-        "alertname, job, instance",
+        "alertname, job, instance, volume",
     ),
 ];
 

@@ -23,8 +23,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     RUNBOOKS.iter().map(|(name, _)| *name)
 }
 
-/// The runbook of an alert, in Markdown.
+/// The runbook of an alert, in Markdown; of `README`, the index.
 #[must_use]
 pub fn of(alert: &str) -> Option<&'static str> {
-    RUNBOOKS.iter().find(|(name, _)| *name == alert).map(|(_, text)| *text)
+    let index = ("README", include_str!("../../alerts/runbooks/README.md"));
+    RUNBOOKS.iter().chain([&index]).find(|(name, _)| *name == alert).map(|(_, text)| *text)
 }

@@ -82,17 +82,13 @@ impl Service {
         }
         let kept = self.cache.get(&Key::Session { digest: hash }).await;
         // Sessions live in Redis: while it is away nobody knows whose this is.
-        let kept = kept.ok_or_else(|| if self.is_redis_down() { Error::Unavailable } else { unknown() })?;
+        let kept = kept.map_err(|_| Error::Unavailable)?.ok_or_else(unknown)?;
         let session: Session = serde_json::from_slice(&kept.body).map_err(|_| unknown())?;
         let principal = self.principal(session.token_hash).await?.ok_or_else(unknown)?;
         if over(Some(session.expires_at), self.now()) || over(principal.expires_at, self.now()) {
             return Err(expired());
         }
         Ok(Arc::new(Principal { expires_at: Some(session.expires_at), ..Principal::clone(&principal) }))
-    }
-
-    fn is_redis_down(&self) -> bool {
-        self.redis_status() == RedisStatus::Down
     }
 
     /// A revoked token is refused at once by the replica that revoked it, and by others after this cache's TTL.
@@ -119,7 +115,7 @@ impl Service {
         }
         let principal = self.authenticate(bearer).await?;
         // It would be forgotten within seconds.
-        if self.is_redis_down() {
+        if self.redis_status() == RedisStatus::Down {
             return Err(Error::Unavailable);
         }
         let life = self.settings.session_ttl;

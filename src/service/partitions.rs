@@ -48,7 +48,10 @@ impl Service {
         PARTITIONS_DETACHED.set(TABLE, figure(partitions.len() - whole));
         PARTITIONS_EXPIRED.set(TABLE, figure(partitions.iter().filter(|partition| self.is_expired(partition)).count()));
         PARTITIONS_BYTES.set(TABLE, figure(partitions.iter().map(|partition| partition.bytes).sum::<i64>()));
-        PARTITIONS_MISSING.set(TABLE, figure(self.missing_months(partitions).len()));
+        // A month that was just begun has not all of those to be made ahead before the job makes it.
+        let next = month_of(self.now()).and_then(|this| this.checked_add_months(Months::new(1)));
+        let missing = self.missing_months(partitions).into_iter().filter(|month| Some(*month) <= next).count();
+        PARTITIONS_MISSING.set(TABLE, figure(missing));
         PARTITION_PREMAKE.set(TABLE, f64::from(self.settings.premake_months));
         PARTITION_HORIZON.set(TABLE, horizon(partitions).map_or(0.0, unix));
         PARTITION_OLDEST.set(TABLE, attached(partitions).min().map_or(0.0, unix));

@@ -207,9 +207,14 @@ fn options(url: &str, settings: &Settings) -> Result<PgConnectOptions, sqlx::Err
 
 pub(super) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Error> {
     let started = Instant::now();
-    let connection = follow::acquire(pin!(pool.acquire())).await;
+    let connection = connect(pool).await;
     DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
     Ok(in_time(connection)?)
+}
+
+/// The same of a pool without which nothing fails: it may have none, and that is not counted.
+pub(super) async fn connect(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    follow::acquire(pin!(pool.acquire())).await
 }
 
 /// Counts it when there was none within the time allowed.

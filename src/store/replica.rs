@@ -11,7 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Postgres};
 
 use super::error::Error;
-use super::pool::{Store, acquire, timed};
+use super::pool::{Store, connect, timed};
 use crate::telemetry::catalogue::database::{DB_READS, DB_REPLICA_LAG};
 use crate::telemetry::catalogue::labels::Source;
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -66,7 +66,7 @@ impl Store {
     /// else of the primary.
     pub(super) async fn acquire_reading(&self) -> Result<PoolConnection<Postgres>, Error> {
         if let Some(replica) = self.replica.as_deref().filter(|replica| replica.is_fresh()) {
-            if let Ok(connection) = acquire(&replica.pool).await {
+            if let Ok(connection) = connect(&replica.pool).await {
                 DB_READS.increment((Source::Replica,));
                 return Ok(connection);
             }
@@ -103,7 +103,7 @@ impl Store {
         let target: String = timed(Statement::ReplicaLag, query).await?;
         drop(connection);
         loop {
-            let mut connection = acquire(&replica.pool).await?;
+            let mut connection = connect(&replica.pool).await?;
             // A server that was promoted replays nothing and answers null: it is no replica of ours any more.
             let query = sqlx::query_scalar(sql!(
                 ReplicaLag,

@@ -82,7 +82,7 @@ fn seen() -> Vec<Alert> {
         alert("DgmStatementErrors", Warning)
             .when(
                 "5m",
-                "sum by (job, statement) (rate(dgm_db_statement_errors_total[5m]))\n\
+                "sum by (job, statement) (rate(dgm_db_statement_errors_total{statement!~\"server_activity|server_statements\"}[5m]))\n\
                  / sum by (job, statement) (rate(dgm_db_statement_duration_seconds_count[5m]) > 0) > 0.01\n\
                  and sum by (job, statement) (increase(dgm_db_statement_errors_total[5m])) > 3",
             )

@@ -11,22 +11,25 @@ pub(super) fn alerts() -> Vec<Alert> {
     let mut alerts = vec![
         alert("DgmPartitionMissing", Critical)
             .when(
-                "5m",
-                // Of months to come and of this one the service knows that they must be there; that one of the past was
-                // there shows when it is gone and retention did not drop it.
+                // A month begins some minutes before the job makes the next one that is to be made ahead.
+                "15m",
+                // This month and the next must be there. That another one is gone shows by their number; when retention
+                // drops one, the oldest is a younger one.
                 "max by (job, table) (dgm_partitions_missing) > 0\n\
-                 or max by (job, table) (max_over_time(dgm_partitions[1h])) - max by (job, table) (dgm_partitions)\n\
-                 - max by (job, table) (dgm_partitions_detached) - sum by (job, table) (increase(dgm_partitions_dropped_total[2h])) > 0.5",
+                 or max by (job, table) (max_over_time(dgm_partitions[2h])) - max by (job, table) (dgm_partitions)\n\
+                 - max by (job, table) (dgm_partitions_detached) > 0.5\n\
+                 and min by (job, table) (dgm_partition_oldest_timestamp_seconds)\n\
+                 == min by (job, table) (min_over_time(dgm_partition_oldest_timestamp_seconds[2h]))",
             )
             .says(
                 "Partitions of {{ $labels.table }} are missing.",
-                "{{ $value | humanize }} of this month and those to come, or of those that were there an hour ago, are gone: samples of \
-                 these months are refused, or lost.",
+                "{{ $value | humanize }} of this month and the next, or of those that were there two hours ago, are gone: samples of these \
+                 months are refused, or lost.",
             )
-            .fires("10m", &[("dgm_partitions_missing{job=\"dgm\", instance=\"a\", table=\"t\"}", "1x20")])
-            .silent("10m", &[("dgm_partitions_missing{job=\"dgm\", instance=\"a\", table=\"t\"}", "1 1 0x20")])
+            .fires("20m", &[("dgm_partitions_missing{job=\"dgm\", instance=\"a\", table=\"t\"}", "1x30")])
+            .silent("20m", &[("dgm_partitions_missing{job=\"dgm\", instance=\"a\", table=\"t\"}", "1x8 0x20")])
             // Retention dropped one.
-            .silent("30m", &lost("0x10 1x60"))
+            .silent("30m", &lost("0x10 100x60"))
             .silent("30m", &[("dgm_partitions{job=\"dgm\", instance=\"a\", table=\"t\"}", "5x10 6x60")])
             .fires("30m", &lost("0x70")),
         alert("DgmSamplesRejected", Critical)
@@ -58,11 +61,11 @@ pub(super) fn alerts() -> Vec<Alert> {
     alerts
 }
 
-fn lost(dropped: &'static str) -> [(&'static str, &'static str); 3] {
+fn lost(oldest: &'static str) -> [(&'static str, &'static str); 3] {
     [
         ("dgm_partitions{job=\"dgm\", instance=\"a\", table=\"t\"}", "6x10 5x60"),
         ("dgm_partitions_detached{job=\"dgm\", instance=\"a\", table=\"t\"}", "0x70"),
-        ("dgm_partitions_dropped_total{job=\"dgm\", instance=\"a\", table=\"t\"}", dropped),
+        ("dgm_partition_oldest_timestamp_seconds{job=\"dgm\", instance=\"a\", table=\"t\"}", oldest),
     ]
 }
 

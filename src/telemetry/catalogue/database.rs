@@ -29,7 +29,7 @@ super::metrics! {
     Gauge PARTITION_OLDEST<(Table,)> = "dgm_partition_oldest_timestamp_seconds", "seconds";
     /// Months ahead that partitions are to be made for (setting `samples.premake_months`).
     Gauge PARTITION_PREMAKE<(Table,)> = "dgm_partition_premake_months", "months";
-    /// Months without a partition, of this one and those to be made ahead.
+    /// Months without a partition, of this one and the next.
     Gauge PARTITIONS_MISSING<(Table,)> = "dgm_partitions_missing", "partitions";
     /// Partitions of months that are no longer kept: retention is behind.
     Gauge PARTITIONS_EXPIRED<(Table,)> = "dgm_partitions_expired", "partitions";

@@ -11,6 +11,6 @@ super::metrics! {
     Counter LEASES_RESCUED<(RescueOutcome,)> = "dgm_leases_rescued_total", "leases";
     /// Improvements that have not ended, by state.
     Gauge IMPROVEMENTS<(ImprovementState,)> = "dgm_improvements", "improvements";
-    /// Unix time since which the oldest queued improvement may be claimed: since it was queued, or put back; 0 when none is.
+    /// Unix time since which the oldest queued improvement may be claimed; 0 when none is queued.
     Gauge OLDEST_QUEUED<()> = "dgm_improvements_oldest_queued_timestamp_seconds", "seconds";
 }

@@ -29,6 +29,9 @@ const EMPTY: &[(&str, &str)] = &[
 /// Series that are not there on a service that is well, and why.
 const ABSENT: &[(&str, &str)] = &[("dgm_db_replica_lag_seconds", "no replica of reads is configured")];
 
+/// Counters of what does not happen on a service that is well.
+const QUIET: &[(&str, &str)] = &[("dgm_auth_failures_total", "every caller is known")];
+
 /// What loops, workers, researchers and dashboards do, until it is told to stop; some requests are wrong on purpose.
 /// Without workers, nothing is claimed.
 pub(super) fn load(api: &str, token: &str, stop: &AtomicBool, pause: Duration, workers: bool) {
@@ -210,16 +213,27 @@ fn sql(database: &Database) -> Vec<String> {
     faults
 }
 
-/// What is scraped is what the catalogue has, no more and no less.
+/// What is scraped is what the catalogue has, no more and no less; and what counts has counted.
 fn catalogue(serve: &Serve) -> Vec<String> {
     let text = serve.metrics();
+    let mut faults = Vec::new();
+    for entry in reference::entries().iter().filter(|entry| entry.kind == "counter") {
+        let series =
+            text.lines().filter(|line| line.strip_prefix(entry.name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+        let counts = series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).any(|value| value > 0.0);
+        let quiet = QUIET.iter().any(|(name, _)| *name == entry.name);
+        if counts == quiet {
+            faults.push(format!("{} {}", entry.name, if quiet { "counts after all" } else { "counts nothing" }));
+        }
+    }
     let typed = |text: &str| -> BTreeSet<String> {
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(str::to_owned).collect()
     };
     let (scraped, described) = (typed(&text), typed(&reference::metadata()));
     let absent = |line: &&String| !ABSENT.iter().any(|(metric, _)| line.starts_with(metric));
-    let missing = described.difference(&scraped).filter(absent).map(|line| format!("not scraped: {line}"));
-    missing.chain(scraped.difference(&described).map(|line| format!("not in the catalogue: {line}"))).collect()
+    faults.extend(described.difference(&scraped).filter(absent).map(|line| format!("not scraped: {line}")));
+    faults.extend(scraped.difference(&described).map(|line| format!("not in the catalogue: {line}")));
+    faults
 }
 
 fn promtool(serve: &Serve) -> Vec<String> {

@@ -72,9 +72,8 @@ impl Store {
     /// # Errors
     /// The server's; the months made before the failing one stay.
     pub async fn ensure_partitions(&self, now: DateTime<Utc>, ahead: u32) -> Result<usize, Error> {
-        // One may have been removed by hand since it was known.
-        self.forget_months();
-        self.ensure_months((0..=ahead).filter_map(|offset| month_after(now, offset))).await
+        // Those that are known, too: one may have been removed by hand since.
+        self.make_months((0..=ahead).filter_map(|offset| month_after(now, offset))).await
     }
 
     /// Makes the partitions of months that are not known to exist.
@@ -83,8 +82,12 @@ impl Store {
         if let Ok(known) = self.months.lock() {
             missing.retain(|month| !known.contains(month));
         }
+        self.make_months(missing).await
+    }
+
+    async fn make_months(&self, months: impl IntoIterator<Item = NaiveDate>) -> Result<usize, Error> {
         let mut made = 0;
-        for month in missing {
+        for month in months {
             let mut connection = self.acquire().await?;
             let query = sqlx::query_scalar(ENSURE).bind(month).fetch_one(&mut *connection);
             let new: bool = timed(Statement::PartitionEnsure, query).await?;

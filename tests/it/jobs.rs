@@ -32,6 +32,21 @@ fn a_job_runs_alone_on_the_record_and_its_old_runs_are_forgotten() {
     assert!(stdout(&database.dgm(&["doctor"])).contains("migrations   ok"));
 }
 
+#[test]
+fn a_partition_that_was_removed_by_hand_is_made_again_by_a_process_that_knew_it() {
+    let database = Database::migrated();
+    let serve = Serve::start_with(&database, "", &[("DGM__JOBS__SCHEDULES", "ensure-partitions=* * * * * *")]);
+    let count =
+        || database.sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 'dgm_performance_metrics'::regclass");
+    until("they are made", Duration::from_secs(20), || count() == "4");
+    let newest =
+        "SELECT max(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'dgm_performance_metrics'::regclass";
+    let removed = database.sql(newest);
+    database.sql(&format!("DROP TABLE {removed}"));
+    until("it is made again", Duration::from_secs(20), || database.sql(newest) == removed);
+    drop(serve);
+}
+
 /// Every two seconds, so that a short run sees many occurrences.
 const OFTEN: &str =
     "prune-changes = */2 * * * * *; enforce-retention = */2 * * * * *; ensure-partitions = */2 * * * * *";

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::Database;
 use crate::support::redis::Redis;
 use crate::support::serve::Serve;
+use crate::support::{Database, until};
 
 #[test]
 fn two_replicas_share_redis_and_neither_needs_it() {
@@ -61,6 +61,13 @@ fn check(mut redis: Redis) {
         assert!(started.elapsed() < Duration::from_secs(2), "a request waited for Redis");
     }
     assert_eq!(one.call("GET", "/ready", None).expect(200)["status"], "degraded");
+    // Nobody knows whose a session is that this process did not see within seconds; it is not told to be unknown.
+    let operator = std::mem::replace(&mut one.token, session.as_str().unwrap().to_owned());
+    let answer = || one.call("GET", "/api/v1/sessions/current", None);
+    until("what it saw is forgotten", Duration::from_secs(10), || answer().status != 200);
+    assert_eq!(answer().problem(), "unavailable");
+    one.token = operator;
+    assert_eq!(one.call("POST", "/api/v1/sessions", None).status, 503, "it would be forgotten within seconds");
     assert_eq!(one.metric("dgm_cache_redis_up"), Some(0.0));
     redis.restart_empty();
     let deadline = Instant::now() + Duration::from_secs(15);

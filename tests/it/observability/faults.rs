@@ -240,6 +240,8 @@ struct Seen {
 fn run(fault: &Fault) -> Result<Seen, String> {
     let volume = if fault.volume { Some(Volume::mount().ok_or("only root may mount a file system")?) } else { None };
     let postgres = Mortal::migrated();
+    // The job makes them too, but among all that a process does at its start a small pool may fail it.
+    assert!(postgres.database.dgm(&["partition", "ensure"]).status.success());
     let redis = Redis::start();
     let mut settings: Vec<(&str, &str)> = fault.settings.to_vec();
     if let Some(volume) = &volume {

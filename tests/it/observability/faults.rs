@@ -127,6 +127,10 @@ const ORDINARY: Fault = Fault {
 /// What callers feel of a fault.
 const FELT: [&str; 3] = ["DgmErrorBudgetBurn", "DgmLatencyBudgetBurn", "DgmIngestBudgetBurn"];
 
+/// What is true of a machine on which other tests run at the same time. `make alerts-test` runs alone, and takes none of it.
+const BUSY: [&str; 5] =
+    ["DgmRuntimeSaturated", "DgmCacheSlow", "DgmQueryLatencyHigh", "DgmLatencyBudgetBurn", "DgmInvalidationLag"];
+
 const FAULTS: &[Fault] = &[
     Fault {
         name: "Redis stopped",
@@ -237,7 +241,8 @@ struct Seen {
     also: BTreeSet<String>,
 }
 
-fn run(fault: &Fault) -> Result<Seen, String> {
+fn run(fault: &Fault, alone: bool) -> Result<Seen, String> {
+    let busy = |alert: &str| !alone && BUSY.contains(&alert);
     let volume = if fault.volume { Some(Volume::mount().ok_or("only root may mount a file system")?) } else { None };
     let postgres = Mortal::migrated();
     // The job makes them too, but among all that a process does at its start a small pool may fail it.
@@ -260,7 +265,7 @@ fn run(fault: &Fault) -> Result<Seen, String> {
         scope.spawn(|| load(&api, &token, &stop, Duration::from_millis(50), fault.workers));
         std::thread::sleep(Duration::from_secs(20));
         let before = monitoring.told(started);
-        if !before.is_empty() {
+        if before.iter().any(|told| !busy(&told.alert)) {
             return Err(format!("before it: {before:?}"));
         }
         let began = Instant::now();
@@ -281,11 +286,11 @@ fn run(fault: &Fault) -> Result<Seen, String> {
         let resolved = |alert: &str, told: &[Told]| {
             told.iter().rev().find(|told| told.alert == alert).is_some_and(|told| !told.firing)
         };
-        until_told(&monitoring, began, |told| told.iter().all(|one| resolved(&one.alert, told)))?;
+        until_told(&monitoring, began, |told| told.iter().all(|one| busy(&one.alert) || resolved(&one.alert, told)))?;
         let told = monitoring.told(began);
         let also: BTreeSet<String> =
             told.iter().map(|told| told.alert.clone()).filter(|alert| !fault.right.contains(&alert.as_str())).collect();
-        if let Some(wrong) = also.iter().find(|alert| !fault.also.contains(&alert.as_str())) {
+        if let Some(wrong) = also.iter().find(|alert| !fault.also.contains(&alert.as_str()) && !busy(alert)) {
             return Err(format!("{wrong} was told: {told:?}"));
         }
         for one in &told {
@@ -315,6 +320,7 @@ fn until_told(monitoring: &Monitoring, since: Instant, reached: impl Fn(&[Told])
 #[test]
 fn each_fault_reaches_whoever_must_mend_it() {
     let only = std::env::var("DGM_TEST_FAULT").ok();
+    let alone = setting("DGM_TEST_FAULTS", 0) > 0;
     let faults = FAULTS
         .iter()
         .take(setting("DGM_TEST_FAULTS", 2))
@@ -323,7 +329,7 @@ fn each_fault_reaches_whoever_must_mend_it() {
         String::from("| fault | alerts | seconds to page | seconds to resolve | also told |\n|---|---|---|---|---|\n");
     let mut wrong_ones = Vec::new();
     for fault in faults {
-        match run(fault) {
+        match run(fault, alone) {
             Ok(Seen { page, resolved, also }) => {
                 let also: Vec<String> = also.into_iter().collect();
                 let _ = writeln!(

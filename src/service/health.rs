@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Error, Service};
 pub use crate::cache::RedisStatus;
+use crate::store::improvements::Depth;
 pub use crate::store::jobs::{JobLock, JobRun, JobStart};
 pub use crate::store::upkeep::Upkeep;
 use crate::telemetry::catalogue::database::{
@@ -11,7 +12,7 @@ use crate::telemetry::catalogue::database::{
 };
 use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::jobs::JOB_LAST_SUCCESS;
-use crate::telemetry::catalogue::labels::{self, Access, ImprovementState, Relation};
+use crate::telemetry::catalogue::labels::{self, Access, ImprovementState, Priority, Relation};
 use crate::telemetry::catalogue::queue::{IMPROVEMENTS, OLDEST_QUEUED};
 use crate::telemetry::theirs::Theirs;
 
@@ -122,15 +123,15 @@ impl Service {
     }
 }
 
-fn observe_queue(depths: &[(String, i64, Option<DateTime<Utc>>)]) {
-    for (state, word) in [(ImprovementState::Queued, "queued"), (ImprovementState::Running, "running")] {
-        let found = depths.iter().find(|(status, ..)| status == word);
-        let count = found.map_or(0, |(_, count, _)| *count);
-        IMPROVEMENTS.set((state,), figure(count));
-        if word == "queued" {
-            OLDEST_QUEUED.set((), found.and_then(|(.., oldest)| *oldest).map_or(0.0, unix_seconds));
+fn observe_queue(depths: &[Depth]) {
+    for state in ImprovementState::ALL.iter().copied() {
+        for priority in Priority::ALL.iter().copied() {
+            let is_it = |depth: &&Depth| depth.status == state.as_str() && depth.priority == priority.as_str();
+            IMPROVEMENTS.set((state, priority), figure(depths.iter().find(is_it).map_or(0, |depth| depth.count)));
         }
     }
+    let queued = depths.iter().filter(|depth| depth.status == ImprovementState::Queued.as_str());
+    OLDEST_QUEUED.set((), queued.filter_map(|depth| depth.oldest).min().map_or(0.0, unix_seconds));
 }
 
 fn observe_upkeep(upkeep: &Upkeep, theirs: &mut Theirs) {

@@ -12,7 +12,9 @@ use crate::store::archive::Created;
 pub use crate::store::improvements::{Filter, Rescued};
 use crate::store::improvements::{Outcome, Refusal};
 use crate::telemetry::catalogue::labels::{self, FinishOutcome, RescueOutcome};
-use crate::telemetry::catalogue::queue::{IMPROVEMENTS_CLAIMED, IMPROVEMENTS_FINISHED, LEASES_RESCUED};
+use crate::telemetry::catalogue::queue::{
+    IMPROVEMENT_RUN, IMPROVEMENT_WAIT, IMPROVEMENTS_CLAIMED, IMPROVEMENTS_FINISHED, LEASES_RESCUED,
+};
 
 const ORDER: &str = "queued";
 
@@ -75,7 +77,12 @@ impl Service {
         let max = claim.max.unwrap_or(1);
         let claimed = self.store.claim(&claim.worker, claim.services, max, lease).await?;
         for one in &claimed {
-            IMPROVEMENTS_CLAIMED.increment((priority_label(&one.improvement.priority),));
+            let Improvement { priority, available_at, started_at, .. } = &one.improvement;
+            let priority = priority_label(priority);
+            IMPROVEMENTS_CLAIMED.increment((priority,));
+            if let Some(wait) = started_at.and_then(|started| (started - *available_at).to_std().ok()) {
+                IMPROVEMENT_WAIT.observe((priority,), wait);
+            }
         }
         Ok(claimed)
     }
@@ -120,7 +127,7 @@ impl Service {
             entry.clone().into_entry("-", "", None).validate("/archive_entry", now)?;
         }
         let improvement = judged(id, "complete", self.store.complete(id, done, by).await?)?;
-        IMPROVEMENTS_FINISHED.increment((FinishOutcome::Completed,));
+        finished(&improvement, FinishOutcome::Completed);
         self.forget_entries(improvement.archive_entry_id.as_deref().into_iter());
         Ok(improvement)
     }
@@ -135,7 +142,7 @@ impl Service {
         let outcome = self.store.fail(id, failure.lease_token, &failure.error_message, failure.retryable).await?;
         let improvement = judged(id, "fail", outcome)?;
         if improvement.status == "failed" {
-            IMPROVEMENTS_FINISHED.increment((FinishOutcome::Failed,));
+            finished(&improvement, FinishOutcome::Failed);
         }
         Ok(improvement)
     }
@@ -147,7 +154,7 @@ impl Service {
     pub async fn cancel(&self, id: &str) -> Result<Improvement, Error> {
         valid_id(id)?;
         let improvement = judged(id, "cancel", self.store.cancel(id).await?)?;
-        IMPROVEMENTS_FINISHED.increment((FinishOutcome::Cancelled,));
+        finished(&improvement, FinishOutcome::Cancelled);
         Ok(improvement)
     }
 
@@ -185,6 +192,15 @@ impl Service {
                 return Ok(total);
             }
         }
+    }
+}
+
+fn finished(improvement: &Improvement, outcome: FinishOutcome) {
+    IMPROVEMENTS_FINISHED.increment((outcome,));
+    // One that was never claimed did not run.
+    let run = improvement.completed_at.zip(improvement.started_at).and_then(|(end, start)| (end - start).to_std().ok());
+    if let Some(run) = run {
+        IMPROVEMENT_RUN.observe((outcome,), run);
     }
 }
 

@@ -14,14 +14,22 @@ pub(super) fn dashboard() -> Dashboard {
 
 fn queue() -> Vec<Panel> {
     vec![
-        Panel::lines("Depth", "none", "Improvements that have not ended, by state.")
-            .ask("{{state}}", "max by (state) (dgm_improvements{$sel})"),
+        Panel::lines("Depth", "none", "Improvements that have not ended, by state and priority.")
+            .ask("{{state}} {{priority}}", "max by (state, priority) (dgm_improvements{$sel})"),
         Panel::lines("Age of the oldest", "s", "How long the oldest queued improvement has waited.")
             .ask("oldest", "time() - min(dgm_improvements_oldest_queued_timestamp_seconds{$sel} > 0) or vector(0)")
             .bad(Bad::Above(3600.0))
             .alerts(&["DgmQueueAgeHigh"]),
         Panel::stack("Claimed by priority", "cps", "Improvements a second that were handed out.")
             .ask("{{priority}}", "sum by (priority) (rate(dgm_improvements_claimed_total{$sel}[$__rate_interval]))"),
+        Panel::lines("Wait in the queue, p95", "s", "Time within which 95 % of what is claimed had waited, by priority.").ask(
+            "{{priority}}",
+            "histogram_quantile(0.95, sum by (priority, le) (rate(dgm_improvements_wait_seconds_bucket{$sel}[$__rate_interval])))",
+        ),
+        Panel::lines("From claim to end, p95", "s", "Time within which 95 % of the improvements that ended by a call had run.").ask(
+            "{{outcome}}",
+            "histogram_quantile(0.95, sum by (outcome, le) (rate(dgm_improvements_run_seconds_bucket{$sel}[$__rate_interval])))",
+        ),
         Panel::lines("Ended by outcome", "cps", "Improvements a second that ended by a call.")
             .ask("{{outcome}}", "sum by (outcome) (rate(dgm_improvements_finished_total{$sel}[$__rate_interval]))"),
         Panel::lines("Taken back", "cps", "Leases a second of workers that fell silent or ran too long.")

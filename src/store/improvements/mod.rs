@@ -13,7 +13,7 @@ pub(super) use claim::Wish;
 pub(super) use complete::Done;
 pub(super) use create::Queueing;
 pub use life::{Outcome, Refusal};
-pub use queue::{Filter, Rescued};
+pub use queue::{Depth, Filter, Rescued};
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;

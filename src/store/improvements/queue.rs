@@ -38,9 +38,22 @@ const RESCUE: &str = sql!(
 const DEPTHS: &str = sql!(
     ImprovementList,
     "
-    SELECT status::text, count(*), min(available_at) FROM dgm_improvements
-    WHERE status IN ('queued', 'running') GROUP BY status"
+    SELECT status::text AS status, priority::text AS priority, count(*) AS count, min(available_at) AS oldest FROM dgm_improvements
+    WHERE status IN ('queued', 'running') GROUP BY status, priority"
 );
+
+/// Improvements of one state and priority.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Depth {
+    /// `queued` or `running`.
+    pub status: String,
+    /// How urgent they are.
+    pub priority: String,
+    /// How many there are.
+    pub count: i64,
+    /// Since when the oldest may be claimed.
+    pub oldest: Option<DateTime<Utc>>,
+}
 
 /// Which improvements; an absent field admits all.
 #[derive(Debug, Clone, Default)]
@@ -148,7 +161,7 @@ impl Store {
     ///
     /// # Errors
     /// The server's.
-    pub async fn queue_depths(&self) -> Result<Vec<(String, i64, Option<DateTime<Utc>>)>, Error> {
+    pub async fn queue_depths(&self) -> Result<Vec<Depth>, Error> {
         let mut connection = self.acquire().await?;
         timed_rows(Statement::ImprovementList, sqlx::query_as(DEPTHS).fetch_all(&mut *connection)).await
     }

@@ -28,6 +28,9 @@ pub const LATENCY: &[f64] =
 /// Edges in seconds for jobs.
 pub const LONG: &[f64] = &[0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
+/// Edges in seconds for improvements, which wait and run for seconds to a day.
+pub const WORK: &[f64] = &[0.1, 1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 86_400.0];
+
 /// Edges in rows for batches.
 pub const SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 512.0, 1000.0, 2500.0];
 

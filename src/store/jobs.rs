@@ -124,7 +124,7 @@ impl Store {
     ) -> Result<JobStart, Error> {
         // The guard comes first: a caller that is cancelled while the lock is asked for must not give a connection that
         // may hold it back to the pool.
-        let mut lock = JobLock { connection: Some(self.acquire().await?), job, run: 0 };
+        let mut lock = JobLock { connection: Some(self.acquire_locking().await?), job, run: 0 };
         let Some(connection) = &mut lock.connection else { return Ok(JobStart::Running) };
         let query = sqlx::query_scalar(LOCK).bind(job).fetch_one(&mut **connection);
         if !timed::<bool>(Statement::JobRuns, query).await? {

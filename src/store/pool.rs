@@ -33,6 +33,9 @@ use crate::telemetry::catalogue::statements::{Statement, sql};
 /// joined to others.
 const WRITING: u32 = 12;
 const SCHEMA_VERSION: &str = sql!(SchemaVersion, "SELECT max(version) FROM _sqlx_migrations WHERE success");
+/// Connections for the locks of jobs, each held as long as its job runs: if they were the pool's, a few jobs at once could
+/// hold all of a small one and wait for each other.
+const LOCKING: u32 = 8;
 /// A statement that takes longer is logged.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -66,6 +69,8 @@ pub struct Store {
     pool: PgPool,
     /// For group commit, which must not wait behind readers.
     writing: PgPool,
+    /// For the locks of jobs.
+    locking: PgPool,
     pub(super) writers: Arc<Writers>,
     pub(super) replica: Option<Arc<Replica>>,
     /// For connections that are not the pool's.
@@ -119,6 +124,7 @@ impl Store {
         Ok(Self {
             pool: pool(settings.max_connections, &options),
             writing: pool(WRITING, &options),
+            locking: pool(LOCKING, &options),
             writers: Arc::default(),
             replica: replica.transpose()?,
             direct: Arc::new(options),
@@ -150,6 +156,7 @@ impl Store {
     pub async fn close(&self) {
         self.writers.close().await;
         self.writing.close().await;
+        self.locking.close().await;
         if let Some(replica) = &self.replica {
             replica.close().await;
         }
@@ -169,6 +176,11 @@ impl Store {
     /// A transaction of a connection for group commit.
     pub(super) async fn begin_writing(&self) -> Result<Transaction<'static, Postgres>, Error> {
         begin(self.writing.clone()).await
+    }
+
+    /// A connection for the lock of a job.
+    pub(super) async fn acquire_locking(&self) -> Result<PoolConnection<Postgres>, Error> {
+        acquire(&self.locking).await
     }
 
     /// A connection for group commit.

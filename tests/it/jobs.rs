@@ -47,6 +47,18 @@ fn a_partition_that_was_removed_by_hand_is_made_again_by_a_process_that_knew_it(
     drop(serve);
 }
 
+#[test]
+fn jobs_that_run_at_once_do_not_wait_for_each_other_in_a_small_pool() {
+    let database = Database::migrated();
+    let schedules = "prune-changes=* * * * * *; enforce-retention=* * * * * *; ensure-partitions=* * * * * *";
+    let settings = [("DGM__DATABASE__MAX_CONNECTIONS", "2"), ("DGM__JOBS__SCHEDULES", schedules)];
+    let serve = Serve::start_with(&database, "", &settings);
+    let done = "SELECT count(DISTINCT job_name) FROM dgm_job_runs WHERE outcome = 'success'";
+    until("each has succeeded", Duration::from_secs(30), || database.sql(done) == "4");
+    assert_eq!(database.sql("SELECT count(*) FROM dgm_job_runs WHERE outcome = 'failure'"), "0");
+    assert_eq!(serve.count("dgm_db_pool_timeouts_total"), 0);
+}
+
 /// Every two seconds, so that a short run sees many occurrences.
 const OFTEN: &str =
     "prune-changes = */2 * * * * *; enforce-retention = */2 * * * * *; ensure-partitions = */2 * * * * *";

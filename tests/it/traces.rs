@@ -394,7 +394,8 @@ fn waits_for_others_can_be_seen() {
         ("DGM__TELEMETRY__TRACE_SAMPLE_RATIO", "0"),
     ];
     let serve = Logged::start(&database, &settings);
-    assert_eq!(serve.request("POST", "/api/v1/archive").json(&entry()).send().unwrap().status(), 201);
+    let created = serve.request("POST", "/api/v1/archive").json(&entry()).send().unwrap();
+    assert_eq!(created.status(), 201, "{}", created.text().unwrap());
 
     // Four ask for three entries that are locked, by two connections: one joins another's load, one waits for a connection.
     let holder = Holder::start(&database, "LOCK TABLE dgm_archive IN ACCESS EXCLUSIVE MODE", 2);

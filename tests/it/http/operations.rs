@@ -39,7 +39,8 @@ fn an_operator_sees_and_runs_jobs_and_sees_partitions() {
     let partitions = serve.call("GET", "/api/v1/admin/partitions", None).expect(200);
     assert_eq!((partitions["items"].as_array().unwrap().len(), expired(&partitions)), (5, 1), "{partitions}");
     assert!(partitions["items"][0]["bounds"].as_str().unwrap().starts_with("FOR VALUES FROM"), "{partitions}");
-    assert!(partitions["missing"].as_array().unwrap().len() > 10, "{partitions}");
+    // Months long past get theirs with their first sample.
+    assert_eq!(partitions["missing"], serde_json::json!([]), "{partitions}");
     let long = serve.call("POST", "/api/v1/admin/jobs/enforce-retention/run", None).expect(202);
     assert_eq!(long["outcome"], "running");
     until("it ends", Duration::from_secs(20), || {

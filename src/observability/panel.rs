@@ -38,6 +38,14 @@ pub struct Query {
     pub legend: &'static str,
 }
 
+impl Query {
+    /// The expression with the matchers of the chosen targets in it.
+    #[must_use]
+    pub fn promql(&self) -> String {
+        self.expr.replace("$sel", "job=~\"$job\", instance=~\"$instance\"")
+    }
+}
+
 /// A panel.
 #[derive(Debug, Clone)]
 pub struct Panel {
@@ -189,7 +197,7 @@ impl Panel {
     }
 
     pub(super) fn json(&self, id: usize, at: (u32, u32), options: &Options) -> Value {
-        let (datasource, instant) = (datasource(self.source), matches!(self.look, Look::Table | Look::Figure));
+        let datasource = datasource(self.source);
         let targets: Vec<Value> = self
             .queries
             .iter()
@@ -198,7 +206,7 @@ impl Panel {
                 let name = char::from(b'A' + u8::try_from(index).unwrap_or(25)).to_string();
                 match self.source {
                     Source::Prometheus => json!({
-                        "datasource": datasource, "refId": name, "expr": select(&query.expr), "legendFormat": query.legend,
+                        "datasource": datasource, "refId": name, "expr": query.promql(), "legendFormat": query.legend,
                         "instant": self.look == Look::Table, "range": self.look != Look::Table, "editorMode": "code",
                         "format": if self.look == Look::Table { "table" } else { "time_series" },
                     }),
@@ -221,7 +229,7 @@ impl Panel {
                 "tooltip": {"mode": "multi", "sort": "desc"},
             }),
             Look::Figure => json!({
-                "reduceOptions": {"calcs": ["lastNotNull"]}, "graphMode": if instant { "area" } else { "none" },
+                "reduceOptions": {"calcs": ["lastNotNull"]}, "graphMode": "area",
                 "colorMode": if self.bad.is_some() { "value" } else { "none" },
             }),
             Look::Table => json!({"showHeader": true, "footer": {"show": false}}),
@@ -259,9 +267,4 @@ pub(super) fn datasource(source: Source) -> Value {
         Source::Prometheus => json!({"type": "prometheus", "uid": "${datasource}"}),
         Source::Postgres => json!({"type": "grafana-postgresql-datasource", "uid": "${database}"}),
     }
-}
-
-/// Puts the matchers of the chosen targets in.
-fn select(expr: &str) -> String {
-    expr.replace("$sel", "job=~\"$job\", instance=~\"$instance\"")
 }

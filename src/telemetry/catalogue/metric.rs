@@ -47,6 +47,13 @@ pub struct Metric {
     pub labels: fn() -> Vec<(&'static str, Vec<&'static str>)>,
 }
 
+impl Metric {
+    /// How many series it has at most.
+    pub(super) fn combinations(&self) -> usize {
+        (self.labels)().iter().map(|(_, values)| values.len()).product()
+    }
+}
+
 /// A label with a closed set of values.
 pub trait Label: Copy {
     /// Its name.
@@ -124,10 +131,7 @@ impl<H> Handles<H> {
         register: impl Fn(&dyn Recorder, &Key) -> H,
         use_it: impl FnOnce(&H),
     ) {
-        let slots = self.slots.get_or_init(|| {
-            let count = (metric.labels)().iter().map(|(_, values)| values.len()).product();
-            (0..count).map(|_| OnceLock::new()).collect()
-        });
+        let slots = self.slots.get_or_init(|| (0..metric.combinations()).map(|_| OnceLock::new()).collect());
         if let Some(slot) = slots.get(index) {
             use_it(slot.get_or_init(|| metrics::with_recorder(|recorder| register(recorder, &key(metric, index)))));
         }
@@ -255,8 +259,8 @@ impl<L: Labels> Described for Counter<L> {
 
     fn initialise(&self) {
         self.describe();
-        let count: usize = (self.metric.labels)().iter().map(|(_, values)| values.len()).product();
-        for index in (0..count).filter(|index| Route::can_occur(&combination(&self.metric, *index))) {
+        let can_occur = |index: &usize| Route::can_occur(&combination(&self.metric, *index));
+        for index in (0..self.metric.combinations()).filter(can_occur) {
             self.at(index, |counter| counter.increment(0));
         }
     }

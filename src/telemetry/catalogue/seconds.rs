@@ -25,10 +25,7 @@ impl<L: Labels> Seconds<L> {
     }
 
     fn slots(&self) -> &[AtomicU64] {
-        self.micros.get_or_init(|| {
-            let count = (self.metric.labels)().iter().map(|(_, values)| values.len()).product();
-            (0..count).map(|_| AtomicU64::new(0)).collect()
-        })
+        self.micros.get_or_init(|| (0..self.metric.combinations()).map(|_| AtomicU64::new(0)).collect())
     }
 
     /// So much more.

@@ -20,8 +20,7 @@ pub(super) fn expressions() -> Vec<(String, String)> {
     for dashboard in dashboards::all() {
         for panel in dashboard.panels().filter(|panel| panel.source == Source::Prometheus) {
             for query in &panel.queries {
-                let expr = query.expr.replace("$sel", "job=~\"$job\", instance=~\"$instance\"");
-                all.push((format!("{}: {}", dashboard.uid, panel.title), expr));
+                all.push((format!("{}: {}", dashboard.uid, panel.title), query.promql()));
             }
         }
     }

@@ -169,7 +169,7 @@ fn panels(monitoring: &Monitoring) -> Vec<String> {
             let place = format!("{}: {}", dashboard.uid, panel.title);
             let may_be_empty = EMPTY.iter().any(|(name, _)| *name == place);
             for query in &panel.queries {
-                let expr = chosen(&query.expr.replace("$sel", "job=~\"$job\", instance=~\"$instance\""));
+                let expr = chosen(&query.promql());
                 let found = monitoring.query(&expr);
                 asked += 1;
                 if found.is_empty() && !may_be_empty {

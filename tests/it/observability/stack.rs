@@ -2,8 +2,6 @@
 //! `dgm observability` writes, and shorter times.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -13,6 +11,7 @@ use reqwest::blocking::Client;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::collector::collector;
 use crate::support::dev::free_port;
 use crate::support::until;
 
@@ -138,48 +137,21 @@ fn start(program: &str, folder: &Path, arguments: &[&str]) -> Process {
 
 /// Listens to what Alertmanager tells; answers where.
 fn webhook(told: Arc<Mutex<Vec<Told>>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (url, received) = collector();
     std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let told = Arc::clone(&told);
-            // Alertmanager keeps its connections.
-            std::thread::spawn(move || listen(stream, &told));
+        for message in received {
+            let message: Value = serde_json::from_slice(&message.body).unwrap();
+            for alert in message["alerts"].as_array().unwrap() {
+                let label = |name: &str| alert["labels"][name].as_str().unwrap_or_default().to_owned();
+                told.lock().unwrap().push(Told {
+                    alert: label("alertname"),
+                    severity: label("severity"),
+                    receiver: message["receiver"].as_str().unwrap().to_owned(),
+                    firing: alert["status"] == "firing",
+                    at: Instant::now(),
+                });
+            }
         }
     });
-    url
-}
-
-fn listen(stream: TcpStream, told: &Mutex<Vec<Told>>) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            let line = line.trim().to_ascii_lowercase();
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-            if line.is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        let message: Value = serde_json::from_slice(&body).ok()?;
-        for alert in message["alerts"].as_array()? {
-            let label = |name: &str| alert["labels"][name].as_str().unwrap_or_default().to_owned();
-            told.lock().unwrap().push(Told {
-                alert: label("alertname"),
-                severity: label("severity"),
-                receiver: message["receiver"].as_str()?.to_owned(),
-                firing: alert["status"] == "firing",
-                at: Instant::now(),
-            });
-        }
-        reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;
-    }
+    format!("{url}/")
 }

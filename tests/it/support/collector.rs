@@ -1,4 +1,5 @@
-//! A receiver of traces on a socket: OTLP over HTTP. The unit tests of the exporter use it too.
+//! A receiver of requests on a socket: of traces (OTLP over HTTP), and of what Alertmanager tells. The unit tests of the
+//! exporter use it too.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

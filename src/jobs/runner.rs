@@ -194,10 +194,13 @@ impl Runner {
         }
         for (job, schedule) in self.schedules.iter().filter(|(job, _)| shared || job.scope == Scope::Each) {
             let (runner, schedule) = (self.clone(), schedule.clone());
+            // No occurrence may overtake the one before, which would pass for done.
+            let interval = schedule.interval(self.service.now()).and_then(|interval| interval.to_std().ok());
+            let jitter = interval.map_or(job.jitter, |interval| job.jitter.min(interval / 2));
             let tick = Tick::new_async(schedule.as_str().to_owned(), move |_, _| {
                 let occurrence = schedule.latest(runner.service.now());
                 let runner = runner.clone();
-                Box::pin(async move { runner.start(job, occurrence, job.jitter, 0) })
+                Box::pin(async move { runner.start(job, occurrence, jitter, 0) })
             })?;
             scheduler.add(tick).await?;
         }

@@ -35,9 +35,10 @@ bench: ## The ceiling table in docs/PERFORMANCE.md: the service beside a bare ha
 	@scripts/setup wrk
 	cargo bench --locked --bench ceiling -- $(ARGS)
 
-loadtest: setup ## The mixed load of goose against a throwaway service: 100 users, 30 s (ARGS for goose's options)
+loadtest: ## Goose's verdict on a throwaway service, PostgreSQL and Redis: PROFILE=targets (smoke, spike, soak, ...), ARGS for more
+	@scripts/setup python3
 	cargo build --release --locked --workspace
-	scripts/with-dev sh -c 'target/release/dgm-loadtest --host "$$DGM_API" $(ARGS)'
+	scripts/with-dev --redis --auth --traces target/release/dgm-loadtest --keep $(ARGS)
 
 peers-test: setup ## Runs written by openevolve's and shinka's own code, imported and compared (needs pip and the network)
 	cargo build --release --locked --bin dgm

@@ -16,6 +16,8 @@ use uuid::Uuid;
 const SERVICES: usize = 8;
 /// Exponent of popularity: that of YCSB's zipfian generator (Cooper et al., 2010).
 const SKEW: f64 = 0.99;
+/// Series of each service.
+pub(crate) const METRIC_TYPES: [&str; 4] = ["latency_seconds", "accuracy_ratio", "memory_bytes", "tokens_per_second"];
 /// Bytes of randomness in a patch, hexadecimal on the wire: entries of about 2.5 kB.
 const PATCH_BYTES: usize = 1024;
 
@@ -33,6 +35,24 @@ pub(crate) struct Entry {
     constitutional_compliance_score: f64,
 }
 
+impl Entry {
+    fn known(&self) -> Known {
+        Known {
+            id: self.archive_entry_id.clone(),
+            service: self.service_name.clone(),
+            generation: self.generation_number,
+        }
+    }
+}
+
+/// What a run remembers of an entry.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) id: String,
+    pub(crate) service: String,
+    pub(crate) generation: u32,
+}
+
 /// A run: its id, its services and the popularity of its entries.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -40,8 +60,8 @@ pub(crate) struct Plan {
     pub(crate) run: String,
     /// Service names.
     pub(crate) services: Vec<String>,
-    /// Entry ids by popularity, most popular first. Shuffled, so that popularity says nothing of age or lineage.
-    pub(crate) ids: Vec<String>,
+    /// Entries by popularity, most popular first. Shuffled, so that popularity says nothing of age or lineage.
+    pub(crate) entries: Vec<Known>,
     popularity: Zipf<f64>,
     clients: AtomicUsize,
 }
@@ -75,10 +95,10 @@ impl Plan {
             };
             tree.push(entry);
         }
-        let mut ids: Vec<String> = tree.iter().map(|e| e.archive_entry_id.clone()).collect();
-        ids.shuffle(&mut rng);
+        let mut known: Vec<Known> = tree.iter().map(Entry::known).collect();
+        known.shuffle(&mut rng);
         let popularity = Zipf::new(f64::from(entries), SKEW).context("popularity of the entries")?;
-        Ok((Self { run, services, ids, popularity, clients: AtomicUsize::new(0) }, tree))
+        Ok((Self { run, services, entries: known, popularity, clients: AtomicUsize::new(0) }, tree))
     }
 
     /// The next client's number, from 0.
@@ -89,7 +109,7 @@ impl Plan {
     /// Draws an entry's rank, 0 the most popular.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank: whole, 1 to the entry count")]
     pub(crate) fn draw(&self, rng: &mut SmallRng) -> usize {
-        (self.popularity.sample(rng) as usize - 1).min(self.ids.len() - 1)
+        (self.popularity.sample(rng) as usize - 1).min(self.entries.len() - 1)
     }
 }
 
@@ -133,12 +153,12 @@ mod tests {
             seen.insert(&entry.archive_entry_id, entry);
         }
         assert_eq!(entries.iter().filter(|e| e.parent_entry_id.is_none()).count(), SERVICES);
-        assert_eq!(plan.ids.iter().collect::<HashSet<_>>().len(), 500);
+        assert_eq!(plan.entries.iter().map(|entry| &entry.id).collect::<HashSet<_>>().len(), 500);
     }
 
     #[test]
     fn runs_share_no_id() {
-        assert_ne!(Plan::new(1).unwrap().0.ids, Plan::new(1).unwrap().0.ids);
+        assert_ne!(Plan::new(1).unwrap().0.entries[0].id, Plan::new(1).unwrap().0.entries[0].id);
         assert!(Plan::new(0).is_err());
     }
 

@@ -1,27 +1,15 @@
-//! Where the load may go: to this machine, nowhere else.
+//! Where the load may go: to this machine, and to hosts that the command line names.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use goose::config::GooseConfiguration;
 use reqwest::Url;
 
-/// The service's own default address.
-pub(crate) const DEFAULT_HOST: &str = "http://127.0.0.1:8007";
-
-/// The base address of the service under load.
+/// The base address of what is to be loaded.
 ///
 /// # Errors
-/// When it is not plain HTTP to a loopback address, or an option would let somebody change it while the load runs.
-pub(crate) fn target(configuration: &GooseConfiguration) -> Result<Url> {
-    ensure!(
-        !configuration.websocket && !configuration.dashboard_control && !configuration.no_autostart,
-        "a controller could point the load at another host: no --websocket, --dashboard-control or --no-autostart"
-    );
-    loopback(configuration.host.as_deref().unwrap_or(DEFAULT_HOST))
-}
-
-fn loopback(host: &str) -> Result<Url> {
-    let url = Url::parse(host).with_context(|| format!("--host {host}"))?;
-    ensure!(url.scheme() == "http", "--host {host}: only http:// is spoken here");
+/// When it is not plain HTTP, or neither a loopback address nor one of the hosts that are allowed.
+pub(crate) fn target(option: &str, address: &str, allowed: &[String]) -> Result<Url> {
+    let url = Url::parse(address).with_context(|| format!("{option} {address}"))?;
+    ensure!(url.scheme() == "http", "{option} {address}: only http:// is spoken here");
     // The URL standard has normalised the name: 0x7f.1 and 2130706433 have become 127.0.0.1.
     let name = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let local = match name.parse::<std::net::IpAddr>() {
@@ -29,21 +17,45 @@ fn loopback(host: &str) -> Result<Url> {
         // RFC 6761, section 6.3: names that always mean loopback.
         Err(_) => name == "localhost",
     };
-    if !local {
-        bail!("--host {host} is not a loopback address: load is aimed at this machine only");
+    if !local && !allowed.iter().any(|host| host == name) {
+        bail!(
+            "{option} {address} is not a loopback address: load is aimed at this machine only, unless you name the host \
+             with --allow-host {name}"
+        );
     }
     Ok(url)
+}
+
+/// Goose's own options that would take the load elsewhere, or leave it waiting for somebody.
+///
+/// # Errors
+/// When there is one among them.
+pub(crate) fn check_options(options: &[String]) -> Result<()> {
+    const REFUSED: [&str; 6] = ["--host", "-H", "--websocket", "--dashboard-control", "--no-autostart", "--test-plan"];
+    for option in options {
+        let name = option.split('=').next().unwrap_or(option);
+        ensure!(!REFUSED.contains(&name), "{name} is not for goose: it would change where the load goes, or when");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn loopback(host: &str) -> Result<Url> {
+        target("--host", host, &[])
+    }
+
     #[test]
     fn loopback_passes() {
-        for host in
-            [DEFAULT_HOST, "http://localhost:1", "http://127.9.9.9/", "http://[::1]:8007", "http://[::ffff:127.0.0.1]"]
-        {
+        for host in [
+            "http://127.0.0.1:8007",
+            "http://localhost:1",
+            "http://127.9.9.9/",
+            "http://[::1]:8007",
+            "http://[::ffff:127.0.0.1]",
+        ] {
             assert!(loopback(host).is_ok(), "{host}");
         }
     }
@@ -67,9 +79,18 @@ mod tests {
     }
 
     #[test]
-    fn controllers_are_refused() {
-        let target = |args: &[&str]| target(&GooseConfiguration::parse_args_default(args).unwrap());
-        assert_eq!(target(&[]).unwrap().as_str(), "http://127.0.0.1:8007/");
-        assert!(target(&["--websocket"]).is_err());
+    fn a_host_that_is_named_is_allowed_and_no_other() {
+        let allowed = ["dgm.dgm.svc".to_owned()];
+        assert!(target("--host", "http://dgm.dgm.svc:8007", &allowed).is_ok());
+        assert!(target("--host", "http://dgm.dgm.svc.example.com:8007", &allowed).is_err());
+        assert!(target("--host", "https://dgm.dgm.svc", &allowed).is_err());
+    }
+
+    #[test]
+    fn goose_is_not_told_where_to_go() {
+        let check = |option: &str| check_options(&[option.to_owned()]);
+        assert!(check("--websocket").is_err());
+        assert!(check("--host=http://example.com").is_err());
+        assert!(check("--scenarios").is_ok());
     }
 }

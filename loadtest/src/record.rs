@@ -1,0 +1,214 @@
+//! What the callers saw: times by role and operation, and what happened in every second.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::caller::{Answer, Failure};
+use crate::operation::Operation;
+use crate::profile::Role;
+
+/// Significant decimal digits of the recorded times: percentiles are off by at most 1 %.
+const DIGITS: u8 = 2;
+/// Parts that callers are spread over, so that they do not wait for each other.
+const PARTS: usize = 4;
+/// Seconds of a run that are kept one by one: a day.
+const SECONDS: usize = 86_400;
+
+/// Times in microseconds. Grows with the times that are recorded.
+pub(crate) type Times = Histogram<u64>;
+
+/// An empty one.
+#[expect(clippy::expect_used, reason = "fails for more than five digits only")]
+pub(crate) fn times() -> Times {
+    Histogram::new(DIGITS).expect("a number of digits that the histogram takes")
+}
+
+/// Times of a second: half the size.
+pub(crate) type ShortTimes = Histogram<u32>;
+
+/// An empty one.
+#[expect(clippy::expect_used, reason = "fails for more than five digits only")]
+pub(crate) fn short_times() -> ShortTimes {
+    Histogram::new(DIGITS).expect("a number of digits that the histogram takes")
+}
+
+/// One second of the run.
+#[derive(Debug, Clone)]
+pub(crate) struct Second {
+    /// Of requests that succeeded in it.
+    pub(crate) times: ShortTimes,
+    pub(crate) succeeded: u64,
+    pub(crate) shed: u64,
+    pub(crate) failed: u64,
+}
+
+impl Second {
+    fn new() -> Self {
+        Self { times: short_times(), succeeded: 0, shed: 0, failed: 0 }
+    }
+
+    fn add(&mut self, other: &Self) {
+        // Both resize themselves, so that nothing is out of range.
+        let _ = self.times.add(&other.times);
+        self.succeeded += other.succeeded;
+        self.shed += other.shed;
+        self.failed += other.failed;
+    }
+}
+
+/// An operation as the callers of a role saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    /// Of requests that succeeded.
+    pub(crate) times: Times,
+    pub(crate) succeeded: u64,
+    pub(crate) shed: u64,
+    pub(crate) failed: u64,
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self { times: times(), succeeded: 0, shed: 0, failed: 0 }
+    }
+}
+
+/// All that was recorded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Record {
+    pub(crate) cells: BTreeMap<(Role, usize), Cell>,
+    /// From the first request on.
+    pub(crate) seconds: Vec<Second>,
+    /// Failures by operation and kind.
+    pub(crate) failures: BTreeMap<(&'static str, String), u64>,
+}
+
+impl Record {
+    fn note(&mut self, role: Role, operation: Operation, at: Duration, took: Duration, failure: Option<&Failure>) {
+        let cell = self.cells.entry((role, operation as usize)).or_default();
+        let at = usize::try_from(at.as_secs()).unwrap_or(SECONDS).min(SECONDS - 1);
+        if self.seconds.len() <= at {
+            self.seconds.resize_with(at + 1, Second::new);
+        }
+        let second = &mut self.seconds[at];
+        match failure {
+            None => {
+                let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+                // Both grow with what they are given.
+                let _ = cell.times.record(took);
+                let _ = second.times.record(took);
+                cell.succeeded += 1;
+                second.succeeded += 1;
+            }
+            Some(Failure::Shed(_)) => {
+                cell.shed += 1;
+                second.shed += 1;
+            }
+            Some(_) => {
+                cell.failed += 1;
+                second.failed += 1;
+            }
+        }
+        if let Some(failure) = failure {
+            *self.failures.entry((operation.name(), failure.kind())).or_default() += 1;
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (&key, cell) in &other.cells {
+            let mine = self.cells.entry(key).or_default();
+            let _ = mine.times.add(&cell.times);
+            mine.succeeded += cell.succeeded;
+            mine.shed += cell.shed;
+            mine.failed += cell.failed;
+        }
+        if self.seconds.len() < other.seconds.len() {
+            self.seconds.resize_with(other.seconds.len(), Second::new);
+        }
+        self.seconds.iter_mut().zip(&other.seconds).for_each(|(mine, theirs)| mine.add(theirs));
+        for (key, count) in &other.failures {
+            *self.failures.entry(key.clone()).or_default() += count;
+        }
+    }
+}
+
+/// Records while callers call.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    began: OnceLock<Instant>,
+    parts: [Mutex<Record>; PARTS],
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { began: OnceLock::new(), parts: std::array::from_fn(|_| Mutex::default()) }
+    }
+}
+
+impl Recorder {
+    /// When the first request was sent; the first call of this decides.
+    pub(crate) fn began(&self) -> Instant {
+        *self.began.get_or_init(Instant::now)
+    }
+
+    /// Records how an operation went that a caller meant to send at `intended`; answers it as it is.
+    pub(crate) fn note(
+        &self,
+        (number, role): (usize, Role),
+        operation: Operation,
+        intended: Instant,
+        outcome: Result<Answer, Failure>,
+    ) -> Result<Answer, Failure> {
+        let (began, now) = (self.began(), Instant::now());
+        let (at, took) = (now.saturating_duration_since(began), now.saturating_duration_since(intended));
+        lock(&self.parts[number % PARTS]).note(role, operation, at, took, outcome.as_ref().err());
+        outcome
+    }
+
+    /// What was recorded up to now.
+    pub(crate) fn record(&self) -> Record {
+        let mut record = Record::default();
+        self.parts.iter().for_each(|part| record.add(&lock(part)));
+        record
+    }
+}
+
+/// Whoever panicked while it held the lock had noted or not noted: either is a whole record.
+fn lock(part: &Mutex<Record>) -> MutexGuard<'_, Record> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_callers_saw_is_added_up() {
+        let recorder = Recorder::default();
+        let began = recorder.began();
+        let answer = || Ok(Answer { etag: None, body: Vec::new() });
+        for number in 0..20 {
+            let _ = recorder.note((number, Role::Author), Operation::ReadEntry, began, answer());
+        }
+        let shed = Err(Failure::Shed(Duration::from_secs(1)));
+        let _ = recorder.note((3, Role::Author), Operation::ReadEntry, began, shed);
+        let _ = recorder.note((4, Role::Worker), Operation::Claim, began, Err(Failure::Status(500)));
+        let record = recorder.record();
+        let read = &record.cells[&(Role::Author, Operation::ReadEntry as usize)];
+        assert_eq!((read.succeeded, read.shed, read.failed, read.times.len()), (20, 1, 0, 20));
+        let claim = &record.cells[&(Role::Worker, Operation::Claim as usize)];
+        assert_eq!(
+            (claim.succeeded, claim.failed, claim.times.len()),
+            (0, 1, 0),
+            "the time of a failure is no latency"
+        );
+        let all: (u64, u64, u64) = record
+            .seconds
+            .iter()
+            .fold((0, 0, 0), |sum, second| (sum.0 + second.succeeded, sum.1 + second.shed, sum.2 + second.failed));
+        assert_eq!(all, (20, 1, 1));
+        assert_eq!(record.failures[&(Operation::Claim.name(), "status 500".to_owned())], 1);
+    }
+}

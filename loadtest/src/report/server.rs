@@ -1,0 +1,75 @@
+//! The service's part of the report, from what it told before and after.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Server;
+use crate::watch::{CONNECTIONS, Exposition, Look, quantile, rise};
+
+/// Live rows above which an index is the way to a row: smaller tables are read in sequence for good reason.
+const SMALL: f64 = 10_000.0;
+/// Observations of a statement below which its p95 is an accident.
+const ENOUGH: f64 = 100.0;
+const ROWS_READ: &str = "dgm_db_rows_read_total";
+const STATEMENTS: &str = "dgm_db_statement_duration_seconds";
+
+/// What the service told of the time between two expositions.
+pub(crate) fn tell(before: &Exposition, after: &Exposition, looks: &[Look], elapsed: Duration) -> Server {
+    let seconds = elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+    let rise = |name: &str, labels: &[(&str, &str)]| rise(before, after, name, labels);
+    let p95 = |name: &str, labels: &[(&str, &str)]| quantile(before, after, (name, labels), 0.95).map(|s| s * 1000.0);
+    let connections = looks.iter().filter_map(|look| look.values.get(CONNECTIONS).copied()).reduce(f64::max);
+    let (index_ratio, index_tables) = indexes(before, after);
+    let inserted = rise("dgm_db_server_rows_total", &[("operation", "inserted")]);
+    let updated = rise("dgm_db_server_rows_total", &[("operation", "updated")]);
+    Server {
+        connections,
+        hit_ratio: hits(before, after),
+        cache_answer_p95_ms: p95("dgm_cache_redis_duration_seconds", &[]),
+        index_ratio,
+        index_tables,
+        pool_wait_p95_ms: p95("dgm_db_pool_acquire_duration_seconds", &[]),
+        commits_per_second: rise("dgm_db_server_transactions_total", &[("outcome", "committed")]).map(|n| n / seconds),
+        rows_written_per_second: inserted.zip(updated).map(|(inserted, updated)| (inserted + updated) / seconds),
+        statement_p95_ms: statements(before, after),
+    }
+}
+
+/// Of all lookups, those that some tier answered. One that misses the first tier is looked up in the second.
+fn hits(before: &Exposition, after: &Exposition) -> Option<f64> {
+    let rise = |label| rise(before, after, "dgm_cache_requests_total", &[label]);
+    let (hits, first) = (rise(("result", "hit"))?, rise(("tier", "l1"))?);
+    (first > 0.0).then(|| hits / first)
+}
+
+/// Of the rows that were read of all tables that are not small, those that an index found; and the same of each table.
+fn indexes(before: &Exposition, after: &Exposition) -> (Option<f64>, BTreeMap<String, f64>) {
+    let (mut found, mut all, mut tables) = (0.0, 0.0, BTreeMap::new());
+    for table in after.values_of(ROWS_READ, "table") {
+        let of_it = ("table", table.as_str());
+        if after.sum("dgm_db_rows_live", &[of_it]).unwrap_or(0.0) < SMALL {
+            continue;
+        }
+        let by = |access| rise(before, after, ROWS_READ, &[of_it, ("access", access)]).unwrap_or(0.0);
+        let (index, sequence) = (by("index"), by("sequence"));
+        if index + sequence > 0.0 {
+            tables.insert(table.clone(), index / (index + sequence));
+        }
+        found += index;
+        all += index + sequence;
+    }
+    ((all > 0.0).then(|| found / all), tables)
+}
+
+/// The p95 of each statement, in milliseconds: who looks for the cause of a slow operation begins here.
+fn statements(before: &Exposition, after: &Exposition) -> BTreeMap<String, f64> {
+    let mut found = BTreeMap::new();
+    for statement in after.values_of(STATEMENTS, "statement") {
+        let of_it: &[_] = &[("statement", statement.as_str())];
+        let enough = crate::watch::observed(before, after, (STATEMENTS, of_it)) >= ENOUGH;
+        if let Some(p95) = quantile(before, after, (STATEMENTS, of_it), 0.95).filter(|_| enough) {
+            found.insert(statement, p95 * 1000.0);
+        }
+    }
+    found
+}

@@ -1,0 +1,212 @@
+//! A run from beginning to end.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::Url;
+
+use crate::attack::Attack;
+use crate::bare::Bare;
+use crate::caller::client;
+use crate::cli::Arguments;
+use crate::figures::{cadences, figures, millis};
+use crate::open::{self, Mix};
+use crate::plan::Plan;
+use crate::processes::{Meter, Share};
+use crate::profile::{Phase, Profile, Role};
+use crate::record::{Record, Recorder};
+use crate::report::{self, Report};
+use crate::watch::{Exposition, Look, Watcher};
+use crate::{facts, seed, target, verdict};
+
+/// Open files beside the users' connections: logs, reports, the runtime's own.
+const SPARE_FILES: usize = 100;
+/// Looks at /metrics of a run, at most about.
+const LOOKS: u64 = 360;
+
+/// Seeds, loads, judges and reports; whether all that is judged was met.
+///
+/// # Errors
+/// When the command line asks for what is not to be had, or the service is not there.
+pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
+    let host = target::target("--host", &arguments.host, &arguments.allowed_hosts)?;
+    let operations = target::target("--operations", &arguments.operations, &arguments.allowed_hosts)?;
+    target::check_options(&arguments.goose)?;
+    let profile = Profile::new(arguments.profile, &arguments.asked());
+    raise_file_limit(profile.users())?;
+    let baseline = arguments.baseline.as_deref().map(Report::read).transpose()?;
+    let watcher = Watcher::new(&operations)?;
+    watcher.look().await?;
+
+    let (plan, tree) = Plan::new(profile.entries)?;
+    let run = Run { arguments, profile, host, watcher, plan: Arc::new(plan) };
+    tell(&format!("filling the archive with {} entries", tree.len()))?;
+    seed::seed(&run.host, &run.plan, &tree).await?;
+    drop(tree);
+
+    let mut report = run.measure().await?;
+    report.verdict = verdict::judge(&report, run.profile.demands);
+    if let Some(baseline) = &baseline {
+        report.verdict.extend(verdict::compare(&report, baseline, arguments.allowed_regression));
+    }
+    report.passed = verdict::passed(&report.verdict);
+    report.write(&arguments.output)?;
+    writeln!(io::stdout(), "{}", report::text::render(&report))?;
+    tell(&format!("report in {}", arguments.output.join("report.html").display()))?;
+    Ok(report.passed)
+}
+
+/// What is measured, with what.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    profile: Profile,
+    host: Url,
+    watcher: Watcher,
+    plan: Arc<Plan>,
+}
+
+/// The closed loop and what was seen of it.
+struct Closed {
+    record: Record,
+    elapsed: Duration,
+    processes: Vec<Share>,
+    looks: Vec<Look>,
+    before: Exposition,
+    after: Exposition,
+}
+
+impl Run<'_> {
+    async fn measure(&self) -> Result<Report> {
+        let began = chrono::Utc::now();
+        let bare = self.bare().await?;
+        let mut laps = Vec::new();
+        if let Some(bare) = &bare {
+            laps.push(self.lap(bare).await?);
+        }
+        let closed = self.closed().await?;
+        let open = self.open(&closed.record).await?;
+        if let Some(bare) = &bare {
+            laps.push(self.lap(bare).await?);
+        }
+        drop(bare);
+        let mut report = self.report(&closed, open);
+        report.began = crate::plan::rfc3339(began);
+        report.bare = report::bare(laps, report.requests_per_second);
+        Ok(report)
+    }
+
+    /// The closed loop.
+    async fn closed(&self) -> Result<Closed> {
+        let before = self.watcher.look_at_all().await?;
+        let profile = &self.profile;
+        tell(&format!("{:?}: up to {} users, {} s", profile.name, profile.users(), profile.seconds()))?;
+        let recorder = Arc::new(Recorder::default());
+        let meter = Meter::start()?;
+        let following = self.watcher.follow(Instant::now(), Duration::from_secs((profile.seconds() / LOOKS).max(1)));
+        self.attack(&self.host, &profile.phases, profile.roles).run(&self.plan, &recorder).await?;
+        let (elapsed, processes, looks) = (recorder.began().elapsed(), meter.used(), following.looks());
+        drop(following);
+        let after = self.watcher.look_at_all().await?;
+        Ok(Closed { record: recorder.record(), elapsed, processes, looks, before, after })
+    }
+
+    fn attack<'a>(&'a self, host: &'a Url, phases: &'a [Phase], roles: &'a [(Role, usize)]) -> Attack<'a> {
+        Attack { host, phases, roles, rate: self.profile.rate, options: &self.arguments.goose }
+    }
+
+    /// The open loop, with the mix of the closed one; its time and what came of it.
+    async fn open(&self, closed: &Record) -> Result<Option<(Record, Duration)>> {
+        let Some(open) = self.profile.open else { return Ok(None) };
+        tell(&format!("open loop: {} requests/s, {} s", open.rate, open.seconds))?;
+        let began = Instant::now();
+        let record = open::run(&self.host, open, &Mix::of(closed, self.profile.roles), &self.plan).await?;
+        Ok(Some((record, began.elapsed())))
+    }
+
+    async fn bare(&self) -> Result<Option<Bare>> {
+        if self.profile.bare_seconds == 0 {
+            return Ok(None);
+        }
+        let first = self.plan.entries.first().context("a run without entries")?;
+        let path = format!("/api/v1/archive/{}", first.id);
+        Ok(Some(Bare::start(&client()?.build()?, &self.host, &path, &self.arguments.output).await?))
+    }
+
+    /// Successful requests a second of goose against the bare handler: as many users, each of them reading.
+    async fn lap(&self, bare: &Bare) -> Result<f64> {
+        const READERS: &[(Role, usize)] = &[(Role::Reader, 100)];
+        tell(&format!("bare handler: {} users, {} s", self.profile.users(), self.profile.bare_seconds))?;
+        let users = self.profile.users();
+        let phases = [Phase { users, seconds: 2 }, Phase { users, seconds: self.profile.bare_seconds }];
+        let recorder = Arc::new(Recorder::default());
+        self.attack(&bare.url, &phases, READERS).run(&self.plan, &recorder).await?;
+        let steady = (users, 2, usize::try_from(2 + self.profile.bare_seconds)?);
+        Ok(report::phase(&recorder.record(), steady).requests_per_second)
+    }
+
+    fn report(&self, closed: &Closed, open: Option<(Record, Duration)>) -> Report {
+        let Self { profile, plan, host, .. } = self;
+        let record = &closed.record;
+        // Users come and go: their mean number.
+        let users = profile.mean_users();
+        let (all, operations) = figures(record, Some(&cadences(record, profile.roles, users, closed.elapsed)));
+        let phases: Vec<_> = profile.steady().into_iter().map(|phase| report::phase(record, phase)).collect();
+        let failures = record.failures.iter().map(|((operation, kind), count)| report::FailureCount {
+            operation: (*operation).to_owned(),
+            kind: kind.clone(),
+            count: *count,
+        });
+        Report {
+            version: report::VERSION,
+            profile: profile.name,
+            run: plan.run.clone(),
+            began: String::new(),
+            host: host.to_string(),
+            facts: facts::gather(&closed.after),
+            passed: false,
+            verdict: Vec::new(),
+            users: profile.users(),
+            entries: plan.entries.len(),
+            seconds: closed.elapsed.as_secs_f64(),
+            requests_per_second: report::rate_of(&phases),
+            all,
+            operations: (operations.into_iter())
+                .map(|(name, figures)| report::OperationFigures { name: name.to_owned(), figures })
+                .collect(),
+            bare: None,
+            open_loop: open.zip(profile.open).map(|((record, elapsed), open)| report::open(&record, elapsed, open)),
+            server: report::server::tell(&closed.before, &closed.after, &closed.looks, closed.elapsed),
+            processes: closed.processes.clone(),
+            phases,
+            timeline: record
+                .seconds
+                .iter()
+                .map(|second| report::SecondFigures {
+                    succeeded: second.succeeded,
+                    shed: second.shed,
+                    failed: second.failed,
+                    p50_ms: millis(second.times.value_at_quantile(0.5)),
+                    p95_ms: millis(second.times.value_at_quantile(0.95)),
+                })
+                .collect(),
+            looks: closed.looks.clone(),
+            failures: failures.collect(),
+        }
+    }
+}
+
+/// Raises the limit of open files as far as it goes: each user holds a connection, and past the limit connects fail,
+/// which would be counted against the service.
+fn raise_file_limit(users: usize) -> Result<()> {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).context("raising the limit of open files")?;
+    let enough = u64::try_from(users + SPARE_FILES)? <= limit;
+    ensure!(enough, "{users} users need more open files than the {limit} allowed: raise `ulimit -n` or lower --users");
+    Ok(())
+}
+
+/// What it is at, for whoever waits.
+fn tell(what: &str) -> io::Result<()> {
+    writeln!(io::stderr(), "dgm-loadtest: {what}")
+}

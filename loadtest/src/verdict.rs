@@ -1,0 +1,249 @@
+//! The targets, what was measured of each, and whether it was met.
+
+use serde::{Deserialize, Serialize};
+
+use crate::profile::Demand;
+use crate::report::Report;
+use crate::watch::{CONNECTIONS, DATABASE_CONNECTIONS, DEAD, LIVE, Look, RESIDENT, SERIES};
+
+/// Milliseconds that 95 of 100 requests may take, together and of each operation (spec 1.2.4).
+const LATENCY_MS: f64 = 100.0;
+/// Successful requests a second (spec 1.2.4).
+const THROUGHPUT: f64 = 10_000.0;
+/// Connections open at a time (spec 1.2.4).
+const CONNECTIONS_OPEN: f64 = 500.0;
+/// Lookups that the cache answers (spec 1.2.3).
+const HIT_RATIO: f64 = 0.8;
+/// Milliseconds that 95 of 100 answers of the cache may take (spec 1.2.3).
+const CACHE_ANSWER_MS: f64 = 10.0;
+/// Rows found by an index (spec 1.2.4).
+const INDEX_RATIO: f64 = 0.95;
+/// Milliseconds that 95 of 100 waits for a database connection may take: a tenth of what a request may.
+const POOL_WAIT_MS: f64 = 10.0;
+/// Share of the open loop's rate that must be reached.
+const OPEN_REACHED: f64 = 0.98;
+/// Requests of an operation below which its p95 is an accident.
+const ENOUGH: u64 = 100;
+/// Seconds after a spike within which p95 is back.
+const RECOVERY_SECONDS: usize = 10;
+/// Latency of a soak's last minutes beside its first.
+const LATENCY_GROWTH: f64 = 1.2;
+/// What else of a soak's last sixth may be more than its second sixth's; the first sixth warms up.
+const GROWTH: f64 = 1.1;
+
+/// A target and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    /// Stable: programs may look for it.
+    pub(crate) name: String,
+    pub(crate) wanted: String,
+    pub(crate) measured: String,
+    pub(crate) outcome: Outcome,
+}
+
+/// Whether a target was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    Met,
+    Missed,
+    /// Not measured, though the profile is held to it: the run has not passed.
+    Unknown,
+    /// The profile is not held to it.
+    NotJudged,
+}
+
+impl Outcome {
+    /// Whether the run fails by it.
+    pub(crate) const fn fails(self) -> bool {
+        matches!(self, Self::Missed | Self::Unknown)
+    }
+
+    /// As it stands in tables.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Missed => "MISSED",
+            Self::Unknown => "NOT MEASURED",
+            Self::NotJudged => "not judged",
+        }
+    }
+}
+
+/// Builds the table.
+struct Verdict {
+    targets: Vec<Target>,
+}
+
+/// A bound.
+#[derive(Clone, Copy)]
+enum Bound {
+    Below(f64),
+    AtLeast(f64),
+}
+
+impl Verdict {
+    /// A figure against its bound, `show` with its unit.
+    fn judge(&mut self, name: &str, judged: bool, measured: Option<f64>, bound: Bound, show: fn(f64) -> String) {
+        let met = measured.map(|value| match bound {
+            Bound::Below(most) => value < most,
+            Bound::AtLeast(least) => value >= least,
+        });
+        let outcome = match (judged, met) {
+            (false, _) => Outcome::NotJudged,
+            (true, Some(true)) => Outcome::Met,
+            (true, Some(false)) => Outcome::Missed,
+            (true, None) => Outcome::Unknown,
+        };
+        let wanted = match bound {
+            Bound::Below(most) => format!("< {}", show(most)),
+            Bound::AtLeast(least) => format!(">= {}", show(least)),
+        };
+        let measured = measured.map_or_else(|| "-".to_owned(), show);
+        self.targets.push(Target { name: name.to_owned(), wanted, measured, outcome });
+    }
+}
+
+/// Judges a run by what its profile is held to.
+pub(crate) fn judge(report: &Report, demands: &[Demand]) -> Vec<Target> {
+    let mut verdict = Verdict { targets: Vec::new() };
+    errors(&mut verdict, report, demands);
+    let server = &report.server;
+    let speed = demands.contains(&Demand::Speed);
+    let throughput = Some(report.requests_per_second);
+    verdict.judge("throughput", demands.contains(&Demand::Throughput), throughput, Bound::AtLeast(THROUGHPUT), rate);
+    if let Some(bare) = &report.bare {
+        // For the reader: machines differ.
+        verdict.judge("throughput beside the bare handler", false, Some(bare.ratio), Bound::AtLeast(0.6), ratio);
+    }
+    let p95 = Some(report.all.corrected.p95_ms);
+    verdict.judge("latency p95", speed, p95, Bound::Below(LATENCY_MS), ms);
+    for operation in report.operations.iter().filter(|operation| operation.figures.succeeded >= ENOUGH) {
+        let (name, p95) = (format!("latency p95 of {}", operation.name), operation.figures.corrected.p95_ms);
+        verdict.judge(&name, speed, Some(p95), Bound::Below(LATENCY_MS), ms);
+    }
+    if let Some(open) = &report.open_loop {
+        let (p95, wanted) = (open.figures.corrected.p95_ms, f64::from(open.rate) * OPEN_REACHED);
+        verdict.judge("open loop: latency p95", speed, Some(p95), Bound::Below(LATENCY_MS), ms);
+        verdict.judge("open loop: rate", speed, Some(open.reached), Bound::AtLeast(wanted), rate);
+    }
+    let connections = demands.contains(&Demand::Throughput);
+    verdict.judge("connections", connections, server.connections, Bound::AtLeast(CONNECTIONS_OPEN), count);
+    verdict.judge("cache hit rate", true, server.hit_ratio, Bound::AtLeast(HIT_RATIO), percent);
+    let cache = server.cache_answer_p95_ms;
+    verdict.judge("cache answer p95", speed, cache, Bound::Below(CACHE_ANSWER_MS), ms);
+    verdict.judge("index usage", true, server.index_ratio, Bound::AtLeast(INDEX_RATIO), percent);
+    let wait = server.pool_wait_p95_ms;
+    verdict.judge("database connection wait p95", speed, wait, Bound::Below(POOL_WAIT_MS), ms);
+    if demands.contains(&Demand::Spike) {
+        spike(&mut verdict, report);
+    }
+    if demands.contains(&Demand::Flat) {
+        flat(&mut verdict, report);
+    }
+    verdict.targets
+}
+
+fn errors(verdict: &mut Verdict, report: &Report, demands: &[Demand]) {
+    let open = report.open_loop.as_ref().map(|open| &open.figures);
+    let of = |count: fn(&crate::figures::Figures) -> u64| count(&report.all) + open.map_or(0, count);
+    // A service that sheds has not served, but for a spike that is what it should do.
+    let lost =
+        of(|figures| figures.failed) + if demands.contains(&Demand::Spike) { 0 } else { of(|figures| figures.shed) };
+    let all = of(|figures| figures.succeeded) + lost;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let share = (all > 0).then(|| lost as f64 / all as f64);
+    let outcome = match share {
+        None => Outcome::Unknown,
+        Some(_) if lost > 0 => Outcome::Missed,
+        Some(_) => Outcome::Met,
+    };
+    let measured = share.map_or_else(|| "-".to_owned(), |share| format!("{lost} ({:.4} %)", share * 100.0));
+    verdict.targets.push(Target { name: "errors".to_owned(), wanted: "0".to_owned(), measured, outcome });
+}
+
+/// Latency is back soon after the users are gone.
+fn spike(verdict: &mut Verdict, report: &Report) {
+    let Some(after) = report.phases.last() else { return };
+    let seconds = report.timeline.get(after.from..after.to.min(report.timeline.len())).unwrap_or_default();
+    // From which second on it stays good: the one after the last that is bad.
+    let back = seconds.iter().rposition(|second| second.p95_ms >= LATENCY_MS).map_or(0, |bad| bad + 1);
+    #[expect(clippy::cast_precision_loss, reason = "seconds of a run")]
+    let (back, most) = ((!seconds.is_empty()).then_some(back as f64), RECOVERY_SECONDS as f64);
+    verdict.judge("seconds until p95 is below 100 ms again", true, back, Bound::Below(most + 1.0), count);
+}
+
+/// Nothing grows.
+fn flat(verdict: &mut Verdict, report: &Report) {
+    let window = (report.timeline.len() / 6).clamp(1, 300);
+    let p95 = |seconds: &[crate::report::SecondFigures]| mean(seconds.iter().map(|second| second.p95_ms));
+    let first = report.timeline.get(..window).and_then(p95);
+    let last = report.timeline.get(report.timeline.len().saturating_sub(window)..).and_then(p95);
+    let growth = first.zip(last).map(|(first, last)| last / first);
+    verdict.judge("latency p95, last beside first minutes", true, growth, Bound::Below(LATENCY_GROWTH), ratio);
+    for name in [RESIDENT, CONNECTIONS, DATABASE_CONNECTIONS, SERIES] {
+        let growth = growth_of(&report.looks, |look| look.values.get(name).copied());
+        verdict.judge(&format!("{name}, last beside second sixth"), true, growth, Bound::Below(GROWTH), ratio);
+    }
+    // The archive itself grows, and with it what autovacuum lets lie: its share must not.
+    let dead = |look: &Look| Some(look.values.get(DEAD)? / (look.values.get(LIVE)? + look.values.get(DEAD)?).max(1.0));
+    let most = report
+        .looks
+        .iter()
+        .filter_map(dead)
+        .fold(None, |most: Option<f64>, share| Some(most.map_or(share, |most| most.max(share))));
+    verdict.judge("dead rows of all rows, at most", true, most, Bound::Below(0.2), percent);
+}
+
+fn growth_of(looks: &[Look], value: impl Fn(&Look) -> Option<f64>) -> Option<f64> {
+    let sixth = looks.len() / 6;
+    let part = |at: usize| mean(looks.get(at * sixth..(at + 1) * sixth)?.iter().filter_map(&value));
+    part(5).zip(part(1)).map(|(last, second)| last / second)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Holds a run against an earlier one of the same profile: throughput, beside the bare handler where both have it since
+/// machines change their pace, and p95.
+pub(crate) fn compare(report: &Report, baseline: &Report, allowed: f64) -> Vec<Target> {
+    let mut verdict = Verdict { targets: Vec::new() };
+    let judged = report.profile == baseline.profile;
+    let throughput = match (&report.bare, &baseline.bare) {
+        (Some(now), Some(then)) => now.ratio / then.ratio,
+        _ => report.requests_per_second / baseline.requests_per_second,
+    };
+    let name = "throughput beside the baseline's";
+    verdict.judge(name, judged, Some(throughput), Bound::AtLeast(1.0 - allowed), ratio);
+    let latency = report.all.corrected.p95_ms / baseline.all.corrected.p95_ms;
+    verdict.judge("latency p95 beside the baseline's", judged, Some(latency), Bound::Below(1.0 + allowed), ratio);
+    verdict.targets
+}
+
+/// Whether nothing that is judged was missed or is not known.
+pub(crate) fn passed(targets: &[Target]) -> bool {
+    !targets.iter().any(|target| target.outcome.fails())
+}
+
+fn ms(value: f64) -> String {
+    format!("{value:.1} ms")
+}
+
+fn rate(value: f64) -> String {
+    format!("{value:.0}/s")
+}
+
+fn ratio(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+fn percent(value: f64) -> String {
+    format!("{:.2} %", value * 100.0)
+}
+
+fn count(value: f64) -> String {
+    format!("{value:.0}")
+}

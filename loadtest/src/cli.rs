@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::Parser;
 
 use crate::profile::{Asked, Name};
@@ -40,6 +41,12 @@ pub(crate) struct Arguments {
     /// Seconds of each of the two laps of the bare handler, instead of the profile's; 0 for none
     #[arg(long, value_parser = clap::value_parser!(u64).range(0..=600))]
     bare_seconds: Option<u64>,
+    /// How many machines load at the same time, this being one: users, rates and what throughput is wanted are divided by it
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    machines: u32,
+    /// When to begin, once the archive is filled (RFC 3339): for several machines
+    #[arg(long, value_name = "TIME")]
+    pub(crate) start_at: Option<DateTime<Utc>>,
     /// Where report.html, report.md and report.json go
     #[arg(long, value_name = "DIR", default_value = "target/loadtest")]
     pub(crate) output: PathBuf,
@@ -80,6 +87,7 @@ impl Arguments {
             rate: self.rate,
             open_rate: self.open_rate,
             bare_seconds: self.bare_seconds,
+            machines: self.machines,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod attack;
 mod bare;
 mod caller;
+mod cleanup;
 mod cli;
 mod facts;
 mod figures;
@@ -11,6 +12,7 @@ mod operation;
 mod plan;
 mod processes;
 mod profile;
+mod progress;
 mod record;
 mod report;
 mod run;

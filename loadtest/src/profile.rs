@@ -124,6 +124,8 @@ pub(crate) struct Profile {
     /// Seconds of each of the two laps of the bare handler; 0 for none.
     pub(crate) bare_seconds: u64,
     pub(crate) demands: &'static [Demand],
+    /// That load at the same time, this being one.
+    pub(crate) machines: u32,
 }
 
 const MIXED: &[(Role, usize)] = &[(Role::Author, 70), (Role::Worker, 15), (Role::Dashboard, 10), (Role::Researcher, 5)];
@@ -156,7 +158,20 @@ impl Profile {
             (_, None) => {}
         }
         profile.bare_seconds = asked.bare_seconds.unwrap_or(profile.bare_seconds);
+        profile.share(asked.machines);
         profile
+    }
+
+    /// Takes the part of one of several machines.
+    fn share(&mut self, machines: u32) {
+        self.machines = machines;
+        for phase in &mut self.phases {
+            phase.users = phase.users.div_ceil(machines as usize);
+        }
+        self.rate = self.rate.map(|rate| rate.div_ceil(machines));
+        if let Some(open) = &mut self.open {
+            open.rate = open.rate.div_ceil(machines);
+        }
     }
 
     fn plain(name: Name) -> Self {
@@ -170,6 +185,7 @@ impl Profile {
             open: Some(OpenLoop { rate: 10_000, seconds: 20 }),
             bare_seconds: 10,
             demands: &[Demand::Speed, Demand::Throughput],
+            machines: 1,
         };
         let alone = Self { open: None, bare_seconds: 0, ..verdict.clone() };
         match name {
@@ -260,7 +276,7 @@ impl Profile {
 }
 
 /// What the command line wants otherwise than the profile has it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) users: Option<usize>,
     pub(crate) seconds: Option<u64>,
@@ -268,6 +284,15 @@ pub(crate) struct Asked {
     pub(crate) rate: Option<u32>,
     pub(crate) open_rate: Option<u32>,
     pub(crate) bare_seconds: Option<u64>,
+    /// That load at the same time.
+    pub(crate) machines: u32,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        let (users, seconds, entries, rate, open_rate, bare_seconds) = (None, None, None, None, None, None);
+        Self { users, seconds, entries, rate, open_rate, bare_seconds, machines: 1 }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the callers saw: times by role and operation, and what happened in every second.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -138,12 +139,20 @@ impl Record {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     began: OnceLock<Instant>,
+    /// Requests that succeeded, and those that did not: for whoever watches.
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) failed: AtomicU64,
     parts: [Mutex<Record>; PARTS],
 }
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self { began: OnceLock::new(), parts: std::array::from_fn(|_| Mutex::default()) }
+        Self {
+            began: OnceLock::new(),
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            parts: std::array::from_fn(|_| Mutex::default()),
+        }
     }
 }
 
@@ -163,6 +172,8 @@ impl Recorder {
     ) -> Result<Answer, Failure> {
         let (began, now) = (self.began(), Instant::now());
         let (at, took) = (now.saturating_duration_since(began), now.saturating_duration_since(intended));
+        let count = if outcome.is_ok() { &self.succeeded } else { &self.failed };
+        count.fetch_add(1, Ordering::Relaxed);
         lock(&self.parts[number % PARTS]).note(role, operation, at, took, outcome.as_ref().err());
         outcome
     }

@@ -16,10 +16,11 @@ use crate::open::{self, Mix};
 use crate::plan::Plan;
 use crate::processes::{Meter, Share};
 use crate::profile::{Phase, Profile, Role};
+use crate::progress::Progress;
 use crate::record::{Record, Recorder};
 use crate::report::{self, Report};
 use crate::watch::{Exposition, Look, Watcher};
-use crate::{facts, seed, target, verdict};
+use crate::{cleanup, facts, seed, target, verdict};
 
 /// Open files beside the users' connections: logs, reports, the runtime's own.
 const SPARE_FILES: usize = 100;
@@ -45,8 +46,20 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
     tell(&format!("filling the archive with {} entries", tree.len()))?;
     seed::seed(&run.host, &run.plan, &tree).await?;
     drop(tree);
+    if let Some(at) = arguments.start_at {
+        let pause = (at - chrono::Utc::now()).to_std().context("--start-at is over before the archive is filled")?;
+        tell(&format!("waiting until {at}"))?;
+        tokio::time::sleep(pause).await;
+    }
 
-    let mut report = run.measure().await?;
+    let measured = run.measure().await;
+    if !arguments.keep {
+        tell("removing the rows of the run")?;
+        if let Some(left) = cleanup::remove(&run.plan.run).await? {
+            tell(&left)?;
+        }
+    }
+    let mut report = measured?;
     report.verdict = verdict::judge(&report, run.profile.demands);
     if let Some(baseline) = &baseline {
         report.verdict.extend(verdict::compare(&report, baseline, arguments.allowed_regression));
@@ -104,8 +117,10 @@ impl Run<'_> {
         tell(&format!("{:?}: up to {} users, {} s", profile.name, profile.users(), profile.seconds()))?;
         let recorder = Arc::new(Recorder::default());
         let meter = Meter::start()?;
-        let following = self.watcher.follow(Instant::now(), Duration::from_secs((profile.seconds() / LOOKS).max(1)));
+        let following = self.watcher.follow(recorder.began(), Duration::from_secs((profile.seconds() / LOOKS).max(1)));
+        let progress = Progress::of(&recorder, profile.seconds())?;
         self.attack(&self.host, &profile.phases, profile.roles).run(&self.plan, &recorder).await?;
+        drop(progress);
         let (elapsed, processes, looks) = (recorder.began().elapsed(), meter.used(), following.looks());
         drop(following);
         let after = self.watcher.look_at_all().await?;
@@ -167,6 +182,7 @@ impl Run<'_> {
             facts: facts::gather(&closed.after),
             passed: false,
             verdict: Vec::new(),
+            machines: profile.machines,
             users: profile.users(),
             entries: plan.entries.len(),
             seconds: closed.elapsed.as_secs_f64(),

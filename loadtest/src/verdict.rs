@@ -110,8 +110,8 @@ pub(crate) fn judge(report: &Report, demands: &[Demand]) -> Vec<Target> {
     errors(&mut verdict, report, demands);
     let server = &report.server;
     let speed = demands.contains(&Demand::Speed);
-    let throughput = Some(report.requests_per_second);
-    verdict.judge("throughput", demands.contains(&Demand::Throughput), throughput, Bound::AtLeast(THROUGHPUT), rate);
+    let (throughput, wanted) = (Some(report.requests_per_second), THROUGHPUT / f64::from(report.machines));
+    verdict.judge("throughput", demands.contains(&Demand::Throughput), throughput, Bound::AtLeast(wanted), rate);
     if let Some(bare) = &report.bare {
         // For the reader: machines differ.
         verdict.judge("throughput beside the bare handler", false, Some(bare.ratio), Bound::AtLeast(0.6), ratio);

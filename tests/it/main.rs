@@ -9,6 +9,7 @@ mod dev;
 mod durability;
 mod http;
 mod jobs;
+mod loadtest;
 mod migrations;
 mod observability;
 mod plans;

@@ -37,6 +37,8 @@ pub(crate) struct Report {
     /// Whether every target that is judged was met.
     pub(crate) passed: bool,
     pub(crate) verdict: Vec<Target>,
+    /// That loaded at the same time, this being one.
+    pub(crate) machines: u32,
     /// Most users at a time.
     pub(crate) users: usize,
     pub(crate) entries: usize,

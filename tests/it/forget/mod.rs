@@ -45,10 +45,13 @@ fn counts(database: &Database, service: &str) -> String {
     ))
 }
 
-/// Rows that belong to nothing.
+/// Rows that refer to nothing, by what `dgm migrate verify` says.
 fn orphans(database: &Database) -> String {
     let verified = stdout(&database.dgm(&["migrate", "verify"]));
-    verified.lines().filter(|line| line.starts_with("FAIL")).collect::<Vec<_>>().join("\n")
+    let checks = ["broken references", "orphan parents", "lineage cycles"];
+    let of = |check: &&str| verified.lines().find(|line| line.contains(*check)).unwrap_or(check).to_owned();
+    let faults: Vec<String> = checks.iter().map(of).filter(|line| !line.starts_with("ok ")).collect();
+    faults.join("\n")
 }
 
 fn errors(output: &Output) -> String {

@@ -12,6 +12,7 @@ mod check;
 mod describe;
 mod dev;
 mod export;
+mod forget;
 mod import;
 mod migrate;
 mod observability;
@@ -52,6 +53,8 @@ enum Command {
     Import(import::Arguments),
     /// Write a service's archive as JSON lines
     Export(export::Arguments),
+    /// Remove services whole, with their entries, improvements and samples, as after an experiment
+    Forget(forget::Arguments),
     /// Make, list and revoke API tokens
     Token(token::Arguments),
     /// Print the OpenAPI document of the API
@@ -88,6 +91,7 @@ pub async fn run() -> ExitCode {
         Command::Partition(command) => operate::partition(&common, command).await,
         Command::Import(arguments) => import::run(&common, arguments).await,
         Command::Export(arguments) => export::run(&common, arguments).await,
+        Command::Forget(arguments) => forget::run(&common, arguments).await,
         Command::Token(arguments) => token::run(&common, arguments).await,
         Command::Openapi => describe::openapi(),
         Command::Metrics(arguments) => describe::metrics(&arguments),

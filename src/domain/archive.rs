@@ -14,7 +14,7 @@ pub const MAX_BATCH: usize = 1000;
 /// Most inspirations of one entry.
 pub const MAX_INSPIRATIONS: usize = 100;
 
-/// Where an entry stands. Entries are never deleted, so that lineage stays whole.
+/// Where an entry stands. The API deletes none, so that lineage stays whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {

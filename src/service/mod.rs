@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod changes;
 pub mod error;
+pub mod forget;
 pub mod health;
 pub mod identity;
 pub mod improvements;

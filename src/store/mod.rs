@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod error;
 pub mod feed;
 mod follow;
+pub mod forget;
 pub mod improvements;
 pub mod integrity;
 pub mod jobs;

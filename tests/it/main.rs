@@ -7,6 +7,7 @@ mod cluster;
 mod coherence;
 mod dev;
 mod durability;
+mod forget;
 mod http;
 mod jobs;
 mod loadtest;

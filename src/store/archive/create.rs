@@ -64,8 +64,8 @@ pub(in crate::store) async fn create(
 }
 
 /// Every entry that the batch refers to, with its generation, and those of the batch that refer to others and are there
-/// already. Entries are never deleted, so what is found here will be there when the batch is inserted; what is not would
-/// make the whole batch fail.
+/// already. What is found here will be there when the batch is inserted, unless its service is being forgotten; what is not
+/// would make the whole batch fail.
 async fn generations(connection: &mut PgConnection, batch: &[NewRow]) -> Result<HashMap<String, i32>, Error> {
     let parents = batch.iter().filter_map(|new| new.entry.parent_entry_id.as_deref());
     let inspirations = batch.iter().flat_map(|new| &new.entry.inspirations).map(|i| i.archive_entry_id.as_str());

@@ -149,6 +149,25 @@ fn samples(serve: &Serve, round: usize) {
     get(serve, &format!("/api/v1/metrics/big/latency_ms?from={from}&step=1h"));
 }
 
+/// What `dgm forget` is to find.
+pub(super) fn experiment(serve: &Serve, round: usize) {
+    let service = format!("experiment-{round}");
+    let entry = |n: usize, more: Value| {
+        let mut entry = json!({"archive_entry_id": format!("{service}-{n}"), "service_name": service,
+            "problem_statement": "p", "accuracy_score": 0.5, "constitutional_compliance_score": 1});
+        entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        post(serve, "/api/v1/archive", &entry);
+    };
+    let root = format!("{service}-0");
+    entry(0, json!({}));
+    entry(1, json!({"parent_entry_id": root}));
+    entry(2, json!({"parent_entry_id": root, "inspirations": [{"archive_entry_id": format!("{service}-1")}]}));
+    let wish = json!({"service_name": service, "parent_entry_id": root, "problem_statement": "p", "priority": "low"});
+    post(serve, "/api/v1/improvements", &wish);
+    let sample = json!({"service_name": service, "metric_type": "tokens", "metric_value": round});
+    post(serve, "/api/v1/metrics", &Value::from(vec![sample; 3]));
+}
+
 fn identity(serve: &Serve, round: usize) {
     let session = post(serve, "/api/v1/sessions", &json!({}));
     assert!(session["session_token"].is_string());

@@ -12,7 +12,7 @@ use dgm_service::telemetry::catalogue::Label as _;
 use dgm_service::telemetry::catalogue::statements::Statement;
 
 use crate::support::serve::Serve;
-use crate::support::{Database, setting};
+use crate::support::{Database, setting, stdout};
 use judge::Judge;
 
 /// More than it takes the server to try a plan for any values.
@@ -22,6 +22,10 @@ const NOT_CALLED: &[&str] = &[
     "archive_export",
     "clock",
     "feed_prune",
+    "forget_survey",
+    "forget_samples",
+    "forget_improvements",
+    "forget_entries",
     "job_runs",
     "partition_ensure",
     "partition_drop",
@@ -80,6 +84,9 @@ fn no_statement_reads_a_large_table_whole_or_partitions_it_need_not() {
             assert!(database.dgm(&["job", "run", job]).status.success(), "{job}");
         }
         assert!(database.dgm(&["export", "--service", "service-00"]).status.success());
+        calls::experiment(&serve, round);
+        let forgotten = database.dgm(&["forget", &format!("experiment-{round}*"), "--yes"]);
+        assert!(stdout(&forgotten).starts_with("removed 3 entries, 1 improvements"), "{forgotten:?}");
     }
     let metrics = serve.metrics();
     let called = |name: &str| {
@@ -102,6 +109,17 @@ fn no_statement_reads_a_large_table_whole_or_partitions_it_need_not() {
     assert!(verdict.plans > 40 * REPETITIONS, "only {} plans were logged", verdict.plans);
     assert!(verdict.faults.is_empty(), "{}", verdict.faults.join("\n\n"));
     assert_eq!(verdict.unseen, [] as [&str; 0], "no statement is like these");
+
+    // A twentieth of everything, in several batches.
+    database.sql(
+        "UPDATE dgm_improvements SET lease_expires_at = now() WHERE service_name = 'service-18' AND status = 'running'",
+    );
+    let judge = Judge::from_now_on(&database);
+    let forgotten = database.dgm(&["forget", "service-18", "--yes"]);
+    assert!(forgotten.status.success(), "{forgotten:?}");
+    let verdict = judge.verdict();
+    assert!(verdict.plans > 100, "only {} plans were logged", verdict.plans);
+    assert!(verdict.faults.is_empty(), "{}", verdict.faults.join("\n\n"));
 
     // The judge does find what must not be.
     let judge = Judge::from_now_on(&database);

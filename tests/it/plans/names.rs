@@ -16,9 +16,14 @@ const MORE: &[&str] = &[
     "archive_candidates",
     "archive_export",
     "feed_prune",
+    "forget_survey",
+    "forget_samples",
+    "forget_improvements",
+    "forget_entries",
     "improvement_rescue",
     "job_runs",
     "partition_ensure",
+    "partition_status",
     "token_insert",
 ];
 

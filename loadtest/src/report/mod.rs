@@ -1,6 +1,10 @@
 //! What came of a run: one document for programs, from which the tables and plots for people are made.
 
 mod compute;
+mod content;
+mod markdown;
+#[cfg(test)]
+mod sample;
 pub(crate) mod server;
 pub(crate) mod text;
 
@@ -164,7 +168,8 @@ impl Report {
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let write = || {
             fs::create_dir_all(folder)?;
-            fs::write(folder.join("report.json"), serde_json::to_vec_pretty(self)?)
+            fs::write(folder.join("report.json"), serde_json::to_vec_pretty(self)?)?;
+            fs::write(folder.join("report.md"), markdown::render(self))
         };
         write().with_context(|| format!("writing into {}", folder.display()))
     }

@@ -2,10 +2,15 @@
 
 mod compute;
 mod content;
+mod html;
 mod markdown;
+mod markup;
+mod plot;
 #[cfg(test)]
 mod sample;
 pub(crate) mod server;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 
 use std::collections::BTreeMap;
@@ -169,7 +174,8 @@ impl Report {
         let write = || {
             fs::create_dir_all(folder)?;
             fs::write(folder.join("report.json"), serde_json::to_vec_pretty(self)?)?;
-            fs::write(folder.join("report.md"), markdown::render(self))
+            fs::write(folder.join("report.md"), markdown::render(self))?;
+            fs::write(folder.join("report.html"), html::render(self))
         };
         write().with_context(|| format!("writing into {}", folder.display()))
     }

@@ -10,6 +10,9 @@ use crate::watch::Exposition;
 const SETTINGS: &str = "SELECT string_agg(name || ' ' || setting || coalesce(unit, ''), ', ' ORDER BY name) FROM pg_settings \
     WHERE name IN ('fsync', 'full_page_writes', 'max_wal_size', 'server_version', 'shared_buffers', 'synchronous_commit')";
 
+/// The fact that says how many cores the machine has that makes the load.
+pub(crate) const CORES: &str = "Cores of the load test's machine";
+
 /// Names and values, in the order of the table; what cannot be found is called unknown.
 pub(crate) fn gather(exposition: &Exposition) -> Vec<(String, String)> {
     let build = |label| exposition.values_of("dgm_build_info", label).join(", ");
@@ -23,9 +26,9 @@ pub(crate) fn gather(exposition: &Exposition) -> Vec<(String, String)> {
     };
     let token = env::var("DGM_TOKEN").is_ok_and(|token| !token.is_empty());
     let facts = [
-        ("Service", format!("{} ({}), rustc {}", build("version"), build("revision"), build("rustc"))),
+        ("Service", format!("{} ({}), {}", build("version"), build("revision"), build("rustc"))),
         ("Load test", concat!(env!("CARGO_PKG_VERSION"), ", goose 0.19").to_owned()),
-        ("Cores of the load test's machine", cores),
+        (CORES, cores),
         ("Processor", value("/proc/cpuinfo", "model name").unwrap_or_else(unknown)),
         ("Memory", memory.map_or_else(unknown, |kib| format!("{} MiB", kib / 1024))),
         ("Kernel", kernel.trim().to_owned()),

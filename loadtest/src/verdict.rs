@@ -7,7 +7,7 @@ use crate::report::Report;
 use crate::watch::{CONNECTIONS, DATABASE_CONNECTIONS, DEAD, LIVE, Look, RESIDENT, SERIES};
 
 /// Milliseconds that 95 of 100 requests may take, together and of each operation (spec 1.2.4).
-const LATENCY_MS: f64 = 100.0;
+pub(crate) const LATENCY_MS: f64 = 100.0;
 /// Successful requests a second (spec 1.2.4).
 const THROUGHPUT: f64 = 10_000.0;
 /// Connections open at a time (spec 1.2.4).

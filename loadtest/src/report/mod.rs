@@ -1,7 +1,16 @@
 //! What came of a run: one document for programs, from which the tables and plots for people are made.
 
 mod compute;
+mod content;
+mod html;
+mod markdown;
+mod markup;
+mod plot;
+#[cfg(test)]
+mod sample;
 pub(crate) mod server;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 
 use std::collections::BTreeMap;
@@ -164,7 +173,9 @@ impl Report {
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let write = || {
             fs::create_dir_all(folder)?;
-            fs::write(folder.join("report.json"), serde_json::to_vec_pretty(self)?)
+            fs::write(folder.join("report.json"), serde_json::to_vec_pretty(self)?)?;
+            fs::write(folder.join("report.md"), markdown::render(self))?;
+            fs::write(folder.join("report.html"), html::render(self))
         };
         write().with_context(|| format!("writing into {}", folder.display()))
     }

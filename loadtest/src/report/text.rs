@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Report;
-use crate::verdict::Outcome;
+use super::content::headline;
 
 /// The table of targets, and under it what a reader wants to know next.
 pub(crate) fn render(report: &Report) -> String {
@@ -50,12 +50,6 @@ pub(crate) fn render(report: &Report) -> String {
     for failure in report.failures.iter().take(10) {
         let _ = writeln!(text, "{} x {}: {}", failure.count, failure.operation, failure.kind);
     }
-    let missed: Vec<&str> =
-        (report.verdict.iter()).filter(|target| target.outcome.fails()).map(|target| target.name.as_str()).collect();
-    let met = report.verdict.iter().filter(|target| target.outcome == Outcome::Met).count();
-    let _ = match missed.as_slice() {
-        [] => write!(text, "PASSED: {met} targets met"),
-        missed => write!(text, "FAILED: {}", missed.join("; ")),
-    };
+    text.push_str(&headline(report));
     text
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::profile::{Asked, Name};
 
@@ -50,6 +50,9 @@ pub(crate) struct Arguments {
     /// Where report.html, report.md and report.json go
     #[arg(long, value_name = "DIR", default_value = "target/loadtest")]
     pub(crate) output: PathBuf,
+    /// How the verdict is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
     /// report.json of an earlier run, to be held against
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,
@@ -65,6 +68,17 @@ pub(crate) struct Arguments {
     /// Be the bare handler, with the answer of this file
     #[arg(long, hide = true, value_name = "FILE")]
     pub(crate) bare: Option<PathBuf>,
+}
+
+/// What goes to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The verdict, for a terminal
+    Text,
+    /// What is in report.md
+    Markdown,
+    /// What is in report.json
+    Json,
 }
 
 const AFTER: &str = "\

@@ -10,7 +10,7 @@ use reqwest::Url;
 use crate::attack::Attack;
 use crate::bare::Bare;
 use crate::caller::client;
-use crate::cli::Arguments;
+use crate::cli::{Arguments, Format};
 use crate::figures::{cadences, figures, millis};
 use crate::open::{self, Mix};
 use crate::plan::Plan;
@@ -66,7 +66,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
     }
     report.passed = verdict::passed(&report.verdict);
     report.write(&arguments.output)?;
-    writeln!(io::stdout(), "{}", report::text::render(&report))?;
+    let printed = match arguments.format {
+        Format::Text => report::text::render(&report),
+        Format::Markdown => report::markdown::render(&report),
+        Format::Json => serde_json::to_string_pretty(&report)?,
+    };
+    writeln!(io::stdout(), "{printed}")?;
     tell(&format!("report in {}", arguments.output.join("report.html").display()))?;
     Ok(report.passed)
 }

@@ -3,7 +3,7 @@
 mod compute;
 mod content;
 mod html;
-mod markdown;
+pub(crate) mod markdown;
 mod markup;
 mod plot;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::domain::clock::SystemClock;
-use crate::http;
+use crate::http::{self, Callers};
 use crate::jobs::Schedules;
 use crate::service::logs::Retention;
 use crate::service::{Service, Settings};
@@ -146,9 +146,10 @@ impl App {
         let mut scheduler = runner.schedule(config.jobs.enabled).await?;
         // The operations listener outlives the API's drain, so that the last of it can still be seen.
         let ops_stop = CancellationToken::new();
-        let ops = http::serve(operations, ops_router, header_timeout, ops_stop.clone());
+        let ops = http::serve(operations, Callers::Operators, ops_router, header_timeout, ops_stop.clone());
         let ops = tokio::spawn(ops);
-        let mut served = tokio::spawn(http::serve(api, api_router, header_timeout, state.stopping.clone()));
+        let served = http::serve(api, Callers::Api, api_router, header_timeout, state.stopping.clone());
+        let mut served = tokio::spawn(served);
         tokio::select! {
             () = signals.received() => {}
             ended = &mut served => ended??,

@@ -120,12 +120,18 @@ fn golden() -> Vec<Panel> {
         Panel::lines("Samples and improvements", "cps", "What loops do: samples stored, improvements handed out and ended.")
             .ask("samples", "sum(rate(dgm_samples_ingested_total{$sel}[$__rate_interval]))")
             .ask("claimed", "sum(rate(dgm_improvements_claimed_total{$sel}[$__rate_interval]))")
-            .ask("{{outcome}}", "sum by (outcome) (rate(dgm_improvements_finished_total{$sel}[$__rate_interval]))"),
+            .ask("{{outcome}}", "sum by (outcome) (rate(dgm_improvements_finished_total{$sel}[$__rate_interval]))")
+            .size(6, 8),
         Panel::lines("Parts that answer", "bool_yes_no", "1 while PostgreSQL and Redis answer each instance.")
             .ask("PostgreSQL {{instance}}", "dgm_db_up{$sel}")
             .ask("Redis {{instance}}", "dgm_cache_redis_up{$sel}")
-            .alerts(&["DgmPostgresDown", "DgmRedisDown"]),
+            .alerts(&["DgmPostgresDown", "DgmRedisDown"])
+            .size(6, 8),
         Panel::lines("In flight", "none", "Requests that are being answered, by instance.")
-            .ask("{{instance}}", "sum by (instance) (dgm_http_requests_in_flight{$sel})"),
+            .ask("{{instance}}", "sum by (instance) (dgm_http_requests_in_flight{$sel})")
+            .size(6, 8),
+        Panel::lines("Connections of callers", "none", "Connections to the API that are open, by instance. Many beside few in flight are idle, or event streams.")
+            .ask("{{instance}}", "sum by (instance) (dgm_http_connections{$sel})")
+            .size(6, 8),
     ]
 }

@@ -31,6 +31,7 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
     let max_lag = Duration::from_millis(config.database.replica_max_lag_milliseconds);
     let pool = pool::Settings {
         max_connections: config.database.max_connections,
+        write_connections: config.database.write_connections,
         acquire_timeout: Duration::from_secs(config.database.acquire_timeout_seconds),
         statement_timeout: Duration::from_secs(config.database.statement_timeout_seconds),
         replica: (!replica.is_empty()).then(|| (replica.to_owned(), max_lag)),

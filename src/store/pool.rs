@@ -29,9 +29,6 @@ use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::labels::PoolState;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
-/// Connections for group commit: one for each batch that may be under way, and some more for what is too large to be
-/// joined to others.
-const WRITING: u32 = 12;
 const SCHEMA_VERSION: &str = sql!(SchemaVersion, "SELECT max(version) FROM _sqlx_migrations WHERE success");
 /// Connections for the locks of jobs, each held as long as its job runs: if they were the pool's, a few jobs at once could
 /// hold all of a small one and wait for each other.
@@ -42,8 +39,10 @@ const SLOW: Duration = Duration::from_secs(1);
 /// How the pool behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Most connections.
+    /// Most connections for all but group commit and the locks of jobs.
     pub max_connections: u32,
+    /// Most connections for group commit.
+    pub write_connections: u32,
     /// Longest wait for a free one.
     pub acquire_timeout: Duration,
     /// Longest run of one statement.
@@ -56,6 +55,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_connections: 16,
+            // One for each batch that may be under way, and some more for what is too large to be joined to others.
+            write_connections: 12,
             acquire_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(30),
             replica: None,
@@ -123,7 +124,7 @@ impl Store {
         });
         Ok(Self {
             pool: pool(settings.max_connections, &options),
-            writing: pool(WRITING, &options),
+            writing: pool(settings.write_connections, &options),
             locking: pool(LOCKING, &options),
             writers: Arc::default(),
             replica: replica.transpose()?,

@@ -112,8 +112,8 @@ fn golden() -> Vec<Panel> {
             .beyond(Beyond::SlowTraces)
             .quantiles("dgm_http_request_duration_seconds", ", route=~\"/api/v1/.*\"")
             .bad(Bad::Above(0.1)),
-        Panel::lines("Saturation", "percentunit", "How much of what is limited is in use: connections of the pool, processors of the runtime, descriptors.")
-            .ask("pool {{instance}}", "sum by (instance) (dgm_db_pool_connections{$sel, state=\"used\"}) / sum by (instance) (dgm_db_pool_connections_max{$sel})")
+        Panel::lines("Saturation", "percentunit", "How much of what is limited is in use: connections of each pool, processors of the runtime, descriptors.")
+            .ask("{{pool}} {{instance}}", "sum by (instance, pool) (dgm_db_pool_connections{$sel, state=\"used\"}) / sum by (instance, pool) (dgm_db_pool_connections_max{$sel})")
             .ask("runtime {{instance}}", "sum by (instance) (rate(dgm_runtime_busy_seconds_total{$sel}[$__rate_interval])) / sum by (instance) (dgm_runtime_workers{$sel})")
             .ask("files {{instance}}", "sum by (instance) (process_open_fds{$sel}) / sum by (instance) (process_max_fds{$sel})")
             .bad(Bad::Above(0.9)),

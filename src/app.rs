@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::domain::clock::SystemClock;
-use crate::http;
+use crate::http::{self, Callers};
 use crate::jobs::Schedules;
 use crate::service::logs::Retention;
 use crate::service::{Service, Settings};
@@ -31,6 +31,7 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
     let max_lag = Duration::from_millis(config.database.replica_max_lag_milliseconds);
     let pool = pool::Settings {
         max_connections: config.database.max_connections,
+        write_connections: config.database.write_connections,
         acquire_timeout: Duration::from_secs(config.database.acquire_timeout_seconds),
         statement_timeout: Duration::from_secs(config.database.statement_timeout_seconds),
         replica: (!replica.is_empty()).then(|| (replica.to_owned(), max_lag)),
@@ -146,9 +147,10 @@ impl App {
         let mut scheduler = runner.schedule(config.jobs.enabled).await?;
         // The operations listener outlives the API's drain, so that the last of it can still be seen.
         let ops_stop = CancellationToken::new();
-        let ops = http::serve(operations, ops_router, header_timeout, ops_stop.clone());
+        let ops = http::serve(operations, Callers::Operators, ops_router, header_timeout, ops_stop.clone());
         let ops = tokio::spawn(ops);
-        let mut served = tokio::spawn(http::serve(api, api_router, header_timeout, state.stopping.clone()));
+        let served = http::serve(api, Callers::Api, api_router, header_timeout, state.stopping.clone());
+        let mut served = tokio::spawn(served);
         tokio::select! {
             () = signals.received() => {}
             ended = &mut served => ended??,

@@ -83,6 +83,7 @@ section!(
         replica_url: SecretUrl,
         replica_max_lag_milliseconds: u64,
         max_connections: u32,
+        write_connections: u32,
         acquire_timeout_seconds: u64,
         statement_timeout_seconds: u64,
     }
@@ -175,6 +176,7 @@ impl Config {
         let invalid = |key, reason: &str| Err(Error::Invalid { key, reason: reason.to_owned() });
         match &self {
             c if c.database.max_connections < 2 => invalid("database.max_connections", "must be 2 or more"),
+            c if c.database.write_connections == 0 => invalid("database.write_connections", "must be 1 or more"),
             c if c.samples.retention_months == 0 => invalid("samples.retention_months", "must be 1 or more"),
             c if c.samples.premake_months == 0 => invalid("samples.premake_months", "must be 1 or more"),
             c if !(0.0..=1.0).contains(&c.telemetry.trace_sample_ratio) => {

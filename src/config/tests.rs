@@ -49,6 +49,8 @@ fn wrong_types_and_senseless_values_name_the_setting() {
     assert!(wrong.to_lowercase().contains("drain_seconds"), "{wrong}");
     let senseless = jailed(&[("DGM__SAMPLES__RETENTION_MONTHS", "0")], None).unwrap_err().to_string();
     assert!(senseless.contains("samples.retention_months must be 1 or more"), "{senseless}");
+    let none = jailed(&[("DGM__DATABASE__WRITE_CONNECTIONS", "0")], None).unwrap_err().to_string();
+    assert!(none.contains("database.write_connections must be 1 or more"), "{none}");
     let missing = jailed(&[], Some("[http]\nbind = 5\n")).unwrap_err().to_string();
     assert!(missing.contains("bind"), "{missing}");
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use openapi::document;
 pub use router::{api, define_routes, operations};
-pub use server::serve;
+pub use server::{Callers, serve};
 
 use crate::jobs::{Runner, Schedules};
 use crate::service::Service;

@@ -11,16 +11,33 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry::catalogue::http::HTTP_CONNECTIONS;
+
+/// Whose connections a listener takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Those of the API; how many are open is counted.
+    Api,
+    /// Those who run the service. They are few, and whoever scrapes would count itself.
+    Operators,
+}
+
 /// Serves until `stop`, then lets the requests in flight finish. Dropping the future closes what is left.
 ///
 /// # Errors
 /// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
+    callers: Callers,
     router: Router,
     header_timeout: Duration,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    let counted = callers == Callers::Api;
+    if counted {
+        // That nobody is connected is to be seen before somebody is.
+        HTTP_CONNECTIONS.add((), 0.0);
+    }
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
     let graceful = GracefulShutdown::new();
@@ -39,11 +56,13 @@ pub async fn serve(
             Some(_) = connections.join_next() => continue,
             () = stop.cancelled() => break,
         };
+        let open = counted.then(Open::count);
         // Fails when the peer is gone already, which the next read finds out.
         let _ = stream.set_nodelay(true);
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         connections.spawn(async move {
+            let _open = open;
             // A client that goes away in the middle is no fault of ours.
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
@@ -53,4 +72,21 @@ pub async fn serve(
     drop(listener);
     graceful.shutdown().await;
     Ok(())
+}
+
+/// A connection that is counted as open. It belongs to the connection's task, so that it ends with it in every way: by either
+/// side, by an error, by a panic, or when the drain is over and the task is dropped.
+struct Open;
+
+impl Open {
+    fn count() -> Self {
+        HTTP_CONNECTIONS.add((), 1.0);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        HTTP_CONNECTIONS.add((), -1.0);
+    }
 }

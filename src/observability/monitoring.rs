@@ -105,7 +105,7 @@ const INHIBITED: &[(&str, &str, &str, &str)] = &[
         "The page makes the ticket of the same alert needless.",
         "severity=\"critical\"",
         "severity=\"warning\"",
-        "alertname, job, instance, volume",
+        "alertname, job, instance, volume, pool",
     ),
 ];
 

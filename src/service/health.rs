@@ -47,7 +47,7 @@ impl Service {
 
     /// Publishes the gauges that are read from the parts at each scrape.
     pub fn observe(&self) {
-        self.store.observe_pool();
+        self.store.observe_pools();
         self.cache.observe();
     }
 

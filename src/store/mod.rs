@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod bucket;
+mod connections;
 pub mod error;
 pub mod feed;
 mod follow;

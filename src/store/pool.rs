@@ -1,8 +1,7 @@
-//! The connection pool: acquired under a clock, statements under their names.
+//! The database: its pools, statements under their names.
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,10 +9,11 @@ use chrono::NaiveDate;
 use futures_util::TryFutureExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions as _, Postgres, Transaction};
 use tracing::Instrument as _;
 
 use super::archive::NewRow;
+use super::connections::Connections;
 use super::error::Error;
 use super::follow;
 use super::improvements::{Done, Queueing, Wish};
@@ -21,29 +21,24 @@ use super::migrate;
 use super::replica::Replica;
 use super::samples::Ingest;
 use super::writer::Writer;
-use crate::telemetry::catalogue::database::{
-    DB_POOL_ACQUIRE_DURATION, DB_POOL_TIMEOUTS, DB_STATEMENT_DURATION, DB_STATEMENT_ERRORS, POOL_CONNECTIONS,
-    POOL_CONNECTIONS_MAX,
-};
-use crate::telemetry::catalogue::figure;
-use crate::telemetry::catalogue::labels::PoolState;
+use crate::telemetry::catalogue::database::{DB_STATEMENT_DURATION, DB_STATEMENT_ERRORS};
+use crate::telemetry::catalogue::labels::Pool;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
-/// Connections for group commit: one for each batch that may be under way, and some more for what is too large to be
-/// joined to others.
-const WRITING: u32 = 12;
 const SCHEMA_VERSION: &str = sql!(SchemaVersion, "SELECT max(version) FROM _sqlx_migrations WHERE success");
-/// Connections for the locks of jobs, each held as long as its job runs: if they were the pool's, a few jobs at once could
+/// Connections for the locks of jobs, each held as long as its job runs: if they were the general pool's, a few jobs at once could
 /// hold all of a small one and wait for each other.
 const LOCKING: u32 = 8;
 /// A statement that takes longer is logged.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// How the pool behaves.
+/// How the pools behave.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Most connections.
+    /// Most connections for all but group commit and the locks of jobs.
     pub max_connections: u32,
+    /// Most connections for group commit.
+    pub write_connections: u32,
     /// Longest wait for a free one.
     pub acquire_timeout: Duration,
     /// Longest run of one statement.
@@ -56,6 +51,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_connections: 16,
+            // One for each batch that may be under way, and some more for what is too large to be joined to others.
+            write_connections: 12,
             acquire_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(30),
             replica: None,
@@ -66,11 +63,11 @@ impl Default for Settings {
 /// The service's database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: PgPool,
+    general: Connections,
     /// For group commit, which must not wait behind readers.
-    writing: PgPool,
+    writing: Connections,
     /// For the locks of jobs.
-    locking: PgPool,
+    locking: Connections,
     pub(super) writers: Arc<Writers>,
     pub(super) replica: Option<Arc<Replica>>,
     /// For connections that are not the pool's.
@@ -108,23 +105,24 @@ impl Store {
     /// When the URL is no PostgreSQL URL.
     pub fn new(database_url: &str, settings: &Settings) -> Result<Self, sqlx::Error> {
         let options = options(database_url, settings)?;
-        let pool = |connections, options: &PgConnectOptions| {
-            PgPoolOptions::new()
-                .max_connections(connections)
+        let pool = |name, most| {
+            let pool = PgPoolOptions::new()
+                .max_connections(most)
                 .acquire_timeout(settings.acquire_timeout)
                 // A ping before every use costs a round trip; a broken connection shows itself as an error and is
                 // replaced.
                 .test_before_acquire(false)
-                .connect_lazy_with(options.clone())
+                .connect_lazy_with(options.clone());
+            Connections::new(name, pool)
         };
         let replica = settings.replica.as_ref().map(|(url, max_lag)| {
             let options = self::options(url, settings)?;
             Ok::<_, sqlx::Error>(Arc::new(Replica::new(settings.max_connections, options, *max_lag)))
         });
         Ok(Self {
-            pool: pool(settings.max_connections, &options),
-            writing: pool(WRITING, &options),
-            locking: pool(LOCKING, &options),
+            general: pool(Pool::Read, settings.max_connections),
+            writing: pool(Pool::Write, settings.write_connections),
+            locking: pool(Pool::Lock, LOCKING),
             writers: Arc::default(),
             replica: replica.transpose()?,
             direct: Arc::new(options),
@@ -143,13 +141,12 @@ impl Store {
         Ok((applied.unwrap_or(0), migrate::MIGRATOR.iter().map(|m| m.version).max().unwrap_or(0)))
     }
 
-    /// Publishes the pool's gauges.
-    pub fn observe_pool(&self) {
-        let idle = self.pool.num_idle();
-        let size = self.pool.size() as usize;
-        POOL_CONNECTIONS.set((PoolState::Idle,), figure(idle));
-        POOL_CONNECTIONS.set((PoolState::Used,), figure(size.saturating_sub(idle)));
-        POOL_CONNECTIONS_MAX.set((), f64::from(self.pool.options().get_max_connections()));
+    /// Publishes the gauges of every pool that there is.
+    pub fn observe_pools(&self) {
+        let replica = self.replica.as_deref().map(Replica::connections);
+        for pool in [&self.general, &self.writing, &self.locking].into_iter().chain(replica) {
+            pool.observe();
+        }
     }
 
     /// Closes every connection, waiting for those in use.
@@ -158,46 +155,35 @@ impl Store {
         self.writing.close().await;
         self.locking.close().await;
         if let Some(replica) = &self.replica {
-            replica.close().await;
+            replica.connections().close().await;
         }
-        self.pool.close().await;
+        self.general.close().await;
     }
 
     /// A connection. The time until it is there holds the wait for a free one and, for a new one, connecting.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
-        acquire(&self.pool).await
+        self.general.acquire().await
     }
 
     /// A transaction; it rolls back when it is dropped.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
-        begin(self.pool.clone()).await
+        self.general.begin().await
     }
 
     /// A transaction of a connection for group commit.
     pub(super) async fn begin_writing(&self) -> Result<Transaction<'static, Postgres>, Error> {
-        begin(self.writing.clone()).await
+        self.writing.begin().await
     }
 
     /// A connection for the lock of a job.
     pub(super) async fn acquire_locking(&self) -> Result<PoolConnection<Postgres>, Error> {
-        acquire(&self.locking).await
+        self.locking.acquire().await
     }
 
     /// A connection for group commit.
     pub(super) async fn acquire_writing(&self) -> Result<PoolConnection<Postgres>, Error> {
-        acquire(&self.writing).await
+        self.writing.acquire().await
     }
-}
-
-/// In a task of its own, which goes on when its caller is dropped. A connection whose BEGIN was under way at that moment
-/// would go back to the pool as one outside of transactions (sqlx counts them only after the answer), and the next writes
-/// on it would be answered and never committed.
-async fn begin(pool: PgPool) -> Result<Transaction<'static, Postgres>, Error> {
-    let started = Instant::now();
-    #[allow(clippy::disallowed_methods, reason = "here it cannot be dropped")]
-    let begun = tokio::spawn(async move { pool.begin().await }).instrument(follow::begin()).await;
-    DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
-    Ok(in_time(begun.map_err(|_| sqlx::Error::WorkerCrashed)?)?)
 }
 
 fn options(url: &str, settings: &Settings) -> Result<PgConnectOptions, sqlx::Error> {
@@ -215,26 +201,6 @@ fn options(url: &str, settings: &Settings) -> Result<PgConnectOptions, sqlx::Err
     ]);
     // `timed` tells slow statements by name, without a screenful of SQL.
     Ok(options.disable_statement_logging())
-}
-
-pub(super) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Error> {
-    let started = Instant::now();
-    let connection = connect(pool).await;
-    DB_POOL_ACQUIRE_DURATION.observe((), started.elapsed());
-    Ok(in_time(connection)?)
-}
-
-/// The same of a pool without which nothing fails: it may have none, and that is not counted.
-pub(super) async fn connect(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-    follow::acquire(pin!(pool.acquire())).await
-}
-
-/// Counts it when there was none within the time allowed.
-fn in_time<T>(connection: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-    if matches!(connection, Err(sqlx::Error::PoolTimedOut)) {
-        DB_POOL_TIMEOUTS.increment(());
-    }
-    connection
 }
 
 /// Runs a statement under its name: latency and errors are counted by it.

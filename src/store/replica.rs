@@ -6,14 +6,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Postgres};
 
+use super::connections::Connections;
 use super::error::Error;
-use super::pool::{Store, connect, timed};
+use super::pool::{Store, timed};
 use crate::telemetry::catalogue::database::{DB_READS, DB_REPLICA_LAG};
-use crate::telemetry::catalogue::labels::Source;
+use crate::telemetry::catalogue::labels::{Pool, Source};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// Longest wait for a connection.
@@ -23,7 +24,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct Replica {
-    pool: PgPool,
+    connections: Connections,
     max_lag: Duration,
     started: Instant,
     /// Milliseconds since `started` as of which the replica has everything, plus one; 0: not known.
@@ -31,18 +32,19 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    pub(super) fn new(connections: u32, options: PgConnectOptions, max_lag: Duration) -> Self {
+    pub(super) fn new(most: u32, options: PgConnectOptions, max_lag: Duration) -> Self {
         let pool = PgPoolOptions::new()
-            .max_connections(connections)
+            .max_connections(most)
             // The primary is there to answer: neither wait for a replica that is gone nor run into a broken connection.
             .acquire_timeout(PATIENCE)
             .test_before_acquire(true)
             .connect_lazy_with(options);
-        Self { pool, max_lag, started: Instant::now(), as_of: AtomicU64::new(0) }
+        let connections = Connections::new(Pool::Replica, pool);
+        Self { connections, max_lag, started: Instant::now(), as_of: AtomicU64::new(0) }
     }
 
-    pub(super) async fn close(&self) {
-        self.pool.close().await;
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// How far it is behind, at most.
@@ -66,7 +68,7 @@ impl Store {
     /// else of the primary.
     pub(super) async fn acquire_reading(&self) -> Result<PoolConnection<Postgres>, Error> {
         if let Some(replica) = self.replica.as_deref().filter(|replica| replica.is_fresh()) {
-            if let Ok(connection) = connect(&replica.pool).await {
+            if let Ok(connection) = replica.connections.acquire().await {
                 DB_READS.increment((Source::Replica,));
                 return Ok(connection);
             }
@@ -103,7 +105,7 @@ impl Store {
         let target: String = timed(Statement::ReplicaLag, query).await?;
         drop(connection);
         loop {
-            let mut connection = connect(&replica.pool).await?;
+            let mut connection = replica.connections.acquire().await?;
             // A server that was promoted replays nothing and answers null: it is no replica of ours any more.
             let query = sqlx::query_scalar(sql!(
                 ReplicaLag,

@@ -94,10 +94,18 @@ fn a_replica_answers_while_it_is_not_too_far_behind() {
         serve.count("dgm_db_standbys ") == 1 && lag > 0.0
     });
 
-    // It goes away: no request fails.
+    // Its pool is one of its own.
+    assert_eq!(serve.metric("dgm_db_pool_connections_max{pool=\"replica\"}"), Some(16.0));
+    assert!(serve.metric("dgm_db_pool_connections{pool=\"replica\",state=\"idle\"}").is_some());
+    let timeouts = |pool: &str| serve.count(&format!("dgm_db_pool_timeouts_total{{pool=\"{pool}\"}}"));
+    assert_eq!(timeouts("replica"), 0);
+
+    // It goes away: no request fails, and it is told of what.
     drop(replica);
     for _ in 0..20 {
         assert_eq!(list(), ["two", "one"]);
     }
     read_from(FROM_PRIMARY);
+    until("it is tried in vain", Duration::from_secs(10), || timeouts("replica") > 1);
+    assert_eq!(["read", "write", "lock"].map(timeouts), [0; 3]);
 }

@@ -115,7 +115,7 @@ pub(crate) struct Server {
     pub(crate) index_ratio: Option<f64>,
     /// Names of the tables that this is of, with their own ratio.
     pub(crate) index_tables: BTreeMap<String, f64>,
-    /// p95 of the wait for a database connection.
+    /// p95 of the wait for a database connection, of the pool where it is longest.
     pub(crate) pool_wait_p95_ms: Option<f64>,
     pub(crate) commits_per_second: Option<f64>,
     pub(crate) rows_written_per_second: Option<f64>,

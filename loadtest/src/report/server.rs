@@ -8,10 +8,13 @@ use crate::watch::{CONNECTIONS, Exposition, Look, quantile, rise};
 
 /// Live rows above which an index is the way to a row: smaller tables are read in sequence for good reason.
 const SMALL: f64 = 10_000.0;
-/// Observations of a statement below which its p95 is an accident.
+/// Observations of a statement, or of a pool, below which its p95 is an accident.
 const ENOUGH: f64 = 100.0;
 const ROWS_READ: &str = "dgm_db_rows_read_total";
 const STATEMENTS: &str = "dgm_db_statement_duration_seconds";
+const WAITS: &str = "dgm_db_pool_acquire_duration_seconds";
+/// The pools of connections to the primary that requests wait for.
+const POOLS: [&str; 2] = ["read", "write"];
 
 /// What the service told of the time between two expositions.
 pub(crate) fn tell(before: &Exposition, after: &Exposition, looks: &[Look], elapsed: Duration) -> Server {
@@ -28,7 +31,7 @@ pub(crate) fn tell(before: &Exposition, after: &Exposition, looks: &[Look], elap
         cache_answer_p95_ms: p95("dgm_cache_redis_duration_seconds", &[]),
         index_ratio,
         index_tables,
-        pool_wait_p95_ms: p95("dgm_db_pool_acquire_duration_seconds", &[]),
+        pool_wait_p95_ms: waits(before, after),
         commits_per_second: rise("dgm_db_server_transactions_total", &[("outcome", "committed")]).map(|n| n / seconds),
         rows_written_per_second: inserted.zip(updated).map(|(inserted, updated)| (inserted + updated) / seconds),
         statement_p95_ms: statements(before, after),
@@ -59,6 +62,17 @@ fn indexes(before: &Exposition, after: &Exposition) -> (Option<f64>, BTreeMap<St
         all += index + sequence;
     }
     ((all > 0.0).then(|| found / all), tables)
+}
+
+/// The p95 of the wait for a connection, in milliseconds, of the pool where it is longest: many short waits of one must not hide
+/// that the other is full.
+fn waits(before: &Exposition, after: &Exposition) -> Option<f64> {
+    let p95 = |pool| {
+        let of_it: &[_] = &[("pool", pool)];
+        let enough = crate::watch::observed(before, after, (WAITS, of_it)) >= ENOUGH;
+        quantile(before, after, (WAITS, of_it), 0.95).filter(|_| enough)
+    };
+    POOLS.into_iter().filter_map(p95).reduce(f64::max).map(|seconds| seconds * 1000.0)
 }
 
 /// The p95 of each statement, in milliseconds: who looks for the cause of a slow operation begins here.

@@ -103,6 +103,10 @@ const clock = (at) => at.toLocaleTimeString("en-GB");
 const target = (value, fits, under, over) =>
   value === null ? [`target: ${under}`, ""] : fits ? [`✓ ${under}`, "ok"] : [`✗ ${over}`, "bad"];
 
+/** Of each pool of connections the most that it may have, and how many of them are in use. */
+const poolsInUse = () =>
+  history.values(M.poolMax).map(([{ pool }, most]) => ({ pool, most, used: history.value(M.pool, { pool, state: "used" }) }));
+
 /** Above 0 it wants a look. */
 const none = (value) => (value > 0 ? [`▲ ${count(value)}`, "warn"] : count(value));
 
@@ -113,7 +117,11 @@ function signals() {
   const refused = h.increase(M.requests, WINDOW, { ...api, status: "4xx" });
   const [p50, p95, p99] = [0.5, 0.95, 0.99].map((q) => h.quantile(q, M.duration, WINDOW, api));
   const errors = requests > 0 ? failed / requests : null;
-  const [used, most] = [h.value(M.pool, { state: "used" }), h.value(M.poolMax)];
+  // The one that is nearest to its end.
+  const pools = poolsInUse().sort((a, b) => b.used / b.most - a.used / a.most || b.most - a.most);
+  const [{ pool, used, most }] = pools.length ? pools : [{ pool: DASH, used: null, most: null }];
+  const waits = [...h.histograms(0.99, M.acquire, WINDOW, ["pool"]).values()].map(({ quantile }) => quantile);
+  const wait = waits.some((one) => one !== null) ? Math.max(...waits) : null;
   // This page's own request is under way while it is answered.
   const flight = h.value(M.inFlight);
   const recent = h.increase(M.requests, POINT, api);
@@ -135,10 +143,10 @@ function signals() {
     target: target(p95, p95 <= LIMITS.p95, "under 100 ms", "over 100 ms"),
     bound: LIMITS.p95,
   });
-  card("saturation", used, count, {
-    figure: `${count(used)}${UNIT}of${UNIT}${count(most)}`,
-    beside: `${count(flight && flight - 1)} in flight · wait p99 ${time(h.quantile(0.99, M.acquire, WINDOW))}`,
-    target: target(used, used < most, "connections to spare", "none to spare"),
+  card("saturation", used === null ? null : used / most, share, {
+    figure: [count(used), "of", count(most), pool].join(UNIT),
+    beside: `${count(flight && flight - 1)} in flight · wait p99 ${time(wait)}`,
+    target: target(used, used < most, "connections to spare", `${pool}: none to spare`),
   });
   return { requests, failed, p95 };
 }
@@ -205,10 +213,9 @@ function database() {
   ]);
   fill("statements", rows, h.length > 1 ? "No statements in the last 30 s" : DASH);
   const errors = h.increase(M.statementErrors, WINDOW);
-  const pool = (state) => count(h.value(M.pool, { state }));
   const xidAge = h.value(M.xidAge);
   list("database", [
-    ["Pool", `${pool("used")} used, ${pool("idle")} idle, at most ${count(h.value(M.poolMax))}`],
+    ["Pools", poolsInUse().map(({ pool, used, most }) => `${pool} ${count(used)} of ${count(most)}`).join(", ") || DASH],
     ["Failed statements", errors > 0 ? [`✗ ${count(errors)} in 30 s`, "bad"] : count(errors)],
     ["Dead rows", `${count(h.value(M.dead))} beside ${count(h.value(M.live))} live`],
     ["Transaction age", `${count(xidAge)}, ${share(xidAge === null ? null : xidAge / 2 ** 31)} of the limit`],

@@ -41,22 +41,30 @@ fn seen() -> Vec<Alert> {
         alert("DgmPoolSaturated", Warning)
             .when(
                 "5m",
-                "histogram_quantile(0.99, sum by (job, instance, le) (rate(dgm_db_pool_acquire_duration_seconds_bucket[5m]))) > 0.1",
+                "histogram_quantile(0.99, sum by (job, instance, pool, le) (rate(dgm_db_pool_acquire_duration_seconds_bucket[5m]))) > 0.1\n\
+                 and sum by (job, instance, pool) (increase(dgm_db_pool_acquire_duration_seconds_count[5m]))\n\
+                 - sum by (job, instance, pool) (increase(dgm_db_pool_acquire_duration_seconds_bucket{le=\"0.1\"}[5m])) > 3",
             )
             .says(
-                "{{ $labels.instance }} waits for connections.",
-                "One in a hundred waits {{ $value | humanizeDuration }} for a connection of the pool.",
+                "{{ $labels.instance }} waits for connections of the pool {{ $labels.pool }}.",
+                "One in a hundred waits {{ $value | humanizeDuration }}.",
             )
-            .fires("15m", &waits("0+50x20", "0+60x20"))
-            .silent("15m", &waits("0+60x20", "0+60x20")),
+            .fires("15m", &waits("write", "0+50x20", "0+60x20"))
+            // A replica of reads that is away: nobody gets a connection to it.
+            .fires("15m", &waits("replica", "0x20", "0+120x20"))
+            .silent("15m", &waits("write", "0+60x20", "0+60x20"))
+            // A pool that is hardly asked, and opens a connection now and then.
+            .silent("15m", &waits("lock", "0+1x20", "0 1 3 4 6 7 9 10 12 13 15 16 18 19 21 22 24 25 27 28 30")),
         alert("DgmPoolSaturated", Critical)
-            .when("2m", "sum by (job, instance) (rate(dgm_db_pool_timeouts_total[2m])) > 0")
+            // Without a connection to the replica nothing fails.
+            .when("2m", "sum by (job, instance, pool) (rate(dgm_db_pool_timeouts_total{pool!=\"replica\"}[2m])) > 0")
             .says(
-                "{{ $labels.instance }} has no connection to give.",
-                "{{ $value | humanize }} requests a second are answered 503, since no connection became free in time.",
+                "{{ $labels.instance }} has no connection of the pool {{ $labels.pool }} to give.",
+                "{{ $value | humanize }} times a second none became free in time. For want of read or write requests are answered 503, for want of lock jobs do not start.",
             )
-            .fires("10m", &[("dgm_db_pool_timeouts_total{job=\"dgm\", instance=\"a\"}", "0+6x20")])
-            .silent("10m", &[("dgm_db_pool_timeouts_total{job=\"dgm\", instance=\"a\"}", "0 6x20")]),
+            .fires("10m", &[(timeouts("read"), "0+6x20")])
+            .silent("10m", &[(timeouts("read"), "0 6x20")])
+            .silent("10m", &[(timeouts("replica"), "0+120x20")]),
         Alert::new("DgmWritesRefused", Warning, Team::Service, DATABASE)
             .when("2m", "sum by (job, writer) (rate(dgm_writer_refused_total[5m])) > 0")
             .says(
@@ -97,12 +105,20 @@ fn seen() -> Vec<Alert> {
     ]
 }
 
-fn waits(within: &'static str, all: &'static str) -> [(&'static str, &'static str); 3] {
+fn waits(pool: &str, within: &'static str, all: &'static str) -> [(String, &'static str); 4] {
+    let series = |part: &str, edge: &str| {
+        format!("dgm_db_pool_acquire_duration_seconds_{part}{{job=\"dgm\", instance=\"a\", pool=\"{pool}\"{edge}}}")
+    };
     [
-        ("dgm_db_pool_acquire_duration_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"0.1\"}", within),
-        ("dgm_db_pool_acquire_duration_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"0.25\"}", all),
-        ("dgm_db_pool_acquire_duration_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"+Inf\"}", all),
+        (series("bucket", ", le=\"0.1\""), within),
+        (series("bucket", ", le=\"0.5\""), all),
+        (series("bucket", ", le=\"+Inf\""), all),
+        (series("count", ""), all),
     ]
+}
+
+fn timeouts(pool: &str) -> String {
+    format!("dgm_db_pool_timeouts_total{{job=\"dgm\", instance=\"a\", pool=\"{pool}\"}}")
 }
 
 fn statement(fast: &'static str, slow: &'static str, all: &'static str) -> [(&'static str, &'static str); 4] {

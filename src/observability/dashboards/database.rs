@@ -1,4 +1,4 @@
-//! For whoever runs PostgreSQL: the pool, the statements, the server, the partitions.
+//! For whoever runs PostgreSQL: the pools, the statements, the server, the partitions.
 
 use crate::observability::dashboard::{Bad, Beyond, Dashboard, Panel};
 
@@ -21,19 +21,28 @@ pub(super) fn dashboard() -> Dashboard {
 
 fn connections() -> Vec<Panel> {
     vec![
-        Panel::lines("Pool", "none", "Connections for reads, by state, and the most that there may be.")
-            .ask("{{state}}", "sum by (state) (dgm_db_pool_connections{$sel})")
-            .ask("most", "sum(dgm_db_pool_connections_max{$sel})"),
-        Panel::lines("Time to get a connection", "s", "The wait for a free one and, for a new one, connecting.")
-            .quantiles("dgm_db_pool_acquire_duration_seconds", "")
-            .bad(Bad::Above(0.1))
-            .alerts(&["DgmPoolSaturated"]),
+        Panel::lines(
+            "Pools",
+            "none",
+            "Connections of each pool, by state, and the most that there may be: read is the general one, write that of group commit, lock that of the locks of jobs.",
+        )
+        .ask("{{pool}} {{state}}", "sum by (pool, state) (dgm_db_pool_connections{$sel})")
+        .ask("{{pool}} most", "sum by (pool) (dgm_db_pool_connections_max{$sel})"),
+        Panel::lines(
+            "Time to get a connection",
+            "s",
+            "Time within which half, and 99 %, of those who ask a pool have one: the wait for a free one and, for a new one, connecting.",
+        )
+        .ask("{{pool}} p50", waited("0.5"))
+        .ask("{{pool}} p99", waited("0.99"))
+        .bad(Bad::Above(0.1))
+        .alerts(&["DgmPoolSaturated"]),
         Panel::lines(
             "No connection in time",
             "cps",
-            "Requests a second that got none within database.acquire_timeout_seconds.",
+            "Times a second that a pool gave none within database.acquire_timeout_seconds, that of the replica within 250 ms.",
         )
-        .ask("{{instance}}", "sum by (instance) (rate(dgm_db_pool_timeouts_total{$sel}[$__rate_interval]))")
+        .ask("{{pool}} {{instance}}", "sum by (instance, pool) (rate(dgm_db_pool_timeouts_total{$sel}[$__rate_interval]))")
         .alerts(&["DgmPoolSaturated"]),
         Panel::stack(
             "Connections of the server",
@@ -51,6 +60,12 @@ fn connections() -> Vec<Panel> {
         Panel::lines("Reads by source", "cps", "Reads that may be behind, by where they went.")
             .ask("{{source}}", "sum by (source) (rate(dgm_db_reads_total{$sel}[$__rate_interval]))"),
     ]
+}
+
+fn waited(quantile: &str) -> String {
+    format!(
+        "histogram_quantile({quantile}, sum by (pool, le) (rate(dgm_db_pool_acquire_duration_seconds_bucket{{$sel}}[$__rate_interval])))"
+    )
 }
 
 fn statements() -> Vec<Panel> {

@@ -112,20 +112,26 @@ fn golden() -> Vec<Panel> {
             .beyond(Beyond::SlowTraces)
             .quantiles("dgm_http_request_duration_seconds", ", route=~\"/api/v1/.*\"")
             .bad(Bad::Above(0.1)),
-        Panel::lines("Saturation", "percentunit", "How much of what is limited is in use: connections of the pool, processors of the runtime, descriptors.")
-            .ask("pool {{instance}}", "sum by (instance) (dgm_db_pool_connections{$sel, state=\"used\"}) / sum by (instance) (dgm_db_pool_connections_max{$sel})")
+        Panel::lines("Saturation", "percentunit", "How much of what is limited is in use: connections of each pool, processors of the runtime, descriptors.")
+            .ask("{{pool}} {{instance}}", "sum by (instance, pool) (dgm_db_pool_connections{$sel, state=\"used\"}) / sum by (instance, pool) (dgm_db_pool_connections_max{$sel})")
             .ask("runtime {{instance}}", "sum by (instance) (rate(dgm_runtime_busy_seconds_total{$sel}[$__rate_interval])) / sum by (instance) (dgm_runtime_workers{$sel})")
             .ask("files {{instance}}", "sum by (instance) (process_open_fds{$sel}) / sum by (instance) (process_max_fds{$sel})")
             .bad(Bad::Above(0.9)),
         Panel::lines("Samples and improvements", "cps", "What loops do: samples stored, improvements handed out and ended.")
             .ask("samples", "sum(rate(dgm_samples_ingested_total{$sel}[$__rate_interval]))")
             .ask("claimed", "sum(rate(dgm_improvements_claimed_total{$sel}[$__rate_interval]))")
-            .ask("{{outcome}}", "sum by (outcome) (rate(dgm_improvements_finished_total{$sel}[$__rate_interval]))"),
+            .ask("{{outcome}}", "sum by (outcome) (rate(dgm_improvements_finished_total{$sel}[$__rate_interval]))")
+            .size(6, 8),
         Panel::lines("Parts that answer", "bool_yes_no", "1 while PostgreSQL and Redis answer each instance.")
             .ask("PostgreSQL {{instance}}", "dgm_db_up{$sel}")
             .ask("Redis {{instance}}", "dgm_cache_redis_up{$sel}")
-            .alerts(&["DgmPostgresDown", "DgmRedisDown"]),
+            .alerts(&["DgmPostgresDown", "DgmRedisDown"])
+            .size(6, 8),
         Panel::lines("In flight", "none", "Requests that are being answered, by instance.")
-            .ask("{{instance}}", "sum by (instance) (dgm_http_requests_in_flight{$sel})"),
+            .ask("{{instance}}", "sum by (instance) (dgm_http_requests_in_flight{$sel})")
+            .size(6, 8),
+        Panel::lines("Connections of callers", "none", "Connections to the API that are open, by instance. Many beside few in flight are idle, or event streams.")
+            .ask("{{instance}}", "sum by (instance) (dgm_http_connections{$sel})")
+            .size(6, 8),
     ]
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL, as this process sees it.
 
 use super::LATENCY;
-use super::labels::{Access, PoolState, Relation, Source, Table};
+use super::labels::{Access, Pool, PoolState, Relation, Source, Table};
 use super::statements::Statement;
 
 super::metrics! {
@@ -11,12 +11,12 @@ super::metrics! {
     Histogram DB_STATEMENT_DURATION<(Statement,)> = "dgm_db_statement_duration_seconds", "seconds", LATENCY;
     /// Statements that failed, by name.
     Counter DB_STATEMENT_ERRORS<(Statement,)> = "dgm_db_statement_errors_total", "statements";
-    /// Time to get a connection from the pool; it holds the wait for a free one and, for a new one, connecting.
-    Histogram DB_POOL_ACQUIRE_DURATION<()> = "dgm_db_pool_acquire_duration_seconds", "seconds", LATENCY;
+    /// Time to get a connection from a pool; it holds the wait for a free one and, for a new one, connecting.
+    Histogram DB_POOL_ACQUIRE_DURATION<(Pool,)> = "dgm_db_pool_acquire_duration_seconds", "seconds", LATENCY;
     /// Times that no connection was to be had within the time allowed: all were in use, or a new one could not be opened.
-    Counter DB_POOL_TIMEOUTS<()> = "dgm_db_pool_timeouts_total", "timeouts";
-    /// Connections of the pool, by state.
-    Gauge POOL_CONNECTIONS<(PoolState,)> = "dgm_db_pool_connections", "connections";
+    Counter DB_POOL_TIMEOUTS<(Pool,)> = "dgm_db_pool_timeouts_total", "timeouts";
+    /// Connections of a pool, by state; absent for the replica's without one.
+    Gauge POOL_CONNECTIONS<(Pool, PoolState)> = "dgm_db_pool_connections", "connections";
     /// Reads that may be behind (lists, lineages, statistics, ranges, trends), by where they went.
     Counter DB_READS<(Source,)> = "dgm_db_reads_total", "reads";
     /// How far the replica is behind, at most; absent without one.
@@ -61,6 +61,6 @@ super::metrics! {
     Gauge STATISTICS_SINCE<()> = "dgm_db_statistics_since_timestamp_seconds", "seconds";
     /// Transactions since the oldest one that VACUUM has not frozen; writes stop short of 2^31.
     Gauge XID_AGE<()> = "dgm_db_xid_age", "transactions";
-    /// Most connections that the pool opens.
-    Gauge POOL_CONNECTIONS_MAX<()> = "dgm_db_pool_connections_max", "connections";
+    /// Most connections that a pool opens; absent for the replica's without one.
+    Gauge POOL_CONNECTIONS_MAX<(Pool,)> = "dgm_db_pool_connections_max", "connections";
 }

@@ -10,4 +10,6 @@ super::metrics! {
     Histogram HTTP_DURATION<(Route, Method)> = "dgm_http_request_duration_seconds", "seconds", LATENCY;
     /// Requests that are being answered.
     Gauge HTTP_IN_FLIGHT<()> = "dgm_http_requests_in_flight", "requests";
+    /// Connections of callers to the API that are open, idle ones and event streams among them.
+    Gauge HTTP_CONNECTIONS<()> = "dgm_http_connections", "connections";
 }

@@ -52,6 +52,10 @@ label! {
     Cause "cause" { Size "size", Expired "expired", Invalidated "invalidated", }
 }
 label! {
+    /// A pool of connections: the general one, that of group commit, that of the locks of jobs, that of the read replica.
+    Pool "pool" { Read "read", Write "write", Lock "lock", Replica "replica", }
+}
+label! {
     /// The state of a connection.
     PoolState "state" { Idle "idle", Used "used", }
 }

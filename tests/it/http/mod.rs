@@ -2,6 +2,7 @@
 
 mod archive;
 mod bad_input;
+mod connections;
 mod hangups;
 mod identity;
 mod improvements;

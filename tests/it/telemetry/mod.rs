@@ -1,6 +1,7 @@
 //! What PostgreSQL and Redis tell, against what is done to them.
 #![allow(clippy::float_cmp, reason = "whole numbers are exact")]
 
+mod pools;
 mod postgres;
 mod redis;
 mod up;

@@ -1,12 +1,11 @@
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
 use super::Watched;
 use crate::support::holder::Holder;
-use crate::support::serve::Serve;
-use crate::support::{Database, stdout, until};
+use crate::support::{Database, stdout};
 
 const SETTINGS: &[(&str, &str)] = &[
     ("shared_preload_libraries", "pg_stat_statements"),
@@ -207,36 +206,4 @@ fn a_role_that_may_not_see_all_is_told_what_it_may() {
     assert!(watched.last("dgm_db_oldest_transaction_timestamp_seconds") > 0.0);
     assert!(!doctor().contains("pg_monitor"), "{}", doctor());
     drop(holder);
-}
-
-#[test]
-fn a_pool_without_a_free_connection_counts_it() {
-    let database = Database::migrated();
-    let settings = [
-        ("DGM__JOBS__ENABLED", "false"),
-        ("DGM__DATABASE__MAX_CONNECTIONS", "2"),
-        ("DGM__DATABASE__ACQUIRE_TIMEOUT_SECONDS", "1"),
-    ];
-    let mut serve = Serve::start_with(&database, "", &settings);
-    serve.token = database.token("operator");
-    for id in ["a", "b"] {
-        let new = json!({"improvement_id": id, "service_name": "s", "problem_statement": "p"});
-        serve.call("POST", "/api/v1/improvements", Some(&new)).expect(201);
-    }
-    let timeouts = || serve.count("dgm_db_pool_timeouts_total ");
-    assert_eq!(timeouts(), 0);
-    let holder = Holder::start(&database, "SELECT FROM dgm_improvements FOR UPDATE", 60);
-    std::thread::scope(|scope| {
-        // They wait for their rows, with all connections, for at most 5 s.
-        let cancel = |id: &str| serve.call("POST", &format!("/api/v1/improvements/{id}/cancel"), None).status;
-        let waiting = ["a", "b"].map(|id| scope.spawn(move || cancel(id)));
-        until("both wait", Duration::from_secs(4), || {
-            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%dgm:improvement_cancel%'";
-            database.sql(waiting) == "2"
-        });
-        assert_eq!(serve.call("GET", "/api/v1/improvements", None).status, 503);
-        assert!(timeouts() >= 1);
-        drop(holder);
-        assert_eq!(waiting.map(|one| one.join().unwrap()), [200, 200]);
-    });
 }

@@ -2,13 +2,9 @@
 
 use std::env;
 use std::fs;
-use std::process::Command;
 
+use crate::database;
 use crate::watch::Exposition;
-
-/// Settings of PostgreSQL that say what its speed is worth.
-const SETTINGS: &str = "SELECT string_agg(name || ' ' || setting || coalesce(unit, ''), ', ' ORDER BY name) FROM pg_settings \
-    WHERE name IN ('fsync', 'full_page_writes', 'max_wal_size', 'server_version', 'shared_buffers', 'synchronous_commit')";
 
 /// The fact that says how many cores the machine has that makes the load.
 pub(crate) const CORES: &str = "Cores of the load test's machine";
@@ -32,7 +28,7 @@ pub(crate) fn gather(exposition: &Exposition) -> Vec<(String, String)> {
         ("Processor", value("/proc/cpuinfo", "model name").unwrap_or_else(unknown)),
         ("Memory", memory.map_or_else(unknown, |kib| format!("{} MiB", kib / 1024))),
         ("Kernel", kernel.trim().to_owned()),
-        ("PostgreSQL", postgres().unwrap_or_else(unknown)),
+        ("PostgreSQL", database::ask(database::SETTINGS).unwrap_or_else(unknown)),
         ("Redis", redis.to_owned()),
         ("Callers show a token", if token { "yes" } else { "no" }.to_owned()),
     ];
@@ -48,12 +44,4 @@ fn value(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-/// What the server of `DATABASE_URL` says of itself, where there is one and psql.
-fn postgres() -> Option<String> {
-    let url = env::var("DATABASE_URL").ok().filter(|url| !url.is_empty())?;
-    let output = Command::new("psql").args(["-XAtq", "-c", SETTINGS, &url]).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
 }

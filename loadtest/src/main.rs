@@ -5,6 +5,7 @@ mod bare;
 mod caller;
 mod cleanup;
 mod cli;
+mod database;
 mod facts;
 mod figures;
 mod open;

@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::record::{Record, Recorder};
 use crate::report::{self, Report};
 use crate::watch::{Exposition, Look, Watcher};
-use crate::{cleanup, facts, seed, target, verdict};
+use crate::{cleanup, database, facts, seed, target, verdict};
 
 /// Open files beside the users' connections: logs, reports, the runtime's own.
 const SPARE_FILES: usize = 100;
@@ -46,6 +46,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
     tell(&format!("filling the archive with {} entries", tree.len()))?;
     seed::seed(&run.host, &run.plan, &tree).await?;
     drop(tree);
+    if database::ask(database::ANALYZE).is_none() {
+        tell(
+            "no DATABASE_URL or psql: PostgreSQL's statistics of the new rows are those that autovacuum has made by now",
+        )?;
+    }
     if let Some(at) = arguments.start_at {
         let pause = (at - chrono::Utc::now()).to_std().context("--start-at is over before the archive is filled")?;
         tell(&format!("waiting until {at}"))?;

@@ -9,9 +9,10 @@ use crate::store::server::{Activity, Server, StatementTotals, Totals};
 use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::server::{
     ArchiveOutcome, BlockSource, DB_LOCKS_WAITING, DB_OLDEST_TRANSACTION, DB_SERVER_BLOCKS, DB_SERVER_CONNECTIONS,
-    DB_SERVER_CONNECTIONS_MAX, DB_SERVER_DEADLOCKS, DB_SERVER_STATEMENT_BLOCKS_READ, DB_SERVER_STATEMENT_CALLS,
-    DB_SERVER_STATEMENT_ROWS, DB_SERVER_STATEMENT_SECONDS, DB_SERVER_TEMPORARY_BYTES, DB_SERVER_TRANSACTIONS, DB_SIZE,
-    DB_STANDBY_LAG, DB_STANDBYS, DB_WAL_SEGMENTS_ARCHIVED, SessionState, TransactionOutcome,
+    DB_SERVER_CONNECTIONS_MAX, DB_SERVER_DEADLOCKS, DB_SERVER_ROWS, DB_SERVER_STATEMENT_BLOCKS_READ,
+    DB_SERVER_STATEMENT_CALLS, DB_SERVER_STATEMENT_ROWS, DB_SERVER_STATEMENT_SECONDS, DB_SERVER_TEMPORARY_BYTES,
+    DB_SERVER_TRANSACTIONS, DB_SIZE, DB_STANDBY_LAG, DB_STANDBYS, DB_WAL_SEGMENTS_ARCHIVED, RowChange, SessionState,
+    TransactionOutcome,
 };
 use crate::telemetry::catalogue::statements::Statement;
 use crate::telemetry::theirs::Theirs;
@@ -90,6 +91,14 @@ fn observe_totals(totals: &Totals, theirs: &mut Theirs) {
         [(TransactionOutcome::Committed, totals.committed), (TransactionOutcome::RolledBack, totals.rolled_back)];
     for (outcome, count) in ended {
         theirs.count(server, &DB_SERVER_TRANSACTIONS, (outcome,), count.unsigned_abs());
+    }
+    let written = [
+        (RowChange::Inserted, totals.inserted),
+        (RowChange::Updated, totals.updated),
+        (RowChange::Deleted, totals.deleted),
+    ];
+    for (change, count) in written {
+        theirs.count(server, &DB_SERVER_ROWS, (change,), count.unsigned_abs());
     }
     theirs.count(server, &DB_SERVER_DEADLOCKS, (), totals.deadlocks.unsigned_abs());
     theirs.count(server, &DB_SERVER_TEMPORARY_BYTES, (), totals.temporary_bytes.unsigned_abs());

@@ -30,6 +30,7 @@ const TOTALS: &str = sql!(
     ServerTotals,
     "SELECT pg_postmaster_start_time()::text AS server, d.xact_commit AS committed, d.xact_rollback AS rolled_back,
         d.deadlocks, d.temp_bytes AS temporary_bytes, d.blks_hit AS blocks_in_cache, d.blks_read AS blocks_from_disk,
+        d.tup_inserted AS inserted, d.tup_updated AS updated, d.tup_deleted AS deleted,
         a.archived_count AS archived, a.failed_count AS failed_to_archive
     FROM pg_stat_database d CROSS JOIN pg_stat_archiver a WHERE d.datname = current_database()"
 );
@@ -94,6 +95,9 @@ pub struct Totals {
     pub temporary_bytes: i64,
     pub blocks_in_cache: i64,
     pub blocks_from_disk: i64,
+    pub inserted: i64,
+    pub updated: i64,
+    pub deleted: i64,
     pub archived: i64,
     pub failed_to_archive: i64,
 }

@@ -23,8 +23,8 @@ pub(crate) fn tell(before: &Exposition, after: &Exposition, looks: &[Look], elap
     let p95 = |name: &str, labels: &[(&str, &str)]| quantile(before, after, (name, labels), 0.95).map(|s| s * 1000.0);
     let connections = looks.iter().filter_map(|look| look.values.get(CONNECTIONS).copied()).reduce(f64::max);
     let (index_ratio, index_tables) = indexes(before, after);
-    let inserted = rise("dgm_db_server_rows_total", &[("operation", "inserted")]);
-    let updated = rise("dgm_db_server_rows_total", &[("operation", "updated")]);
+    let inserted = rise("dgm_db_server_rows_written_total", &[("change", "inserted")]);
+    let updated = rise("dgm_db_server_rows_written_total", &[("change", "updated")]);
     Server {
         connections,
         hit_ratio: hits(before, after),

@@ -109,6 +109,8 @@ fn server() -> Vec<Panel> {
     vec![
         Panel::lines("Transactions", "cps", "Transactions a second of the database, by how they ended.")
             .ask("{{outcome}}", "max by (outcome) (rate(dgm_db_server_transactions_total{$sel}[$__rate_interval]))"),
+        Panel::lines("Rows written", "cps", "Rows a second that were written, by how; those of transactions that were rolled back, too.")
+            .ask("{{change}}", "max by (change) (rate(dgm_db_server_rows_written_total{$sel}[$__rate_interval]))"),
         Panel::lines("Blocks found in shared_buffers", "percentunit", "Share of blocks that needed no read.")
             .ask(
                 "found",

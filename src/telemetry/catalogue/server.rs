@@ -13,6 +13,10 @@ label! {
     TransactionOutcome "outcome" { Committed "committed", RolledBack "rolled_back", }
 }
 label! {
+    /// What was done to a row.
+    RowChange "change" { Inserted "inserted", Updated "updated", Deleted "deleted", }
+}
+label! {
     /// Where a block was found.
     BlockSource "source" { Cache "cache", Disk "disk", }
 }
@@ -33,6 +37,9 @@ super::metrics! {
     Gauge DB_OLDEST_TRANSACTION<()> = "dgm_db_oldest_transaction_timestamp_seconds", "seconds";
     /// Transactions of this database that ended, by how; the same at every replica, so take the max.
     Counter DB_SERVER_TRANSACTIONS<(TransactionOutcome,)> = "dgm_db_server_transactions_total", "transactions";
+    /// Rows of this database that were written, by how, also by transactions that were rolled back; the same at every replica,
+    /// so take the max.
+    Counter DB_SERVER_ROWS<(RowChange,)> = "dgm_db_server_rows_written_total", "rows";
     /// Deadlocks in this database; the same at every replica, so take the max.
     Counter DB_SERVER_DEADLOCKS<()> = "dgm_db_server_deadlocks_total", "deadlocks";
     /// Bytes that queries of this database wrote to temporary files; the same at every replica, so take the max.

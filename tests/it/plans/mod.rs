@@ -2,6 +2,7 @@
 //! its values bound, planned for these values and, after some repetitions, for any.
 
 mod calls;
+mod fresh;
 mod judge;
 mod names;
 

@@ -141,13 +141,15 @@ impl Run<'_> {
         Attack { host, phases, roles, rate: self.profile.rate, options: &self.arguments.goose }
     }
 
-    /// The open loop, with the mix of the closed one; its time and what came of it.
-    async fn open(&self, closed: &Record) -> Result<Option<(Record, Duration)>> {
+    /// The open loop, with the mix of the closed one.
+    async fn open(&self, closed: &Record) -> Result<Option<report::Open>> {
         let Some(open) = self.profile.open else { return Ok(None) };
         tell(&format!("open loop: {} requests/s, {} s", open.rate, open.seconds))?;
-        let began = Instant::now();
+        let (before, began) = (self.watcher.look().await?, Instant::now());
         let record = open::run(&self.host, open, &Mix::of(closed, self.profile.roles), &self.plan).await?;
-        Ok(Some((record, began.elapsed())))
+        let elapsed = began.elapsed();
+        let waits = report::server::waits(&before, &self.watcher.look().await?);
+        Ok(Some(report::open(&record, elapsed, open, waits)))
     }
 
     async fn bare(&self) -> Result<Option<Bare>> {
@@ -171,7 +173,7 @@ impl Run<'_> {
         Ok(report::phase(&recorder.record(), steady).requests_per_second)
     }
 
-    fn report(&self, closed: &Closed, open: Option<(Record, Duration)>) -> Report {
+    fn report(&self, closed: &Closed, open: Option<report::Open>) -> Report {
         let Self { profile, plan, host, .. } = self;
         let record = &closed.record;
         // Users come and go: their mean number.
@@ -202,7 +204,7 @@ impl Run<'_> {
                 .map(|(name, figures)| report::OperationFigures { name: name.to_owned(), figures })
                 .collect(),
             bare: None,
-            open_loop: open.zip(profile.open).map(|((record, elapsed), open)| report::open(&record, elapsed, open)),
+            open_loop: open,
             server: report::server::tell(&closed.before, &closed.after, &closed.looks, closed.elapsed),
             processes: closed.processes.clone(),
             phases,

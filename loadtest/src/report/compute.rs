@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bare, Open, PhaseFigures};
+use super::{Bare, Open, PhaseFigures, Waits};
 use crate::figures::{figures, millis};
 use crate::profile::OpenLoop;
 use crate::record::{Record, short_times};
@@ -41,11 +41,11 @@ fn per(count: u64, seconds: usize) -> f64 {
 }
 
 /// What came of the open loop.
-pub(crate) fn open(record: &Record, elapsed: Duration, open: OpenLoop) -> Open {
+pub(crate) fn open(record: &Record, elapsed: Duration, open: OpenLoop, waits: Waits) -> Open {
     let (all, _) = figures(record, None);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let reached = all.succeeded as f64 / elapsed.as_secs_f64();
-    Open { rate: open.rate, reached, seconds: open.seconds, figures: all }
+    Open { rate: open.rate, reached, seconds: open.seconds, figures: all, waits }
 }
 
 /// What came of the laps of the bare handler; `None` when there were none.

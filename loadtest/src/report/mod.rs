@@ -100,6 +100,16 @@ pub(crate) struct Open {
     pub(crate) seconds: u64,
     #[serde(flatten)]
     pub(crate) figures: Figures,
+    pub(crate) waits: Waits,
+}
+
+/// What the service waited for; `None` where it does not tell, or had nothing to wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Waits {
+    /// p95 of an answer of Redis.
+    pub(crate) cache_answer_p95_ms: Option<f64>,
+    /// p95 of the wait for a database connection, of the pool where it is longest.
+    pub(crate) pool_wait_p95_ms: Option<f64>,
 }
 
 /// What the service told of itself and of its database; `None` where it does not tell.
@@ -109,14 +119,12 @@ pub(crate) struct Server {
     pub(crate) connections: Option<f64>,
     /// Lookups that a tier of the cache answered, of all.
     pub(crate) hit_ratio: Option<f64>,
-    /// p95 of an answer of Redis.
-    pub(crate) cache_answer_p95_ms: Option<f64>,
+    #[serde(flatten)]
+    pub(crate) waits: Waits,
     /// Rows that were found by an index, of all rows that were read of tables that are not small.
     pub(crate) index_ratio: Option<f64>,
     /// Names of the tables that this is of, with their own ratio.
     pub(crate) index_tables: BTreeMap<String, f64>,
-    /// p95 of the wait for a database connection, of the pool where it is longest.
-    pub(crate) pool_wait_p95_ms: Option<f64>,
     pub(crate) commits_per_second: Option<f64>,
     pub(crate) rows_written_per_second: Option<f64>,
     /// By statement: p95.

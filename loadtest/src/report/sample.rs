@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bare, FailureCount, Open, OperationFigures, PhaseFigures, Report, SecondFigures, Server, VERSION};
+use super::{Bare, FailureCount, Open, OperationFigures, PhaseFigures, Report, SecondFigures, Server, VERSION, Waits};
 use crate::facts::CORES;
 use crate::figures::{Figures, Latency};
 use crate::processes::Share;
@@ -90,7 +90,13 @@ pub(crate) fn sample() -> Report {
         all: figures(58_800, 2.0),
         operations: vec![operation("GET /api/v1/archive/{id}", 50_000), operation(HOSTILE, 8_800)],
         bare: Some(Bare { laps: vec![2_000.0, 2_100.0], requests_per_second: 2_050.0, ratio: 0.478 }),
-        open_loop: Some(Open { rate: 1_000, reached: 998.0, seconds: 10, figures: figures(9_980, 1.0) }),
+        open_loop: Some(Open {
+            rate: 1_000,
+            reached: 998.0,
+            seconds: 10,
+            figures: figures(9_980, 1.0),
+            waits: Waits::default(),
+        }),
         server: Server {
             hit_ratio: Some(0.91),
             index_ratio: Some(0.99),

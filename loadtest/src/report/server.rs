@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Server;
+use super::{Server, Waits};
 use crate::watch::{CONNECTIONS, Exposition, Look, quantile, rise};
 
 /// Live rows above which an index is the way to a row: smaller tables are read in sequence for good reason.
@@ -20,7 +20,6 @@ const POOLS: [&str; 2] = ["read", "write"];
 pub(crate) fn tell(before: &Exposition, after: &Exposition, looks: &[Look], elapsed: Duration) -> Server {
     let seconds = elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
     let rise = |name: &str, labels: &[(&str, &str)]| rise(before, after, name, labels);
-    let p95 = |name: &str, labels: &[(&str, &str)]| quantile(before, after, (name, labels), 0.95).map(|s| s * 1000.0);
     let connections = looks.iter().filter_map(|look| look.values.get(CONNECTIONS).copied()).reduce(f64::max);
     let (index_ratio, index_tables) = indexes(before, after);
     let inserted = rise("dgm_db_server_rows_written_total", &[("change", "inserted")]);
@@ -28,14 +27,19 @@ pub(crate) fn tell(before: &Exposition, after: &Exposition, looks: &[Look], elap
     Server {
         connections,
         hit_ratio: hits(before, after),
-        cache_answer_p95_ms: p95("dgm_cache_redis_duration_seconds", &[]),
+        waits: waits(before, after),
         index_ratio,
         index_tables,
-        pool_wait_p95_ms: waits(before, after),
         commits_per_second: rise("dgm_db_server_transactions_total", &[("outcome", "committed")]).map(|n| n / seconds),
         rows_written_per_second: inserted.zip(updated).map(|(inserted, updated)| (inserted + updated) / seconds),
         statement_p95_ms: statements(before, after),
     }
+}
+
+/// What the service waited for between two expositions.
+pub(crate) fn waits(before: &Exposition, after: &Exposition) -> Waits {
+    let redis = quantile(before, after, ("dgm_cache_redis_duration_seconds", &[]), 0.95);
+    Waits { cache_answer_p95_ms: redis.map(|seconds| seconds * 1000.0), pool_wait_p95_ms: pool_wait(before, after) }
 }
 
 /// Of all lookups, those that some tier answered. One that misses the first tier is looked up in the second.
@@ -66,7 +70,7 @@ fn indexes(before: &Exposition, after: &Exposition) -> (Option<f64>, BTreeMap<St
 
 /// The p95 of the wait for a connection, in milliseconds, of the pool where it is longest: many short waits of one must not hide
 /// that the other is full.
-fn waits(before: &Exposition, after: &Exposition) -> Option<f64> {
+fn pool_wait(before: &Exposition, after: &Exposition) -> Option<f64> {
     let p95 = |pool| {
         let of_it: &[_] = &[("pool", pool)];
         let enough = crate::watch::observed(before, after, (WAITS, of_it)) >= ENOUGH;

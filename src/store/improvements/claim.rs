@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::{StreamExt as _, stream};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -17,6 +18,9 @@ use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// A claim of more than this is a batch of its own.
 const JOINED: u32 = 8;
+
+/// Groups of a batch that are under way at a time: a connection each.
+const AT_A_TIME: usize = 3;
 
 /// The nth of the queue goes to the nth place. `IS TRUE` leaves only the index in the order of the queue to the planner,
 /// whatever it believes of the queue's length (migration 20). The array keeps the planner from running the locking subquery more than
@@ -80,22 +84,38 @@ impl Batch for Wish {
         for (index, wish) in batch.iter().enumerate() {
             alike.entry(wish.services.as_deref()).or_default().push(index);
         }
-        let mut replies: Vec<_> = batch.iter().map(|_| Ok(Vec::new())).collect();
+        // Each group is committed by itself: what one got stays got when another fails. They hardly meet at the same rows, and
+        // one after the other the last would wait for all.
+        let mut groups = Vec::with_capacity(alike.len());
         for (services, indices) in alike {
-            let wishes: Vec<&Self> = indices.iter().filter_map(|index| batch.get(*index)).collect();
-            // Each group is committed by itself: what one got stays got when the next fails.
-            let each: Vec<_> = match claim(store, services, &wishes).await {
-                Ok(claimed) => claimed.into_iter().map(Ok).collect(),
-                Err(error) => indices.iter().map(|_| Err(error.again())).collect(),
-            };
-            for (index, claimed) in indices.into_iter().zip(each) {
-                if let Some(reply) = replies.get_mut(index) {
-                    *reply = claimed;
-                }
+            groups.push(answer(store, services, batch, indices));
+        }
+        let groups: Vec<_> = stream::iter(groups).buffer_unordered(AT_A_TIME).collect().await;
+        let mut replies: Vec<_> = batch.iter().map(|_| Ok(Vec::new())).collect();
+        for (index, claimed) in groups.into_iter().flatten() {
+            if let Some(reply) = replies.get_mut(index) {
+                *reply = claimed;
             }
         }
         Ok(replies)
     }
+}
+
+type Answer = Result<Vec<Claimed>, Error>;
+
+/// What those of a batch get that are for the same services.
+async fn answer(
+    store: &Store,
+    services: Option<&[String]>,
+    batch: &[Wish],
+    indices: Vec<usize>,
+) -> Vec<(usize, Answer)> {
+    let wishes: Vec<&Wish> = indices.iter().filter_map(|index| batch.get(*index)).collect();
+    let each: Vec<_> = match claim(store, services, &wishes).await {
+        Ok(claimed) => claimed.into_iter().map(Ok).collect(),
+        Err(error) => indices.iter().map(|_| Err(error.again())).collect(),
+    };
+    indices.into_iter().zip(each).collect()
 }
 
 /// What each of the wishes gets, which are for the same services.

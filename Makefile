@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test scale-test lint generate bench loadtest peers-test schema-test lint-migrations migrations-test samples-test export-test observe alerts-test telemetry-cost page-test deny
+.PHONY: help setup up test faults-test scale-test lint generate bench loadtest loadtest-proofs k8s-test peers-test schema-test lint-migrations migrations-test samples-test export-test observe alerts-test telemetry-cost page-test deny
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: ## Install what building and testing need
 	@scripts/setup
@@ -35,10 +35,19 @@ bench: ## The ceiling table in docs/PERFORMANCE.md: the service beside a bare ha
 	@scripts/setup wrk
 	cargo bench --locked --bench ceiling -- $(ARGS)
 
+PROFILE ?= targets
 loadtest: ## Goose's verdict on a throwaway service, PostgreSQL and Redis: PROFILE=targets (smoke, spike, soak, ...), ARGS for more
 	@scripts/setup python3
 	cargo build --release --locked --workspace
-	scripts/with-dev --redis --auth --traces target/release/dgm-loadtest --keep $(ARGS)
+	PROFILE=$(PROFILE) scripts/with-dev --redis --auth --traces target/release/dgm-loadtest --keep $(ARGS)
+
+loadtest-proofs: ## That the load test sees what is wrong: a delay, no cache, an index less, a small pool, each called by its name
+	@scripts/setup python3
+	cargo build --release --locked --workspace
+	scripts/loadtest-proofs
+
+k8s-test: setup ## The manifests under k8s/ against the schemas of Kubernetes 1.30 to 1.34 (needs pip and the network)
+	@scripts/k8s-test
 
 peers-test: setup ## Runs written by openevolve's and shinka's own code, imported and compared (needs pip and the network)
 	cargo build --release --locked --bin dgm

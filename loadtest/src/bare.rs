@@ -54,6 +54,8 @@ impl Bare {
         let output = child.stdout.take().context("the bare handler says nothing")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).await?;
+        // It has read it.
+        let _ = fs::remove_file(&file);
         let url = line.trim().parse().with_context(|| format!("the bare handler did not start: {line:?}"))?;
         Ok(Self { _child: child, url })
     }

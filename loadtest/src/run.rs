@@ -109,8 +109,10 @@ impl Run<'_> {
             laps.push(self.lap(bare).await?);
         }
         let closed = self.closed().await?;
-        let open = self.open(&closed.record).await?;
-        if let Some(bare) = &bare {
+        // Goose stops for Ctrl-C; whoever pressed it does not wait for the rest.
+        let whole = verdict::is_whole(closed.elapsed.as_secs_f64(), self.profile.seconds());
+        let open = if whole { self.open(&closed.record).await? } else { None };
+        if let Some(bare) = bare.as_ref().filter(|_| whole) {
             laps.push(self.lap(bare).await?);
         }
         drop(bare);
@@ -198,6 +200,7 @@ impl Run<'_> {
             users: profile.users(),
             entries: plan.entries.len(),
             seconds: closed.elapsed.as_secs_f64(),
+            planned_seconds: profile.seconds(),
             requests_per_second: report::rate_of(&phases),
             all,
             operations: (operations.into_iter())

@@ -12,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Postgres, Transaction};
 use tracing::Instrument as _;
 
-use super::archive::NewRow;
+use super::archive::{NewRow, Since};
 use super::connections::Connections;
 use super::error::Error;
 use super::follow;
@@ -82,6 +82,7 @@ pub struct Store {
 pub(super) struct Writers {
     pub(super) samples: Writer<Ingest>,
     pub(super) entries: Writer<NewRow>,
+    pub(super) changes: Writer<Since>,
     pub(super) queueing: Writer<Queueing>,
     pub(super) claims: Writer<Wish>,
     pub(super) completions: Writer<Done>,
@@ -95,6 +96,7 @@ impl Writers {
         self.completions.close().await;
         self.samples.close().await;
         self.entries.close().await;
+        self.changes.close().await;
     }
 }
 

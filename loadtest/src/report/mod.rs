@@ -7,7 +7,7 @@ pub(crate) mod markdown;
 mod markup;
 mod plot;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -53,6 +53,8 @@ pub(crate) struct Report {
     pub(crate) entries: usize,
     /// From the first request to the last answer.
     pub(crate) seconds: f64,
+    /// As long as it was to be; shorter is one that somebody interrupted.
+    pub(crate) planned_seconds: u64,
     /// Successful requests a second while the number of users stayed.
     pub(crate) requests_per_second: f64,
     pub(crate) all: Figures,

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
 
 use crate::domain::selection::{Candidate, Loader, Pool, Score};
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed, timed_rows};
+use crate::store::writer::Batch;
+use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// One scan; children are counted here, not there: with stale statistics the planner joins the counts by nested loop,
@@ -36,27 +39,33 @@ const BEGIN: &str = sql!(
     SELECT pg_current_snapshot()::text, epoch::text FROM dgm_archive_feed"
 );
 
-/// Entries that changed and were not visible to the snapshot: as they are now, without a score those that are no
-/// candidates of this service any more. Each is looked up by its id (OFFSET 0 keeps the planner from joining): what it
-/// knows of the table is a minute old, and a few changes beside a service of thousands made it read the service. The
-/// snapshot's end is asked for in a query of its own: known to the planner, it would be planned for anew each time, which
-/// takes four times as long as the rest.
-const CHANGED: &str = sql!(ArchiveChanged, "
-    SELECT pg_current_snapshot()::text, f.epoch::text, f.pruned_before::text::bigint > pg_snapshot_xmin($2::pg_snapshot)::text::bigint,
-        c.ids, c.parents, c.scores
-    FROM dgm_archive_feed f CROSS JOIN LATERAL (
+/// Entries that changed and were not visible to the snapshots, of several services at once: as they are now, without a score
+/// those that are no candidates of their service any more. Each is looked up by its id (OFFSET 0 keeps the planner from
+/// joining): what it knows of the table is a minute old, and a few changes beside a service of thousands made it read the
+/// service. Values out of an array are not planned for, so that one plan serves all; planning took four times as long as the
+/// rest.
+const CHANGED: &str = sql!(
+    ArchiveChanged,
+    "
+    SELECT asked.place, pg_current_snapshot()::text, f.epoch::text,
+        f.pruned_before::text::bigint > pg_snapshot_xmin(asked.snapshot)::text::bigint, c.ids, c.parents, c.scores
+    FROM dgm_archive_feed f
+    CROSS JOIN (SELECT service, snapshot::pg_snapshot, place
+                FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (service, snapshot, place)) asked
+    CROSS JOIN LATERAL (
         SELECT array_agg(changed.id) AS ids, array_agg(a.parent_entry_id::text) AS parents,
             array_agg(a.accuracy_score::float8) AS scores
         FROM (
             SELECT DISTINCT archive_entry_id::text AS id FROM dgm_archive_changes
-            WHERE service_name = $1 AND transaction_id >= (SELECT pg_snapshot_xmin($2::pg_snapshot))
-              AND NOT pg_visible_in_snapshot(transaction_id, $2::pg_snapshot)
+            WHERE service_name = asked.service AND transaction_id >= pg_snapshot_xmin(asked.snapshot)
+              AND NOT pg_visible_in_snapshot(transaction_id, asked.snapshot)
         ) changed
         LEFT JOIN LATERAL (
             SELECT parent_entry_id, accuracy_score FROM dgm_archive
-            WHERE archive_entry_id = changed.id AND service_name = $1 AND status = 'active' OFFSET 0
+            WHERE archive_entry_id = changed.id AND service_name = asked.service AND status = 'active' OFFSET 0
         ) a ON true
-    ) c");
+    ) c"
+);
 
 /// Up to where a pool has followed the changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,26 +126,62 @@ impl Store {
         Ok(loaded)
     }
 
-    /// What changed in a service since, and up to where that is; `None` when that cannot be told any more.
+    /// What changed in a service since, and up to where that is; `None` when that cannot be told any more. What several ask
+    /// at a time is asked in one query, which begins after the last of them.
     ///
     /// # Errors
     /// The server's.
     pub async fn changed(&self, service: &str, since: &Followed) -> Result<Option<(Vec<Changed>, Followed)>, Error> {
-        type Row = (String, String, bool, Option<Vec<String>>, Option<Vec<Option<String>>>, Option<Vec<Option<f64>>>);
-        let mut connection = self.acquire().await?;
-        let query = sqlx::query_as::<_, Row>(CHANGED).bind(service).bind(&since.snapshot).fetch_one(&mut *connection);
-        let (snapshot, epoch, missed, ids, parents, scores) = timed(Statement::ArchiveChanged, query).await?;
-        if missed || epoch != since.epoch {
-            return Ok(None);
+        self.writers.changes.write(self, Since { service: service.to_owned(), followed: since.clone() }).await
+    }
+}
+
+/// A question for what changed.
+#[derive(Debug)]
+pub(in crate::store) struct Since {
+    service: String,
+    followed: Followed,
+}
+
+impl Batch for Since {
+    const LABEL: Writer = Writer::Changes;
+    const LARGE: usize = 16;
+    type Reply = Option<(Vec<Changed>, Followed)>;
+
+    fn rows(&self) -> usize {
+        1
+    }
+
+    async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Self::Reply, Error>>, Error> {
+        type Columns = (Option<Vec<String>>, Option<Vec<Option<String>>>, Option<Vec<Option<f64>>>);
+        let mut connection = store.acquire().await?;
+        let query = sqlx::query(CHANGED)
+            .bind(batch.iter().map(|since| since.service.as_str()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|since| since.followed.snapshot.as_str()).collect::<Vec<_>>())
+            .try_map(|row: PgRow| {
+                let columns: Columns = (row.try_get("ids")?, row.try_get("parents")?, row.try_get("scores")?);
+                Ok((row.try_get::<i64, _>(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, columns))
+            })
+            .fetch_all(&mut *connection);
+        let rows: Vec<(_, String, String, bool, _)> = timed_rows(Statement::ArchiveChanged, query).await?;
+        // One row for each, unless the feed itself is gone.
+        let mut replies: Vec<_> = batch.iter().map(|_| Ok(None)).collect();
+        for (place, snapshot, epoch, missed, (ids, parents, scores)) in rows {
+            let at = usize::try_from(place - 1).unwrap_or(usize::MAX);
+            let (Some(since), Some(reply)) = (batch.get(at), replies.get_mut(at)) else { continue };
+            if missed || epoch != since.followed.epoch {
+                continue;
+            }
+            let columns =
+                ids.unwrap_or_default().into_iter().zip(parents.unwrap_or_default()).zip(scores.unwrap_or_default());
+            let changed = columns.map(|((archive_entry_id, parent_entry_id), score)| Changed {
+                archive_entry_id,
+                parent_entry_id,
+                score: score.and_then(Score::new),
+            });
+            *reply = Ok(Some((changed.collect(), Followed { snapshot, epoch })));
         }
-        let columns =
-            ids.unwrap_or_default().into_iter().zip(parents.unwrap_or_default()).zip(scores.unwrap_or_default());
-        let changed = columns.map(|((archive_entry_id, parent_entry_id), score)| Changed {
-            archive_entry_id,
-            parent_entry_id,
-            score: score.and_then(Score::new),
-        });
-        Ok(Some((changed.collect(), Followed { snapshot, epoch })))
+        Ok(replies)
     }
 }
 

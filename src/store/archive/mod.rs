@@ -8,6 +8,7 @@ mod read;
 mod tree;
 mod write;
 
+pub(in crate::store) use candidates::Since;
 pub use candidates::{Changed, Followed};
 pub(in crate::store) use create::{NewRow, create};
 pub use list::{Filter, Sort};

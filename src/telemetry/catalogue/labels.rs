@@ -90,9 +90,10 @@ label! {
     AuthFailure "reason" { Missing "missing", Unknown "unknown", Expired "expired", Forbidden "forbidden", }
 }
 label! {
-    /// A writer that commits in groups.
+    /// A writer that commits in groups; `changes` asks in groups, for what changed in the archive since parents were drawn.
     Writer "writer" {
         Samples "samples", Entries "entries", Improvements "improvements", Claims "claims", Completions "completions",
+        Changes "changes",
     }
 }
 label! {

@@ -1,9 +1,12 @@
 //! The targets, what was measured of each, and whether it was met.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use crate::profile::Demand;
-use crate::report::Report;
+use crate::report::{Report, SecondFigures};
 use crate::watch::{CONNECTIONS, DATABASE_CONNECTIONS, DEAD, LIVE, Look, RESIDENT, SERIES};
 
 /// Milliseconds that 95 of 100 requests may take, together and of each operation (spec 1.2.4).
@@ -24,6 +27,8 @@ const POOL_WAIT_MS: f64 = 50.0;
 const OPEN_POOL_WAIT_MS: f64 = 10.0;
 /// Share of the open loop's rate that must be reached.
 const OPEN_REACHED: f64 = 0.98;
+/// Share of its planned time that a run must have taken.
+const WHOLE: f64 = 0.95;
 /// Requests of an operation below which its p95 is an accident.
 const ENOUGH: u64 = 100;
 /// Seconds after a spike within which p95 is back.
@@ -72,6 +77,12 @@ impl Outcome {
     }
 }
 
+/// Whether a run took about as long as it was to: goose ends early when it is interrupted.
+#[expect(clippy::cast_precision_loss, reason = "seconds of a run")]
+pub(crate) fn is_whole(seconds: f64, planned: u64) -> bool {
+    seconds >= planned as f64 * WHOLE
+}
+
 /// Builds the table.
 struct Verdict {
     targets: Vec<Target>,
@@ -109,6 +120,10 @@ impl Verdict {
 /// Judges a run by what its profile is held to.
 pub(crate) fn judge(report: &Report, demands: &[Demand]) -> Vec<Target> {
     let mut verdict = Verdict { targets: Vec::new() };
+    if !is_whole(report.seconds, report.planned_seconds) {
+        let (wanted, measured) = (format!("{} s", report.planned_seconds), format!("{:.0} s", report.seconds));
+        verdict.targets.push(Target { name: "the whole run".to_owned(), wanted, measured, outcome: Outcome::Missed });
+    }
     errors(&mut verdict, report, demands);
     let server = &report.server;
     let speed = demands.contains(&Demand::Speed);
@@ -174,8 +189,9 @@ fn errors(verdict: &mut Verdict, report: &Report, demands: &[Demand]) {
 fn spike(verdict: &mut Verdict, report: &Report) {
     let Some(after) = report.phases.last() else { return };
     let seconds = report.timeline.get(after.from..after.to.min(report.timeline.len())).unwrap_or_default();
-    // From which second on it stays good: the one after the last that is bad.
-    let back = seconds.iter().rposition(|second| second.p95_ms >= LATENCY_MS).map_or(0, |bad| bad + 1);
+    // From which second on it stays good: the one after the last that is bad, or in which nobody was answered.
+    let bad = |second: &SecondFigures| second.p95_ms >= LATENCY_MS || second.succeeded == 0;
+    let back = seconds.iter().rposition(bad).map_or(0, |bad| bad + 1);
     #[expect(clippy::cast_precision_loss, reason = "seconds of a run")]
     let (back, most) = ((!seconds.is_empty()).then_some(back as f64), RECOVERY_SECONDS as f64);
     verdict.judge("seconds until p95 is below 100 ms again", true, back, Bound::Below(most + 1.0), count);
@@ -184,7 +200,7 @@ fn spike(verdict: &mut Verdict, report: &Report) {
 /// Nothing grows.
 fn flat(verdict: &mut Verdict, report: &Report) {
     let window = (report.timeline.len() / 6).clamp(1, 300);
-    let p95 = |seconds: &[crate::report::SecondFigures]| mean(seconds.iter().map(|second| second.p95_ms));
+    let p95 = |seconds: &[SecondFigures]| mean(seconds.iter().map(|second| second.p95_ms));
     let first = report.timeline.get(..window).and_then(p95);
     let last = report.timeline.get(report.timeline.len().saturating_sub(window)..).and_then(p95);
     let growth = first.zip(last).map(|(first, last)| last / first);

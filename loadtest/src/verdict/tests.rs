@@ -1,0 +1,93 @@
+//! Judgements, of made-up reports.
+
+use super::*;
+use crate::report::sample;
+
+const ALL: &[Demand] = &[Demand::Speed, Demand::Throughput, Demand::Spike, Demand::Flat];
+
+fn outcome(report: &Report, demands: &[Demand], name: &str) -> Outcome {
+    let targets = judge(report, demands);
+    targets.iter().find(|target| target.name == name).unwrap_or_else(|| panic!("{name}: {targets:?}")).outcome
+}
+
+#[test]
+fn what_is_not_measured_has_not_passed() {
+    let targets = judge(&sample::empty(), ALL);
+    let unknown = |name: &str| targets.iter().any(|t| t.name == name && t.outcome == Outcome::Unknown);
+    for name in ["errors", "connections", "cache hit rate", "index usage", "cache answer p95"] {
+        assert!(unknown(name), "{name}: {targets:?}");
+    }
+    assert!(!passed(&targets));
+}
+
+#[test]
+fn a_run_that_was_interrupted_fails() {
+    let mut report = sample::sample();
+    assert!(judge(&report, &[]).iter().all(|target| target.name != "the whole run"));
+    report.seconds = 50.0;
+    assert_eq!(outcome(&report, &[], "the whole run"), Outcome::Missed);
+}
+
+#[test]
+fn what_is_shed_is_a_failure_unless_there_is_a_spike() {
+    let mut report = sample::sample();
+    (report.all.shed, report.all.failed, report.open_loop) = (1, 0, None);
+    assert_eq!(outcome(&report, &[], "errors"), Outcome::Missed);
+    assert_eq!(outcome(&report, &[Demand::Spike], "errors"), Outcome::Met);
+    report.all.failed = 1;
+    assert_eq!(outcome(&report, &[Demand::Spike], "errors"), Outcome::Missed);
+}
+
+#[test]
+fn after_a_spike_a_silent_second_is_as_bad_as_a_slow_one() {
+    const NAME: &str = "seconds until p95 is below 100 ms again";
+    let good = SecondFigures { succeeded: 10, shed: 0, failed: 0, p50_ms: 1.0, p95_ms: 9.0 };
+    let mut report = sample::sample();
+    let to = report.timeline.len();
+    report.phases.iter_mut().for_each(|phase| (phase.from, phase.to) = (to - 20, to));
+    report.timeline = vec![good; to];
+    assert_eq!(outcome(&report, ALL, NAME), Outcome::Met);
+    report.timeline[to - 11].p95_ms = 150.0;
+    assert_eq!(outcome(&report, ALL, NAME), Outcome::Met, "back in the tenth second");
+    report.timeline[to - 9].succeeded = 0;
+    assert_eq!(outcome(&report, ALL, NAME), Outcome::Missed);
+}
+
+#[test]
+fn what_grows_is_told() {
+    let name = format!("{RESIDENT}, last beside second sixth");
+    let look = |at: u32, bytes: f64| Look {
+        at: f64::from(at),
+        values: [
+            (RESIDENT, bytes),
+            (CONNECTIONS, 9.0),
+            (DATABASE_CONNECTIONS, 9.0),
+            (SERIES, 9.0),
+            (DEAD, 1.0),
+            (LIVE, 99.0),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into(),
+    };
+    let mut report = sample::sample();
+    report.looks = (0..60).map(|at| look(at, 1e8)).collect();
+    assert_eq!(outcome(&report, ALL, &name), Outcome::Met);
+    assert_eq!(outcome(&report, ALL, "dead rows of all rows, at most"), Outcome::Met);
+    report.looks = (0..60).map(|at| look(at, 1e8 * (1.0 + f64::from(at) / 60.0))).collect();
+    assert_eq!(outcome(&report, ALL, &name), Outcome::Missed);
+}
+
+#[test]
+fn a_baseline_is_compared_beside_the_bare_handler() {
+    let (mut now, then) = (sample::sample(), sample::sample());
+    assert!(passed(&compare(&now, &then, 0.2)));
+    // A machine at half its pace is no regression.
+    now.requests_per_second /= 2.0;
+    assert!(passed(&compare(&now, &then, 0.2)));
+    if let Some(bare) = &mut now.bare {
+        bare.ratio /= 2.0;
+    }
+    assert_eq!(compare(&now, &then, 0.2)[0].outcome, Outcome::Missed);
+    now.profile = crate::profile::Name::Soak;
+    assert!(compare(&now, &then, 0.2).iter().all(|target| target.outcome == Outcome::NotJudged));
+}

@@ -151,24 +151,22 @@ impl Caller for Goose<'_> {
         let builder = if operation.is_conditional() { builder.expect_status_code(304) } else { builder };
         // Goose may wait for its throttle first; that is no latency, so that the clock is goose's own, turned back.
         let response = self.0.request(builder.build()).await;
-        let outcome = match response {
-            Err(error) => Err(Failure::Broken(error.to_string())),
-            Ok(mut response) => {
-                let head = Instant::now();
-                let request = &response.request;
-                let fraction = Duration::from_micros(request.response_time_fraction_us.into());
-                let took = Duration::from_millis(request.response_time) + fraction;
-                let sent = head.checked_sub(took).unwrap_or(head);
-                let answer = match response.response {
-                    Ok(answer) => finish(operation, answer).await,
-                    Err(error) => Err(broken(&error)),
-                };
-                if answer.is_ok() && !response.request.success {
-                    let _ = self.0.set_success(&mut response.request);
-                }
-                return recorder.note(who, operation, sent, answer);
-            }
+        let mut response = match response {
+            Ok(response) => response,
+            // Goose stops its users, of whom some wait for the throttle: nothing was sent.
+            Err(error) => return Err(Failure::Broken(error.to_string())),
         };
-        recorder.note(who, operation, Instant::now(), outcome)
+        let head = Instant::now();
+        let fraction = Duration::from_micros(response.request.response_time_fraction_us.into());
+        let took = Duration::from_millis(response.request.response_time) + fraction;
+        let sent = head.checked_sub(took).unwrap_or(head);
+        let answer = match response.response {
+            Ok(answer) => finish(operation, answer).await,
+            Err(error) => Err(broken(&error)),
+        };
+        if answer.is_ok() && !response.request.success {
+            let _ = self.0.set_success(&mut response.request);
+        }
+        recorder.note(who, operation, sent, answer)
     }
 }

@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// Archive entries made before, instead of the profile's
     #[arg(long, env = "DGM_LOADTEST_ENTRIES", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     entries: Option<u32>,
+    /// How many of them are read, by popularity (Zipf, exponent 0.99), instead of the profile's
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    population: Option<u32>,
     /// Most requests a second of all users together, instead of the profile's
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
@@ -98,6 +101,7 @@ impl Arguments {
             users: self.users.map(|users| users as usize),
             seconds: self.seconds,
             entries: self.entries,
+            population: self.population,
             rate: self.rate,
             open_rate: self.open_rate,
             bare_seconds: self.bare_seconds,

@@ -67,12 +67,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Plans a run over `entries` entries; gives the plan and the entries in an order in which parents come first.
+    /// Plans a run over `entries` entries, of which `population` are read; gives the plan and the entries in an order in which
+    /// parents come first.
     ///
     /// # Errors
-    /// When `entries` is 0.
-    pub(crate) fn new(entries: u32) -> Result<(Self, Vec<Entry>)> {
-        ensure!(entries > 0, "a run needs at least one archive entry");
+    /// When `entries` or `population` is 0.
+    pub(crate) fn new(entries: u32, population: u32) -> Result<(Self, Vec<Entry>)> {
+        ensure!(entries > 0 && population > 0, "a run needs at least one archive entry");
+        let population = population.min(entries);
         let run = Uuid::new_v4().simple().to_string();
         let services: Vec<String> = (0..SERVICES).map(|n| format!("loadtest-{run}-{n}")).collect();
         let mut rng = SmallRng::seed_from_u64(u64::from(entries));
@@ -97,7 +99,7 @@ impl Plan {
         }
         let mut known: Vec<Known> = tree.iter().map(Entry::known).collect();
         known.shuffle(&mut rng);
-        let popularity = Zipf::new(f64::from(entries), SKEW).context("popularity of the entries")?;
+        let popularity = Zipf::new(f64::from(population), SKEW).context("popularity of the entries")?;
         Ok((Self { run, services, entries: known, popularity, clients: AtomicUsize::new(0) }, tree))
     }
 
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn parents_come_before_their_children_and_share_the_service() {
-        let (plan, entries) = Plan::new(500).unwrap();
+        let (plan, entries) = Plan::new(500, 500).unwrap();
         let mut seen: HashMap<&str, &Entry> = HashMap::new();
         for entry in &entries {
             match entry.parent_entry_id.as_deref().map(|id| seen[id]) {
@@ -158,13 +160,13 @@ mod tests {
 
     #[test]
     fn runs_share_no_id() {
-        assert_ne!(Plan::new(1).unwrap().0.entries[0].id, Plan::new(1).unwrap().0.entries[0].id);
-        assert!(Plan::new(0).is_err());
+        assert_ne!(Plan::new(1, 1).unwrap().0.entries[0].id, Plan::new(1, 1).unwrap().0.entries[0].id);
+        assert!(Plan::new(0, 1).is_err());
     }
 
     #[test]
     fn reads_are_skewed_and_in_range() {
-        let (plan, _) = Plan::new(100).unwrap();
+        let (plan, _) = Plan::new(200, 100).unwrap();
         let mut rng = SmallRng::seed_from_u64(1);
         let mut counts = [0_u32; 100];
         (0..100_000).for_each(|_| counts[plan.draw(&mut rng)] += 1);

@@ -118,6 +118,8 @@ pub(crate) struct Profile {
     pub(crate) roles: &'static [(Role, usize)],
     /// Archive entries made before.
     pub(crate) entries: u32,
+    /// Those of them that are read, by popularity.
+    pub(crate) population: u32,
     /// Most requests a second of all users together; without it they go as fast as they are answered.
     pub(crate) rate: Option<u32>,
     pub(crate) open: Option<OpenLoop>,
@@ -150,6 +152,7 @@ impl Profile {
             }
         }
         profile.entries = asked.entries.unwrap_or(profile.entries);
+        profile.population = asked.population.unwrap_or(profile.population);
         profile.rate = asked.rate.or(profile.rate);
         match (&mut profile.open, asked.open_rate) {
             (open, Some(0)) => *open = None,
@@ -181,6 +184,7 @@ impl Profile {
             phases: phases(&[(500, 5), (500, 60)]),
             roles: MIXED,
             entries: 10_000,
+            population: u32::MAX,
             rate: None,
             open: Some(OpenLoop { rate: 10_000, seconds: 20 }),
             bare_seconds: 10,
@@ -201,7 +205,10 @@ impl Profile {
             },
             Name::Smoke => Self {
                 phases: phases(&[(20, 1), (20, 8)]),
+                // Enough for the planner to want an index; few enough that they are read again within seconds, also on a busy
+                // machine.
                 entries: 12_000,
+                population: 300,
                 open: Some(OpenLoop { rate: 100, seconds: 3 }),
                 demands: &[],
                 ..alone
@@ -281,6 +288,7 @@ pub(crate) struct Asked {
     pub(crate) users: Option<usize>,
     pub(crate) seconds: Option<u64>,
     pub(crate) entries: Option<u32>,
+    pub(crate) population: Option<u32>,
     pub(crate) rate: Option<u32>,
     pub(crate) open_rate: Option<u32>,
     pub(crate) bare_seconds: Option<u64>,
@@ -290,8 +298,9 @@ pub(crate) struct Asked {
 
 impl Default for Asked {
     fn default() -> Self {
-        let (users, seconds, entries, rate, open_rate, bare_seconds) = (None, None, None, None, None, None);
-        Self { users, seconds, entries, rate, open_rate, bare_seconds, machines: 1 }
+        let (users, seconds, entries, population) = (None, None, None, None);
+        let (rate, open_rate, bare_seconds) = (None, None, None);
+        Self { users, seconds, entries, population, rate, open_rate, bare_seconds, machines: 1 }
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
     let watcher = Watcher::new(&operations)?;
     watcher.look().await?;
 
-    let (plan, tree) = Plan::new(profile.entries)?;
+    let (plan, tree) = Plan::new(profile.entries, profile.population)?;
     let run = Run { arguments, profile, host, watcher, plan: Arc::new(plan) };
     tell(&format!("filling the archive with {} entries", tree.len()))?;
     seed::seed(&run.host, &run.plan, &tree).await?;

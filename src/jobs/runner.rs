@@ -188,14 +188,15 @@ impl Runner {
     pub async fn schedule(&self, shared: bool) -> Result<JobScheduler, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         for (job, schedule) in self.schedules.iter() {
-            if let Some(interval) = schedule.interval(self.service.now()) {
-                JOB_INTERVAL.set((job.label,), interval.as_seconds_f64());
+            let interval = schedule.interval(self.service.now()).and_then(|interval| interval.to_std().ok());
+            if let Some(interval) = interval {
+                JOB_INTERVAL.set((job.label,), interval.as_secs_f64());
             }
-        }
-        for (job, schedule) in self.schedules.iter().filter(|(job, _)| shared || job.scope == Scope::Each) {
+            if !shared && job.scope == Scope::One {
+                continue;
+            }
             let (runner, schedule) = (self.clone(), schedule.clone());
             // No occurrence may overtake the one before, which would pass for done.
-            let interval = schedule.interval(self.service.now()).and_then(|interval| interval.to_std().ok());
             let jitter = interval.map_or(job.jitter, |interval| job.jitter.min(interval / 2));
             let tick = Tick::new_async(schedule.as_str().to_owned(), move |_, _| {
                 let occurrence = schedule.latest(runner.service.now());

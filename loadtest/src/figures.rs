@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::operation::Operation;
 use crate::profile::Role;
-use crate::record::{Cell, Record, Times, times};
+use crate::record::{Cell, Record, times};
 
 /// Quantiles of the distribution's plot.
 const QUANTILES: [f64; 12] = [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9999, 1.0];
@@ -37,7 +38,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    fn of(times: &Times) -> Self {
+    fn of(times: &Histogram<u64>) -> Self {
         let at = |quantile| millis(times.value_at_quantile(quantile));
         Self {
             p50_ms: at(0.5),
@@ -59,9 +60,8 @@ pub(crate) fn millis(us: u64) -> f64 {
 /// `users` are those of the whole run, `elapsed` is how long it took.
 pub(crate) fn cadences(record: &Record, roles: &[(Role, usize)], users: f64, elapsed: Duration) -> BTreeMap<Role, u64> {
     let cadence = |&(role, weight): &(Role, usize)| {
-        let sent: u64 = (record.cells.iter().filter(|((whose, _), _)| *whose == role))
-            .map(|(_, cell)| cell.succeeded + cell.shed + cell.failed)
-            .sum();
+        let sent: u64 =
+            (record.cells.iter().filter(|((whose, _), _)| *whose == role)).map(|(_, cell)| cell.sent()).sum();
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
         let each = (users * weight as f64 / 100.0) * elapsed.as_secs_f64() * 1e6 / sent.max(1) as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive microseconds")]
@@ -88,38 +88,32 @@ pub(crate) fn figures(
 }
 
 struct Sums {
-    raw: Times,
-    corrected: Times,
-    succeeded: u64,
-    shed: u64,
-    failed: u64,
+    seen: Cell,
+    corrected: Histogram<u64>,
 }
 
 impl Default for Sums {
     fn default() -> Self {
-        Self { raw: times(), corrected: times(), succeeded: 0, shed: 0, failed: 0 }
+        Self { seen: Cell::default(), corrected: times() }
     }
 }
 
 impl Sums {
     fn add(&mut self, cell: &Cell, cadence: Option<u64>) {
-        // They resize themselves, so that nothing is out of range.
-        let _ = self.raw.add(&cell.times);
+        self.seen.add(cell);
+        // It grows, so that nothing is out of range.
         let _ = match cadence {
             Some(cadence) => self.corrected.add(cell.times.clone_correct(cadence)),
             None => self.corrected.add(&cell.times),
         };
-        self.succeeded += cell.succeeded;
-        self.shed += cell.shed;
-        self.failed += cell.failed;
     }
 
     fn figures(&self) -> Figures {
         Figures {
-            succeeded: self.succeeded,
-            shed: self.shed,
-            failed: self.failed,
-            raw: Latency::of(&self.raw),
+            succeeded: self.seen.succeeded(),
+            shed: self.seen.shed,
+            failed: self.seen.failed,
+            raw: Latency::of(&self.seen.times),
             corrected: Latency::of(&self.corrected),
         }
     }
@@ -136,7 +130,6 @@ mod tests {
         // A user asks a thousand times, each answered after 10 ms but one after a second: 11 s in all.
         cell.times.record_n(10_000, 999).unwrap();
         cell.times.record(1_000_000).unwrap();
-        cell.succeeded = 1000;
         let cadences = cadences(&record, &[(Role::Author, 100)], 1.0, Duration::from_millis(10_990));
         assert_eq!(cadences[&Role::Author], 10_990);
         let (all, operations) = figures(&record, Some(&cadences));

@@ -87,7 +87,7 @@ impl Mix {
         let mut steps = Vec::new();
         for &(role, _) in roles {
             let of_role = record.cells.iter().filter(|((whose, _), _)| *whose == role);
-            let sent: u64 = of_role.map(|(_, cell)| cell.succeeded).sum();
+            let sent: u64 = of_role.map(|(_, cell)| cell.succeeded()).sum();
             // Of a step with many requests as many fewer arrive.
             let each: f64 = role.steps().iter().map(|(step, weight)| as_f64(*weight) * requests(*step)).sum();
             steps.extend(role.steps().iter().map(|(step, weight)| (role, *step, as_f64(*weight) / each * count(sent))));

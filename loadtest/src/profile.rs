@@ -40,7 +40,7 @@ impl Role {
     /// Its steps, weighted.
     pub(crate) const fn steps(self) -> &'static [(Step, usize)] {
         match self {
-            // An attempt looks at a parent and at some twenty programs as inspiration, many of them again and again.
+            // An assumption: prompts show a parent and programs beside it, and some are made of one draw of parents.
             Self::Author => &[(Step::Read, 20), (Step::Revalidate, 5), (Step::SelectParents, 1), (Step::Create, 1)],
             Self::Worker => &[(Step::Improve, 1)],
             Self::Dashboard => &[(Step::Current, 4), (Step::Range, 1), (Step::Trend, 1)],

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
+use hdrhistogram::{Counter, Histogram};
 
 use crate::caller::{Answer, Failure};
 use crate::operation::Operation;
@@ -18,61 +18,59 @@ const PARTS: usize = 4;
 /// Seconds of a run that are kept one by one: a day.
 const SECONDS: usize = 86_400;
 
-/// Times in microseconds. Grows with the times that are recorded.
-pub(crate) type Times = Histogram<u64>;
-
-/// An empty one.
+/// An empty histogram of times in microseconds, which grows with what is recorded.
 #[expect(clippy::expect_used, reason = "fails for more than five digits only")]
-pub(crate) fn times() -> Times {
+pub(crate) fn times<C: Counter>() -> Histogram<C> {
     Histogram::new(DIGITS).expect("a number of digits that the histogram takes")
 }
 
-/// Times of a second: half the size.
-pub(crate) type ShortTimes = Histogram<u32>;
-
-/// An empty one.
-#[expect(clippy::expect_used, reason = "fails for more than five digits only")]
-pub(crate) fn short_times() -> ShortTimes {
-    Histogram::new(DIGITS).expect("a number of digits that the histogram takes")
-}
-
-/// One second of the run.
+/// What became of some requests.
 #[derive(Debug, Clone)]
-pub(crate) struct Second {
-    /// Of requests that succeeded in it.
-    pub(crate) times: ShortTimes,
-    pub(crate) succeeded: u64,
+pub(crate) struct Tally<C: Counter> {
+    /// Of those that succeeded: how long a failure took is no latency.
+    pub(crate) times: Histogram<C>,
     pub(crate) shed: u64,
     pub(crate) failed: u64,
-}
-
-impl Second {
-    fn new() -> Self {
-        Self { times: short_times(), succeeded: 0, shed: 0, failed: 0 }
-    }
-
-    fn add(&mut self, other: &Self) {
-        // Both resize themselves, so that nothing is out of range.
-        let _ = self.times.add(&other.times);
-        self.succeeded += other.succeeded;
-        self.shed += other.shed;
-        self.failed += other.failed;
-    }
 }
 
 /// An operation as the callers of a role saw it.
-#[derive(Debug, Clone)]
-pub(crate) struct Cell {
-    /// Of requests that succeeded.
-    pub(crate) times: Times,
-    pub(crate) succeeded: u64,
-    pub(crate) shed: u64,
-    pub(crate) failed: u64,
+pub(crate) type Cell = Tally<u64>;
+/// One second of the run, in half the memory.
+pub(crate) type Second = Tally<u32>;
+
+impl<C: Counter> Default for Tally<C> {
+    fn default() -> Self {
+        Self { times: times(), shed: 0, failed: 0 }
+    }
 }
 
-impl Default for Cell {
-    fn default() -> Self {
-        Self { times: times(), succeeded: 0, shed: 0, failed: 0 }
+impl<C: Counter> Tally<C> {
+    /// Requests that succeeded.
+    pub(crate) fn succeeded(&self) -> u64 {
+        self.times.len()
+    }
+
+    /// All of them.
+    pub(crate) fn sent(&self) -> u64 {
+        self.succeeded() + self.shed + self.failed
+    }
+
+    /// Takes in those of another one. Histograms grow, so that no time is out of range.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let _ = self.times.add(&other.times);
+        self.shed += other.shed;
+        self.failed += other.failed;
+    }
+
+    fn note(&mut self, took: Duration, failure: Option<&Failure>) {
+        match failure {
+            None => {
+                let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+                let _ = self.times.record(took);
+            }
+            Some(Failure::Shed(_)) => self.shed += 1,
+            Some(_) => self.failed += 1,
+        }
     }
 }
 
@@ -88,30 +86,12 @@ pub(crate) struct Record {
 
 impl Record {
     fn note(&mut self, role: Role, operation: Operation, at: Duration, took: Duration, failure: Option<&Failure>) {
-        let cell = self.cells.entry((role, operation as usize)).or_default();
+        self.cells.entry((role, operation as usize)).or_default().note(took, failure);
         let at = usize::try_from(at.as_secs()).unwrap_or(SECONDS).min(SECONDS - 1);
         if self.seconds.len() <= at {
-            self.seconds.resize_with(at + 1, Second::new);
+            self.seconds.resize_with(at + 1, Second::default);
         }
-        let second = &mut self.seconds[at];
-        match failure {
-            None => {
-                let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-                // Both grow with what they are given.
-                let _ = cell.times.record(took);
-                let _ = second.times.record(took);
-                cell.succeeded += 1;
-                second.succeeded += 1;
-            }
-            Some(Failure::Shed(_)) => {
-                cell.shed += 1;
-                second.shed += 1;
-            }
-            Some(_) => {
-                cell.failed += 1;
-                second.failed += 1;
-            }
-        }
+        self.seconds[at].note(took, failure);
         if let Some(failure) = failure {
             *self.failures.entry((operation.name(), failure.kind())).or_default() += 1;
         }
@@ -119,14 +99,10 @@ impl Record {
 
     fn add(&mut self, other: &Self) {
         for (&key, cell) in &other.cells {
-            let mine = self.cells.entry(key).or_default();
-            let _ = mine.times.add(&cell.times);
-            mine.succeeded += cell.succeeded;
-            mine.shed += cell.shed;
-            mine.failed += cell.failed;
+            self.cells.entry(key).or_default().add(cell);
         }
         if self.seconds.len() < other.seconds.len() {
-            self.seconds.resize_with(other.seconds.len(), Second::new);
+            self.seconds.resize_with(other.seconds.len(), Second::default);
         }
         self.seconds.iter_mut().zip(&other.seconds).for_each(|(mine, theirs)| mine.add(theirs));
         for (key, count) in &other.failures {
@@ -208,17 +184,17 @@ mod tests {
         let _ = recorder.note((4, Role::Worker), Operation::Claim, began, Err(Failure::Status(500)));
         let record = recorder.record();
         let read = &record.cells[&(Role::Author, Operation::ReadEntry as usize)];
-        assert_eq!((read.succeeded, read.shed, read.failed, read.times.len()), (20, 1, 0, 20));
+        assert_eq!((read.succeeded(), read.shed, read.failed, read.times.len()), (20, 1, 0, 20));
         let claim = &record.cells[&(Role::Worker, Operation::Claim as usize)];
         assert_eq!(
-            (claim.succeeded, claim.failed, claim.times.len()),
+            (claim.succeeded(), claim.failed, claim.times.len()),
             (0, 1, 0),
             "the time of a failure is no latency"
         );
         let all: (u64, u64, u64) = record
             .seconds
             .iter()
-            .fold((0, 0, 0), |sum, second| (sum.0 + second.succeeded, sum.1 + second.shed, sum.2 + second.failed));
+            .fold((0, 0, 0), |sum, second| (sum.0 + second.succeeded(), sum.1 + second.shed, sum.2 + second.failed));
         assert_eq!(all, (20, 1, 1));
         assert_eq!(record.failures[&(Operation::Claim.name(), "status 500".to_owned())], 1);
     }

@@ -215,7 +215,7 @@ impl Run<'_> {
                 .seconds
                 .iter()
                 .map(|second| report::SecondFigures {
-                    succeeded: second.succeeded,
+                    succeeded: second.succeeded(),
                     shed: second.shed,
                     failed: second.failed,
                     p50_ms: millis(second.times.value_at_quantile(0.5)),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use prometheus_parse::{Scrape, Value};
+use prometheus_parse::{Sample, Scrape, Value};
 use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ const COLLECTED: (&str, &str) = ("dgm_job_last_success_timestamp_seconds", "coll
 /// One exposition.
 #[derive(Debug, Clone)]
 pub(crate) struct Exposition {
-    samples: Vec<prometheus_parse::Sample>,
+    samples: Vec<Sample>,
     /// Series: lines that are no comments.
     pub(crate) series: usize,
 }
@@ -31,23 +31,27 @@ impl Exposition {
         Ok(Self { samples: scrape.samples, series })
     }
 
+    /// The series of a metric that have these labels.
+    fn series_of(&self, name: &str, labels: Labels<'_>) -> impl Iterator<Item = &Sample> {
+        let of_it = move |sample: &&Sample| {
+            sample.metric == name && labels.iter().all(|(label, value)| sample.labels.get(label) == Some(*value))
+        };
+        self.samples.iter().filter(of_it)
+    }
+
     /// The sum of the series of a counter or gauge that have these labels; `None` when there is none.
     pub(crate) fn sum(&self, name: &str, labels: Labels<'_>) -> Option<f64> {
-        let mut found = None;
-        for sample in self.samples.iter().filter(|sample| sample.metric == name) {
-            if labels.iter().all(|(label, value)| sample.labels.get(label) == Some(*value))
-                && let Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) = sample.value
-            {
-                *found.get_or_insert(0.0) += value;
-            }
-        }
-        found
+        let values = self.series_of(name, labels).filter_map(|sample| match sample.value {
+            Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => Some(value),
+            Value::Histogram(_) | Value::Summary(_) => None,
+        });
+        values.reduce(|sum, value| sum + value)
     }
 
     /// The values of a label of a metric.
     pub(crate) fn values_of(&self, name: &str, label: &str) -> Vec<String> {
-        let of_it = self.samples.iter().filter(|sample| sample.metric == name);
-        let mut values: Vec<String> = of_it.filter_map(|sample| Some(sample.labels.get(label)?.to_owned())).collect();
+        let mut values: Vec<String> =
+            self.series_of(name, &[]).filter_map(|sample| Some(sample.labels.get(label)?.to_owned())).collect();
         values.sort();
         values.dedup();
         values
@@ -56,10 +60,7 @@ impl Exposition {
     /// The buckets of a histogram, its series added up: upper bounds with the counts up to them.
     fn buckets(&self, name: &str, labels: Labels<'_>) -> Vec<(f64, f64)> {
         let mut buckets: Vec<(f64, f64)> = Vec::new();
-        for sample in self.samples.iter().filter(|sample| sample.metric == name) {
-            if !labels.iter().all(|(label, value)| sample.labels.get(label) == Some(*value)) {
-                continue;
-            }
+        for sample in self.series_of(name, labels) {
             let Value::Histogram(counts) = &sample.value else { continue };
             for count in counts {
                 match buckets.iter_mut().find(|(bound, _)| bound.total_cmp(&count.less_than).is_eq()) {

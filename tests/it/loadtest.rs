@@ -17,6 +17,19 @@ fn program() -> Command {
     Command::new(path)
 }
 
+/// A run of the smoke profile against a service.
+fn smoke(service: &Serve, token: &str, folder: &Path) -> Command {
+    let mut command = program();
+    command
+        .args(["--profile", "smoke", "--keep"])
+        .args(["--host", &format!("http://{}", service.api), "--operations", &format!("http://{}", service.ops)])
+        .arg("--output")
+        .arg(folder)
+        .env("DGM_TOKEN", token)
+        .env("DGM_SERVER_PID", service.pid().to_string());
+    command
+}
+
 /// What a run came to: its exit code, and its report.
 struct Run {
     output: Output,
@@ -27,15 +40,7 @@ struct Run {
 impl Run {
     fn of(service: &Serve, token: &str, folder: &Path) -> Self {
         let seconds = setting("DGM_TEST_LOAD_SECONDS", 9).to_string();
-        let output = program()
-            .args(["--profile", "smoke", "--seconds", &seconds, "--keep"])
-            .args(["--host", &format!("http://{}", service.api), "--operations", &format!("http://{}", service.ops)])
-            .arg("--output")
-            .arg(folder)
-            .env("DGM_TOKEN", token)
-            .env("DGM_SERVER_PID", service.pid().to_string())
-            .output()
-            .unwrap();
+        let output = smoke(service, token, folder).args(["--seconds", &seconds]).output().unwrap();
         let text = std::fs::read(folder.join("report.json")).unwrap_or_else(|error| panic!("{error}: {output:?}"));
         let report = serde_json::from_slice(&text).unwrap();
         Self { output, folder: folder.to_owned(), report }
@@ -93,13 +98,9 @@ fn a_sound_service_passes_the_smoke_test() {
     slow["requests_per_second"] = (run.report["requests_per_second"].as_f64().unwrap() * 100.0).into();
     let baseline = folder.path().join("baseline.json");
     std::fs::write(&baseline, serde_json::to_vec(&slow).unwrap()).unwrap();
-    let output = program()
-        .args(["--profile", "smoke", "--seconds", "2", "--open-rate", "0", "--entries", "1000", "--keep", "--baseline"])
+    let output = smoke(&service, &token, folder.path())
+        .args(["--seconds", "2", "--open-rate", "0", "--entries", "1000", "--baseline"])
         .arg(&baseline)
-        .args(["--host", &format!("http://{}", service.api), "--operations", &format!("http://{}", service.ops)])
-        .arg("--output")
-        .arg(folder.path())
-        .env("DGM_TOKEN", &token)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

@@ -5,23 +5,21 @@ use std::time::Duration;
 use super::{Bare, Open, PhaseFigures, Waits};
 use crate::figures::{figures, millis};
 use crate::profile::OpenLoop;
-use crate::record::{Record, short_times};
+use crate::record::{Record, Second};
 
 /// Throughput and p95 of a phase `(users, from, to)`.
 pub(crate) fn phase(record: &Record, (users, from, to): (usize, usize, usize)) -> PhaseFigures {
     let seconds = record.seconds.get(from..to.min(record.seconds.len())).unwrap_or_default();
-    let mut all = short_times();
+    let mut all = Second::default();
     for second in seconds {
-        // It resizes itself, so that nothing is out of range.
-        let _ = all.add(&second.times);
+        all.add(second);
     }
-    let succeeded: u64 = seconds.iter().map(|second| second.succeeded).sum();
     PhaseFigures {
         users,
         from,
         to,
-        requests_per_second: per(succeeded, to.saturating_sub(from)),
-        p95_ms: millis(all.value_at_quantile(0.95)),
+        requests_per_second: per(all.succeeded(), to.saturating_sub(from)),
+        p95_ms: millis(all.times.value_at_quantile(0.95)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Server, Waits};
-use crate::watch::{CONNECTIONS, Exposition, Look, quantile, rise};
+use crate::watch::{CONNECTIONS, Exposition, Look, observed, quantile, rise};
 
 /// Live rows above which an index is the way to a row: smaller tables are read in sequence for good reason.
 const SMALL: f64 = 10_000.0;
@@ -71,23 +71,21 @@ fn indexes(before: &Exposition, after: &Exposition) -> (Option<f64>, BTreeMap<St
 /// The p95 of the wait for a connection, in milliseconds, of the pool where it is longest: many short waits of one must not hide
 /// that the other is full.
 fn pool_wait(before: &Exposition, after: &Exposition) -> Option<f64> {
-    let p95 = |pool| {
-        let of_it: &[_] = &[("pool", pool)];
-        let enough = crate::watch::observed(before, after, (WAITS, of_it)) >= ENOUGH;
-        quantile(before, after, (WAITS, of_it), 0.95).filter(|_| enough)
-    };
-    POOLS.into_iter().filter_map(p95).reduce(f64::max).map(|seconds| seconds * 1000.0)
+    POOLS.into_iter().filter_map(|pool| p95_ms(before, after, (WAITS, &[("pool", pool)]))).reduce(f64::max)
 }
 
 /// The p95 of each statement, in milliseconds: who looks for the cause of a slow operation begins here.
 fn statements(before: &Exposition, after: &Exposition) -> BTreeMap<String, f64> {
-    let mut found = BTreeMap::new();
-    for statement in after.values_of(STATEMENTS, "statement") {
-        let of_it: &[_] = &[("statement", statement.as_str())];
-        let enough = crate::watch::observed(before, after, (STATEMENTS, of_it)) >= ENOUGH;
-        if let Some(p95) = quantile(before, after, (STATEMENTS, of_it), 0.95).filter(|_| enough) {
-            found.insert(statement, p95 * 1000.0);
-        }
-    }
-    found
+    let statements = after.values_of(STATEMENTS, "statement").into_iter();
+    let p95 = |statement: String| {
+        let p95 = p95_ms(before, after, (STATEMENTS, &[("statement", statement.as_str())]))?;
+        Some((statement, p95))
+    };
+    statements.filter_map(p95).collect()
+}
+
+/// The p95 of a histogram in seconds, in milliseconds, of so many observations that it is no accident.
+fn p95_ms(before: &Exposition, after: &Exposition, series: (&str, &[(&str, &str)])) -> Option<f64> {
+    let enough = observed(before, after, series) >= ENOUGH;
+    quantile(before, after, series, 0.95).filter(|_| enough).map(|seconds| seconds * 1000.0)
 }

@@ -211,11 +211,7 @@ fn flat(verdict: &mut Verdict, report: &Report) {
     }
     // The archive itself grows, and with it what autovacuum lets lie: its share must not.
     let dead = |look: &Look| Some(look.values.get(DEAD)? / (look.values.get(LIVE)? + look.values.get(DEAD)?).max(1.0));
-    let most = report
-        .looks
-        .iter()
-        .filter_map(dead)
-        .fold(None, |most: Option<f64>, share| Some(most.map_or(share, |most| most.max(share))));
+    let most = report.looks.iter().filter_map(dead).reduce(f64::max);
     verdict.judge("dead rows of all rows, at most", true, most, Bound::Below(0.2), percent);
 }
 

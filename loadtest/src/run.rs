@@ -124,7 +124,7 @@ impl Run<'_> {
 
     /// The closed loop.
     async fn closed(&self) -> Result<Closed> {
-        let before = self.watcher.look_at_all().await?;
+        let before = self.look_at_all().await?;
         let profile = &self.profile;
         tell(&format!("{:?}: up to {} users, {} s", profile.name, profile.users(), profile.seconds()))?;
         let recorder = Arc::new(Recorder::default());
@@ -135,8 +135,14 @@ impl Run<'_> {
         drop(progress);
         let (elapsed, processes, looks) = (recorder.began().elapsed(), meter.used(), following.looks());
         drop(following);
-        let after = self.watcher.look_at_all().await?;
+        let after = self.look_at_all().await?;
         Ok(Closed { record: recorder.record(), elapsed, processes, looks, before, after })
+    }
+
+    /// Looks when the service knows what its database did until now.
+    async fn look_at_all(&self) -> Result<Exposition> {
+        tell("waiting until the service has read the database's statistics (every 15 s)")?;
+        self.watcher.look_at_all().await
     }
 
     fn attack<'a>(&'a self, host: &'a Url, phases: &'a [Phase], roles: &'a [(Role, usize)]) -> Attack<'a> {
@@ -181,7 +187,11 @@ impl Run<'_> {
         // Users come and go: their mean number.
         let users = profile.mean_users();
         let (all, operations) = figures(record, Some(&cadences(record, profile.roles, users, closed.elapsed)));
-        let phases: Vec<_> = profile.steady().into_iter().map(|phase| report::phase(record, phase)).collect();
+        // One that was interrupted is told over the seconds that it had.
+        let had = usize::try_from(closed.elapsed.as_secs()).unwrap_or(usize::MAX);
+        let steady = profile.steady().into_iter().map(|(users, from, to)| (users, from, to.min(had)));
+        let phases: Vec<_> =
+            steady.filter(|(_, from, to)| from < to).map(|phase| report::phase(record, phase)).collect();
         let failures = record.failures.iter().map(|((operation, kind), count)| report::FailureCount {
             operation: (*operation).to_owned(),
             kind: kind.clone(),

@@ -123,6 +123,13 @@ pub(crate) struct Look {
     pub(crate) values: BTreeMap<String, f64>,
 }
 
+impl Look {
+    /// A value by its name.
+    pub(crate) fn value(&self, name: &str) -> Option<f64> {
+        self.values.get(name).copied()
+    }
+}
+
 /// Labels with their values.
 type Labels<'a> = &'a [(&'a str, &'a str)];
 
@@ -131,7 +138,9 @@ const FOLLOWED: &[(&str, &str, Labels<'_>)] = &[
     (CONNECTIONS, "dgm_http_connections", &[]),
     ("requests in flight", "dgm_http_requests_in_flight", &[]),
     (RESIDENT, "process_resident_memory_bytes", &[]),
+    (CACHED, "dgm_cache_size_bytes", &[]),
     (DATABASE_CONNECTIONS, "dgm_db_server_connections", &[]),
+    (POOLS, "dgm_db_pool_connections_max", &[]),
     (DEAD, "dgm_db_rows_dead", &[]),
     (LIVE, "dgm_db_rows_live", &[]),
     ("improvements queued", "dgm_improvements", &[("state", "queued")]),
@@ -141,8 +150,12 @@ const FOLLOWED: &[(&str, &str, Labels<'_>)] = &[
 pub(crate) const CONNECTIONS: &str = "connections";
 /// Bytes of memory of the service.
 pub(crate) const RESIDENT: &str = "resident memory";
+/// Bytes of it that the in-process cache says it holds.
+pub(crate) const CACHED: &str = "cache in process";
 /// Connections that the database holds open.
 pub(crate) const DATABASE_CONNECTIONS: &str = "database connections";
+/// Connections to the database that the service's pools may open.
+pub(crate) const POOLS: &str = "pools' bound";
 /// Rows that are dead and not yet swept up.
 pub(crate) const DEAD: &str = "dead rows";
 /// Rows that are not.

@@ -106,7 +106,7 @@ impl Service {
         valid_id(id)?;
         progress.validate()?;
         let outcome =
-            self.store.progress(id, progress.lease_token, progress.progress, progress.message.as_deref()).await?;
+            self.store.progress(id, progress.lease_token, progress.progress, progress.message.clone()).await?;
         judged(id, "progress", outcome)
     }
 

@@ -16,7 +16,7 @@ use super::archive::{NewRow, Since};
 use super::connections::Connections;
 use super::error::Error;
 use super::follow;
-use super::improvements::{Done, Queueing, Wish};
+use super::improvements::{Done, Heartbeat, Queueing, Wish};
 use super::migrate;
 use super::replica::Replica;
 use super::samples::Ingest;
@@ -29,6 +29,10 @@ const SCHEMA_VERSION: &str = sql!(SchemaVersion, "SELECT max(version) FROM _sqlx
 /// Connections for the locks of jobs, each held as long as its job runs: if they were the general pool's, a few jobs at once could
 /// hold all of a small one and wait for each other.
 const LOCKING: u32 = 8;
+/// Of statements whose values come in arrays. They find their rows by keys, whatever is believed of a table: one that has grown
+/// since it was looked at would be read whole. And one plan serves all: without statistics, planning each anew took as long
+/// as running it.
+const GROUPED: [(&str, &str); 2] = [("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
 /// A statement that takes longer is logged.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -52,7 +56,7 @@ impl Default for Settings {
         Self {
             max_connections: 16,
             // One for each batch that may be under way, and some more for what is too large to be joined to others.
-            write_connections: 12,
+            write_connections: 16,
             acquire_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(30),
             replica: None,
@@ -86,6 +90,7 @@ pub(super) struct Writers {
     pub(super) queueing: Writer<Queueing>,
     pub(super) claims: Writer<Wish>,
     pub(super) completions: Writer<Done>,
+    pub(super) heartbeats: Writer<Heartbeat>,
 }
 
 impl Writers {
@@ -94,6 +99,7 @@ impl Writers {
         self.queueing.close().await;
         self.claims.close().await;
         self.completions.close().await;
+        self.heartbeats.close().await;
         self.samples.close().await;
         self.entries.close().await;
         self.changes.close().await;
@@ -107,7 +113,7 @@ impl Store {
     /// When the URL is no PostgreSQL URL.
     pub fn new(database_url: &str, settings: &Settings) -> Result<Self, sqlx::Error> {
         let options = options(database_url, settings)?;
-        let pool = |name, most| {
+        let pool = |name, most, options: &PgConnectOptions| {
             let pool = PgPoolOptions::new()
                 .max_connections(most)
                 .acquire_timeout(settings.acquire_timeout)
@@ -122,9 +128,9 @@ impl Store {
             Ok::<_, sqlx::Error>(Arc::new(Replica::new(settings.max_connections, options, *max_lag)))
         });
         Ok(Self {
-            general: pool(Pool::Read, settings.max_connections),
-            writing: pool(Pool::Write, settings.write_connections),
-            locking: pool(Pool::Lock, LOCKING),
+            general: pool(Pool::Read, settings.max_connections, &options),
+            writing: pool(Pool::Write, settings.write_connections, &options.clone().options(GROUPED)),
+            locking: pool(Pool::Lock, LOCKING, &options),
             writers: Arc::default(),
             replica: replica.transpose()?,
             direct: Arc::new(options),

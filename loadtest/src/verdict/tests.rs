@@ -55,13 +55,15 @@ fn after_a_spike_a_silent_second_is_as_bad_as_a_slow_one() {
 
 #[test]
 fn what_grows_is_told() {
-    let name = format!("{RESIDENT}, last beside second sixth");
-    let look = |at: u32, bytes: f64| Look {
+    let (memory, database) = (grown(BESIDE_CACHE), grown(DATABASE_CONNECTIONS));
+    let look = |at: u32, bytes: f64, cached: f64, connections: f64| Look {
         at: f64::from(at),
         values: [
             (RESIDENT, bytes),
+            (CACHED, cached),
+            (POOLS, 20.0),
             (CONNECTIONS, 9.0),
-            (DATABASE_CONNECTIONS, 9.0),
+            (DATABASE_CONNECTIONS, connections),
             (SERIES, 9.0),
             (DEAD, 1.0),
             (LIVE, 99.0),
@@ -70,11 +72,17 @@ fn what_grows_is_told() {
         .into(),
     };
     let mut report = sample::sample();
-    report.looks = (0..60).map(|at| look(at, 1e8)).collect();
-    assert_eq!(outcome(&report, ALL, &name), Outcome::Met);
+    report.looks = (0..60).map(|at| look(at, 1e8, 0.0, 9.0)).collect();
+    assert_eq!(outcome(&report, ALL, &memory), Outcome::Met);
     assert_eq!(outcome(&report, ALL, "dead rows of all rows, at most"), Outcome::Met);
-    report.looks = (0..60).map(|at| look(at, 1e8 * (1.0 + f64::from(at) / 60.0))).collect();
-    assert_eq!(outcome(&report, ALL, &name), Outcome::Missed);
+    // All that there is more of is the cache's, and pools that had not yet opened all that they may.
+    let more = |at: u32| f64::from(at) / 60.0;
+    report.looks = (0..60).map(|at| look(at, 1e8 * (1.0 + more(at)), 1e8 * more(at), 9.0 + 10.0 * more(at))).collect();
+    assert_eq!(outcome(&report, ALL, &memory), Outcome::Met);
+    assert_eq!(outcome(&report, ALL, &database), Outcome::Met);
+    report.looks = (0..60).map(|at| look(at, 1e8 * (1.0 + more(at)), 1e7, 9.0 + 20.0 * more(at))).collect();
+    assert_eq!(outcome(&report, ALL, &memory), Outcome::Missed);
+    assert_eq!(outcome(&report, ALL, &database), Outcome::Missed);
 }
 
 #[test]

@@ -42,8 +42,7 @@ const BEGIN: &str = sql!(
 /// Entries that changed and were not visible to the snapshots, of several services at once: as they are now, without a score
 /// those that are no candidates of their service any more. Each is looked up by its id (OFFSET 0 keeps the planner from
 /// joining): what it knows of the table is a minute old, and a few changes beside a service of thousands made it read the
-/// service. Values out of an array are not planned for, so that one plan serves all; planning took four times as long as the
-/// rest.
+/// service.
 const CHANGED: &str = sql!(
     ArchiveChanged,
     "
@@ -154,7 +153,7 @@ impl Batch for Since {
 
     async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Self::Reply, Error>>, Error> {
         type Columns = (Option<Vec<String>>, Option<Vec<Option<String>>>, Option<Vec<Option<f64>>>);
-        let mut connection = store.acquire().await?;
+        let mut connection = store.acquire_writing().await?;
         let query = sqlx::query(CHANGED)
             .bind(batch.iter().map(|since| since.service.as_str()).collect::<Vec<_>>())
             .bind(batch.iter().map(|since| since.followed.snapshot.as_str()).collect::<Vec<_>>())

@@ -1,6 +1,6 @@
 //! Completing, with the entry that came of it; committed in groups.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use serde_json::Value;
@@ -9,7 +9,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::life::{Outcome, Refusal};
-use super::{improvement, improvement_columns};
+use super::{improvement, improvement_columns, in_order, rounds};
 use crate::domain::improvement::{Completion, Improvement};
 use crate::store::archive::{Created, NewRow, create};
 use crate::store::error::Error;
@@ -67,22 +67,11 @@ impl Batch for Done {
     }
 
     async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Outcome, Error>>, Error> {
-        let mut replies: Vec<Option<Result<Outcome, Error>>> = batch.iter().map(|_| None).collect();
-        // What is there twice is judged by what became of the first.
-        loop {
-            let mut taken = HashSet::new();
-            let unanswered = (0..).zip(batch).zip(&replies).filter(|(_, reply)| reply.is_none());
-            let round: Vec<(usize, &Self)> =
-                unanswered.map(|(done, _)| done).filter(|(_, done)| taken.insert(done.id.as_str())).collect();
-            if round.is_empty() {
-                return Ok(replies.into_iter().map(|reply| reply.unwrap_or(Err(Error::Busy))).collect());
-            }
-            for (place, reply) in complete(store, &round).await? {
-                if let Some(of) = replies.get_mut(place) {
-                    *of = Some(reply);
-                }
-            }
+        let mut replies = Replies::with_capacity(batch.len());
+        for round in rounds(batch, |done| &done.id) {
+            replies.extend(complete(store, &round).await?);
         }
+        Ok(in_order(replies))
     }
 }
 

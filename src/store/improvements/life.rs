@@ -21,18 +21,6 @@ macro_rules! held {
     };
 }
 
-/// A lease never outlives `max_improvement_time`.
-const HEARTBEAT: &str = sql!(
-    ImprovementHeartbeat,
-    held!(
-        "heartbeat_at = now(), lease_expires_at = least(now() + make_interval(secs => $3::float8),
-        i.started_at + make_interval(secs => i.max_improvement_time))"
-    )
-);
-const PROGRESS: &str = sql!(
-    ImprovementProgress,
-    held!("heartbeat_at = now(), progress = $3, progress_message = coalesce($4, i.progress_message)")
-);
 /// Backoff: 10 s, doubled at each attempt, at most an hour.
 const FAIL: &str = sql!(
     ImprovementFail,
@@ -75,39 +63,6 @@ pub enum Refusal {
 pub type Outcome = Result<Improvement, Refusal>;
 
 impl Store {
-    /// Starts the lease anew.
-    ///
-    /// # Errors
-    /// The server's.
-    pub async fn heartbeat(&self, id: &str, token: Uuid, lease_seconds: u32) -> Result<Outcome, Error> {
-        let mut connection = self.acquire().await?;
-        let query = sqlx::query(HEARTBEAT)
-            .bind(id)
-            .bind(token)
-            .bind(f64::from(lease_seconds))
-            .try_map(|row| improvement(&row))
-            .fetch_optional(&mut *connection);
-        let changed = timed(Statement::ImprovementHeartbeat, query).await?;
-        or_refusal(&mut connection, id, Some(token), changed).await
-    }
-
-    /// Notes how far the work is.
-    ///
-    /// # Errors
-    /// The server's.
-    pub async fn progress(&self, id: &str, token: Uuid, percent: i32, message: Option<&str>) -> Result<Outcome, Error> {
-        let mut connection = self.acquire().await?;
-        let query = sqlx::query(PROGRESS)
-            .bind(id)
-            .bind(token)
-            .bind(percent)
-            .bind(message)
-            .try_map(|row| improvement(&row))
-            .fetch_optional(&mut *connection);
-        let changed = timed(Statement::ImprovementProgress, query).await?;
-        or_refusal(&mut connection, id, Some(token), changed).await
-    }
-
     /// Notes that the attempt failed: back to the queue after a pause while attempts are left and `retryable`.
     ///
     /// # Errors
@@ -160,7 +115,7 @@ impl Store {
 }
 
 /// Finds out why an update met no row.
-async fn or_refusal(
+pub(super) async fn or_refusal(
     connection: &mut PgConnection,
     id: &str,
     token: Option<Uuid>,

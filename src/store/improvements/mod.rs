@@ -6,14 +6,18 @@ mod claim;
 mod complete;
 mod create;
 mod events;
+mod heartbeat;
 mod life;
 mod queue;
 
 pub(super) use claim::Wish;
 pub(super) use complete::Done;
 pub(super) use create::Queueing;
+pub(super) use heartbeat::Heartbeat;
 pub use life::{Outcome, Refusal};
 pub use queue::{Depth, Filter, Rescued};
+
+use std::collections::HashMap;
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -59,4 +63,32 @@ pub(super) fn improvement(row: &PgRow) -> Result<Improvement, sqlx::Error> {
         completed_at: row.try_get("completed_at")?,
         created_at: row.try_get("created_at")?,
     })
+}
+
+/// Requests of a batch with their places.
+type Round<'a, B> = Vec<(usize, &'a B)>;
+
+/// A batch in rounds, each with any improvement once: what is there twice is judged by what became of the first. A round is
+/// in the order of ids, so that two batches never wait for each other.
+fn rounds<B>(batch: &[B], id: impl Fn(&B) -> &str) -> Vec<Round<'_, B>> {
+    let mut rounds: Vec<Round<'_, B>> = Vec::new();
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (place, request) in batch.iter().enumerate() {
+        let nth = seen.entry(id(request)).or_default();
+        match rounds.get_mut(*nth) {
+            Some(round) => round.push((place, request)),
+            None => rounds.push(vec![(place, request)]),
+        }
+        *nth += 1;
+    }
+    for round in &mut rounds {
+        round.sort_by_key(|(_, request)| id(request));
+    }
+    rounds
+}
+
+/// The replies of all rounds in the order of the batch.
+fn in_order<R>(mut replies: Vec<(usize, R)>) -> Vec<R> {
+    replies.sort_by_key(|(place, _)| *place);
+    replies.into_iter().map(|(_, reply)| reply).collect()
 }

@@ -90,10 +90,11 @@ label! {
     AuthFailure "reason" { Missing "missing", Unknown "unknown", Expired "expired", Forbidden "forbidden", }
 }
 label! {
-    /// A writer that commits in groups; `changes` asks in groups, for what changed in the archive since parents were drawn.
+    /// A writer that commits in groups; `changes` asks in groups, for what changed in the archive since parents were drawn;
+    /// `heartbeats` writes progress, too.
     Writer "writer" {
         Samples "samples", Entries "entries", Improvements "improvements", Claims "claims", Completions "completions",
-        Changes "changes",
+        Heartbeats "heartbeats", Changes "changes",
     }
 }
 label! {

@@ -39,7 +39,6 @@ statements! {
     ImprovementList "improvement_list",
     ImprovementClaim "improvement_claim",
     ImprovementHeartbeat "improvement_heartbeat",
-    ImprovementProgress "improvement_progress",
     ImprovementComplete "improvement_complete",
     ImprovementFail "improvement_fail",
     ImprovementCancel "improvement_cancel",

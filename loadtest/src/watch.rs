@@ -139,6 +139,7 @@ const FOLLOWED: &[(&str, &str, Labels<'_>)] = &[
     ("requests in flight", "dgm_http_requests_in_flight", &[]),
     (RESIDENT, "process_resident_memory_bytes", &[]),
     (CACHED, "dgm_cache_size_bytes", &[]),
+    (DRAWN, "dgm_selection_size_bytes", &[]),
     (DATABASE_CONNECTIONS, "dgm_db_server_connections", &[]),
     (POOLS, "dgm_db_pool_connections_max", &[]),
     (DEAD, "dgm_db_rows_dead", &[]),
@@ -152,6 +153,8 @@ pub(crate) const CONNECTIONS: &str = "connections";
 pub(crate) const RESIDENT: &str = "resident memory";
 /// Bytes of it that the in-process cache says it holds.
 pub(crate) const CACHED: &str = "cache in process";
+/// Bytes of it that the pools say they hold from which parents are drawn: some hundred an entry.
+pub(crate) const DRAWN: &str = "pools of parents";
 /// Connections that the database holds open.
 pub(crate) const DATABASE_CONNECTIONS: &str = "database connections";
 /// Connections to the database that the service's pools may open.

@@ -46,12 +46,15 @@ const POLL: &str = sql!(
     ) c"
 );
 
-/// `pruned_before` tells readers that were away for so long that they missed something.
+/// `pruned_before` tells readers that were away for so long that they missed something. In the order of ids, which is that of time, up
+/// to the first that is young enough: what stays is not read.
 const PRUNE: &str = sql!(
     FeedPrune,
     "
     WITH gone AS (
-        DELETE FROM dgm_archive_changes WHERE changed_at < now() - interval '1 day' RETURNING transaction_id
+        DELETE FROM dgm_archive_changes WHERE change_id < coalesce((
+            SELECT change_id FROM dgm_archive_changes WHERE changed_at >= now() - interval '1 day' ORDER BY change_id LIMIT 1
+        ), 9223372036854775807) RETURNING transaction_id
     ), newest AS (SELECT count(*) AS count, max(transaction_id::text::bigint) AS transaction FROM gone
     ), told AS (
         UPDATE dgm_archive_feed f SET pruned_before = (n.transaction + 1)::text::xid8 FROM newest n

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::profile::Demand;
 use crate::report::{Report, SecondFigures};
-use crate::watch::{CACHED, CONNECTIONS, DATABASE_CONNECTIONS, DEAD, LIVE, Look, POOLS, RESIDENT, SERIES};
+use crate::watch::{CACHED, CONNECTIONS, DATABASE_CONNECTIONS, DEAD, DRAWN, LIVE, Look, POOLS, RESIDENT, SERIES};
 
 /// Milliseconds that 95 of 100 requests may take, together and of each operation (spec 1.2.4).
 pub(crate) const LATENCY_MS: f64 = 100.0;
@@ -36,7 +36,7 @@ const RECOVERY_SECONDS: usize = 10;
 /// Latency of a soak's last minutes beside its first.
 const LATENCY_GROWTH: f64 = 1.2;
 /// Memory of a soak.
-const BESIDE_CACHE: &str = "resident memory beside the cache";
+const BESIDE_CACHES: &str = "resident memory beside the caches";
 /// What else of a soak's last sixth may be more than its second sixth's; the first sixth warms up.
 const GROWTH: f64 = 1.1;
 
@@ -207,16 +207,17 @@ fn flat(verdict: &mut Verdict, report: &Report) {
     let last = report.timeline.get(report.timeline.len().saturating_sub(window)..).and_then(p95);
     let growth = first.zip(last).map(|(first, last)| last / first);
     verdict.judge("latency p95, last beside first minutes", true, growth, Bound::Below(LATENCY_GROWTH), ratio);
-    let mut grows = |name: &str, value: fn(&Look) -> Option<f64>| {
+    let mut grows = |name: &str, value: &dyn Fn(&Look) -> Option<f64>| {
         let growth = growth_of(&report.looks, value);
         verdict.judge(&grown(name), true, growth, Bound::Below(GROWTH), ratio);
     };
-    // The cache fills to a bound of its own, for longer than a soak if the archive is large.
-    grows(BESIDE_CACHE, |look| Some(look.value(RESIDENT)? - look.value(CACHED).unwrap_or(0.0)));
-    grows(CONNECTIONS, |look| look.value(CONNECTIONS));
+    // They have bounds of their own, and fill up to these as the archive grows.
+    let caches = |look: &Look| [CACHED, DRAWN].iter().filter_map(|name| look.value(name)).sum::<f64>();
+    grows(BESIDE_CACHES, &|look| Some(look.value(RESIDENT)? - caches(look)));
+    grows(CONNECTIONS, &|look| look.value(CONNECTIONS));
     // Pools open connections when they are first needed, and as many as they may are no leak.
-    grows(DATABASE_CONNECTIONS, |look| Some(look.value(DATABASE_CONNECTIONS)?.max(look.value(POOLS).unwrap_or(0.0))));
-    grows(SERIES, |look| look.value(SERIES));
+    grows(DATABASE_CONNECTIONS, &|look| Some(look.value(DATABASE_CONNECTIONS)?.max(look.value(POOLS).unwrap_or(0.0))));
+    grows(SERIES, &|look| look.value(SERIES));
     // The archive itself grows, and with it what autovacuum lets lie: its share must not.
     let dead = |look: &Look| Some(look.value(DEAD)? / (look.value(LIVE)? + look.value(DEAD)?).max(1.0));
     let most = report.looks.iter().filter_map(dead).reduce(f64::max);

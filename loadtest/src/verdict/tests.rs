@@ -55,7 +55,7 @@ fn after_a_spike_a_silent_second_is_as_bad_as_a_slow_one() {
 
 #[test]
 fn what_grows_is_told() {
-    let (memory, database) = (grown(BESIDE_CACHE), grown(DATABASE_CONNECTIONS));
+    let (memory, database) = (grown(BESIDE_CACHES), grown(DATABASE_CONNECTIONS));
     let look = |at: u32, bytes: f64, cached: f64, connections: f64| Look {
         at: f64::from(at),
         values: [

@@ -28,7 +28,7 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn count_reads(&self, reads: &[(String, u64)]) -> Result<(), Error> {
-        let mut connection = self.acquire().await?;
+        let mut connection = self.acquire_writing().await?;
         let ids: Vec<&str> = reads.iter().map(|(id, _)| id.as_str()).collect();
         let counts: Vec<i64> = reads.iter().map(|(_, count)| i64::try_from(*count).unwrap_or(i64::MAX)).collect();
         let query = sqlx::query(COUNT).bind(ids).bind(counts).execute(&mut *connection);

@@ -4,26 +4,24 @@
 //! record of changes as the cache does: every selection first takes in what changed since the last one. So it sees
 //! everything that was committed before it was asked for.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex as Lock, PoisonError};
+mod pools;
+
 use std::time::Instant;
 
 use rand::random;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use pools::Held;
+pub(super) use pools::Pools;
+
 use super::{Error, Service};
-use crate::domain::selection::{self, Pool, Rule};
+use crate::domain::selection::{self, Rule};
 use crate::domain::validation::{Check, Invalid};
-use crate::store::archive::{Changed, Followed};
-use crate::telemetry::catalogue::cache::SELECTION_BYTES;
-use crate::telemetry::catalogue::figure;
-use tokio::sync::Mutex;
+use crate::store::archive::Changed;
 
 /// Most parents of one selection.
 pub const MAX_PARENTS: u32 = 10_000;
-/// Bytes of a pool beside its entries, so that those of services that do not exist are bounded too.
-const HELD: usize = 1024;
 /// Above this many draws, drawing leaves the async threads.
 const FEW: usize = 1000;
 
@@ -177,6 +175,7 @@ impl Service {
         if let Some(Held { pool, followed, followed_at: at }) = held
             && let Some((changes, now)) = self.store.changed(service, followed).await?
         {
+            let before = pool.bytes();
             for Changed { archive_entry_id, parent_entry_id, score } in changes {
                 match score {
                     Some(score) => pool.put(&archive_entry_id, parent_entry_id.as_deref(), score),
@@ -184,6 +183,10 @@ impl Service {
                 }
             }
             (*followed, *at) = (now, followed_at);
+            let bytes = pool.bytes();
+            if bytes != before {
+                self.pools.make_room(service, bytes);
+            }
             return Ok(());
         }
         let (pool, followed) = self.store.pool(service).await?;
@@ -206,65 +209,5 @@ impl Service {
             Ok::<_, Error>((candidates.len(), drawn.into_iter().map(parent).collect()))
         };
         tokio::task::spawn_blocking(draw).await.map_err(|_| Error::Internal)?
-    }
-}
-
-/// A pool and up to where it has followed the changes.
-struct Held {
-    pool: Pool,
-    followed: Followed,
-    /// When that was asked for.
-    followed_at: Instant,
-}
-
-/// The pools of a process, by service.
-#[derive(Clone)]
-pub(super) struct Pools(Arc<Lock<Table>>);
-
-struct Table {
-    pools: HashMap<String, Entry>,
-    max_bytes: usize,
-}
-
-struct Entry {
-    held: Arc<Mutex<Option<Held>>>,
-    bytes: usize,
-    used: Instant,
-}
-
-impl std::fmt::Debug for Pools {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pools").finish_non_exhaustive()
-    }
-}
-
-impl Pools {
-    pub(super) fn new(max_bytes: usize) -> Self {
-        Self(Arc::new(Lock::new(Table { pools: HashMap::new(), max_bytes })))
-    }
-
-    /// The pool of a service, which may have to be loaded.
-    fn of(&self, service: &str) -> Arc<Mutex<Option<Held>>> {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Entry { held: Arc::default(), bytes: 0, used: Instant::now() };
-        let entry = table.pools.entry(service.to_owned()).or_insert_with(new);
-        entry.used = Instant::now();
-        Arc::clone(&entry.held)
-    }
-
-    /// Notes the size of a service's pool, and forgets those that were not used for longest until all fit. One that is
-    /// larger than all may be is kept while it is used.
-    fn make_room(&self, service: &str, bytes: usize) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = table.pools.get_mut(service) {
-            entry.bytes = bytes + HELD;
-        }
-        let mut total: usize = table.pools.values().map(|entry| entry.bytes).sum();
-        while total > table.max_bytes {
-            let others = table.pools.iter().filter(|(name, _)| *name != service);
-            let Some(oldest) = others.min_by_key(|(_, entry)| entry.used).map(|(name, _)| name.clone()) else { break };
-            total -= table.pools.remove(&oldest).map_or(0, |entry| entry.bytes);
-        }
-        SELECTION_BYTES.set((), figure(total));
     }
 }

@@ -9,8 +9,7 @@ use uuid::Uuid;
 use super::{INCOMING, KEPT, Storage, place, told};
 use crate::domain::artifact::Digest;
 use crate::service::{Error, Service};
-use crate::telemetry::catalogue::artifacts::ARTIFACTS_COLLECTED;
-use crate::telemetry::catalogue::labels::{Garbage, StorageCall};
+use crate::telemetry::catalogue::artifacts::{ARTIFACTS_COLLECTED, Garbage, StorageCall};
 
 /// Artifacts that are looked at together.
 const AT_ONCE: usize = 1000;

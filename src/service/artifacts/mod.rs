@@ -21,9 +21,8 @@ use crate::domain::validation::Invalid;
 use crate::store::artifacts::Attachment;
 use crate::store::bucket::{Bucket, Contents};
 use crate::telemetry::catalogue::artifacts::{
-    ARTIFACT_BYTES, ARTIFACT_STORAGE_DURATION, ARTIFACT_STORAGE_ERRORS, ARTIFACTS_LOST,
+    ARTIFACT_BYTES, ARTIFACT_STORAGE_DURATION, ARTIFACT_STORAGE_ERRORS, ARTIFACTS_LOST, StorageCall, Transfer,
 };
-use crate::telemetry::catalogue::labels::{StorageCall, Transfer};
 
 /// Most artifacts of one entry.
 const MOST: i64 = 1000;

@@ -1,7 +1,21 @@
 //! Artifacts and the storage that their bytes lie in.
 
 use super::LATENCY;
-use super::labels::{Garbage, StorageCall, Transfer};
+use super::labels::label;
+
+label! {
+    /// Which way an artifact went.
+    Transfer "direction" { In "in", Out "out", }
+}
+label! {
+    /// What the artifact storage was asked for.
+    StorageCall "call" { Write "write", Read "read", Look "look", Remove "remove", }
+}
+label! {
+    /// What was removed from the artifact storage; unreferenced: no entry has it any more; stray: no row tells of it;
+    /// unfinished: the rest of an upload that broke off.
+    Garbage "garbage" { Unreferenced "unreferenced", Stray "stray", Unfinished "unfinished", }
+}
 
 super::metrics! {
     /// Bytes of artifacts that callers sent and fetched.

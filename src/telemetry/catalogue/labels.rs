@@ -133,19 +133,6 @@ label! {
     LogFailure "reason" { Write "write", Queue "queue", }
 }
 label! {
-    /// Which way an artifact went.
-    Transfer "direction" { In "in", Out "out", }
-}
-label! {
-    /// What the artifact storage was asked for.
-    StorageCall "call" { Write "write", Read "read", Look "look", Remove "remove", }
-}
-label! {
-    /// What was removed from the artifact storage; unreferenced: no entry has it any more; stray: no row tells of it;
-    /// unfinished: the rest of an upload that broke off.
-    Garbage "garbage" { Unreferenced "unreferenced", Stray "stray", Unfinished "unfinished", }
-}
-label! {
     /// A folder that may fill up.
     Volume "volume" { Logs "logs", Exports "exports", Artifacts "artifacts", }
 }

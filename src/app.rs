@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::domain::clock::SystemClock;
 use crate::http::{self, Callers};
 use crate::jobs::Schedules;
+use crate::service::artifacts::Storage;
 use crate::service::logs::Retention;
 use crate::service::{Service, Settings};
 use crate::store::bucket::Bucket;
@@ -53,6 +54,14 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
         premake_months: config.samples.premake_months,
         retention_patience: Duration::from_secs(config.samples.retention_patience_seconds),
         export,
+        artifacts: match config.artifacts.url.as_str() {
+            "" => None,
+            url => Some(Storage {
+                bucket: Bucket::open(url).map_err(|reason| anyhow::anyhow!("artifacts.url: {reason}"))?,
+                max_bytes: config.artifacts.max_bytes,
+                grace: Duration::from_secs(config.artifacts.grace_seconds),
+            }),
+        },
         logs: log_dir(config).map(|folder| Retention {
             folder: folder.into(),
             days: config.telemetry.log_retention_days,

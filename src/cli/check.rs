@@ -93,6 +93,11 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
             RedisStatus::Down => Err(format!("{} cannot be reached", config.cache.redis_url.redacted())),
         },
     );
+    let artifacts = service.probe_artifacts().await;
+    tell(
+        "artifacts",
+        artifacts.map(|place| place.unwrap_or_else(|| "none are kept; artifacts.url is empty".to_owned())),
+    );
     if config.telemetry.otlp_endpoint.expose().is_empty() {
         tell("tracing", Ok("off; OTEL_EXPORTER_OTLP_ENDPOINT is not set".to_owned()));
     } else {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use url::Url;
 
 use super::settings::{Common, start_telemetry};
 use crate::app::{App, Exposure};
@@ -36,6 +37,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     let data_dir = std::path::absolute(&arguments.data_dir)?;
     let statements = postgres::has_library(STATEMENTS);
     let settings: &[_] = if statements { &[("shared_preload_libraries", STATEMENTS)] } else { &[] };
+    let artifacts = Url::from_directory_path(data_dir.join("artifacts"));
     let server = tokio::task::spawn_blocking(move || Server::start(&data_dir, settings)).await??;
     let url = server.url("postgres");
     Session::open(&url, Duration::from_mins(1)).await?.up(None).await?;
@@ -48,7 +50,10 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     if std::env::var_os("RUST_LOG").is_none_or(|filter| filter.is_empty()) {
         overrides.push(("telemetry.log_filter", "warn".into()));
     }
-    let config = common.load(&overrides)?;
+    let mut config = common.load(&overrides)?;
+    if let (true, Ok(url)) = (config.artifacts.url.is_empty(), artifacts) {
+        config.artifacts.url = url.into();
+    }
     let telemetry = start_telemetry(&config)?;
     let app = App::bind(config, Exposure { authenticate: arguments.auth, loopback_hosts_only: true }).await?;
     app.service().ensure_partitions().await?;

@@ -107,6 +107,10 @@ section!(
     }
 );
 section!(
+    /// `[artifacts]`
+    Artifacts { url: String, max_bytes: u64, grace_seconds: u64, }
+);
+section!(
     /// `[jobs]`
     Jobs { enabled: bool, schedules: String, }
 );
@@ -132,6 +136,7 @@ section!(
         cache: Cache,
         auth: Auth,
         samples: Samples,
+        artifacts: Artifacts,
         jobs: Jobs,
         telemetry: Telemetry,
     }

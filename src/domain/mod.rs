@@ -2,6 +2,7 @@
 //! are the column names of the specification, and utoipa's derives put their docstrings into the OpenAPI document.
 
 pub mod archive;
+pub mod artifact;
 pub mod clock;
 pub mod identity;
 pub mod improvement;

@@ -56,6 +56,7 @@ kinds! {
     NotReady "not-ready" SERVICE_UNAVAILABLE "Not ready";
     Unavailable "unavailable" SERVICE_UNAVAILABLE "Not available now; try again";
     Busy "busy" SERVICE_UNAVAILABLE "Too many writes are waiting";
+    NotConfigured "not-configured" NOT_IMPLEMENTED "This installation does not have it";
     Internal "internal" INTERNAL_SERVER_ERROR "Internal error";
 }
 
@@ -157,7 +158,9 @@ impl From<Error> for Problem {
             Error::Unauthenticated(_) => Kind::Unauthenticated,
             Error::Forbidden { .. } => Kind::Forbidden,
             Error::NoCandidates(_) => Kind::NoCandidates,
-            Error::Unavailable => Kind::Unavailable,
+            Error::Unavailable | Error::StorageUnavailable => Kind::Unavailable,
+            Error::NotConfigured(_) => Kind::NotConfigured,
+            Error::TooLarge { .. } => Kind::BodyTooLarge,
             Error::Busy => Kind::Busy,
             Error::Internal => Kind::Internal,
         };

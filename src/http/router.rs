@@ -8,7 +8,7 @@ use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::v1::{admin, archive, improvements, metrics, operations, sessions};
+use super::v1::{admin, archive, artifacts, improvements, metrics, operations, sessions};
 use super::{State, access, observe, openapi, ops, problem, status};
 use crate::telemetry::catalogue::labels::Route;
 
@@ -25,6 +25,8 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .routes(routes!(archive::lineage))
         .routes(routes!(archive::descendants))
         .routes(routes!(archive::children))
+        .routes(routes!(artifacts::list))
+        .routes(routes!(artifacts::put, artifacts::get, artifacts::delete))
         .routes(routes!(improvements::create, improvements::list))
         .routes(routes!(improvements::claim))
         .routes(routes!(improvements::get))

@@ -14,6 +14,7 @@ pub use runner::{Outcome, Runner};
 pub use schedule::{Schedule, Schedules};
 
 use crate::service::Service;
+use crate::service::artifacts::Collected;
 use crate::service::health::JobRun;
 use crate::service::improvements::Rescued;
 use crate::service::logs::Pruned;
@@ -76,6 +77,7 @@ enum Task {
     FlushAccessCounts,
     CollectHealth,
     PruneLogs,
+    CollectArtifacts,
 }
 
 /// Every job.
@@ -160,6 +162,16 @@ pub const JOBS: &[Job] = &[
         label: labels::Job::PruneLogs,
         task: Task::PruneLogs,
     },
+    Job {
+        name: "collect-artifacts",
+        purpose: "removes files (artifacts.url) that no entry needs any more, and the rests of uploads",
+        scope: Scope::One,
+        schedule: "0 37 3 * * *",
+        jitter: Duration::from_secs(30),
+        timeout: Duration::from_hours(1),
+        label: labels::Job::CollectArtifacts,
+        task: Task::CollectArtifacts,
+    },
 ];
 
 impl Job {
@@ -191,6 +203,14 @@ impl Job {
                 service.observe_volumes().await;
                 service.observe_database().await.map(|()| "measured".to_owned())
             }
+            Task::CollectArtifacts => service.collect_artifacts().await.map(|collected| {
+                collected.map_or_else(
+                    || "none are kept: artifacts.url is empty".to_owned(),
+                    |Collected { unreferenced, stray, unfinished }| {
+                        format!("{unreferenced} unreferenced, {stray} stray, {unfinished} unfinished removed")
+                    },
+                )
+            }),
             Task::PruneLogs => {
                 return match service.prune_logs().await {
                     Ok(Some(Pruned { files, bytes })) => Ok(format!("{files} files with {bytes} bytes deleted")),

@@ -7,7 +7,7 @@ macro_rules! runbooks {
 }
 
 runbooks! {
-    "DgmArchiverFailing" "DgmAuthFailures" "DgmCacheBudgetBurn" "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede"
+    "DgmArchiverFailing" "DgmArtifactLost" "DgmArtifactStorageFailing" "DgmAuthFailures" "DgmCacheBudgetBurn" "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede"
     "DgmCardinalityHigh" "DgmChangeFeedStale" "DgmConnectionsHigh" "DgmDeadTuples" "DgmDeadlocks" "DgmDown"
     "DgmErrorBudgetBurn" "DgmFileDescriptorsHigh" "DgmIndexUsageLow" "DgmIndexesInvalid" "DgmIngestBudgetBurn"
     "DgmInvalidationLag" "DgmJobFailing" "DgmJobMissed" "DgmJobOverlap" "DgmJobStale" "DgmLatencyBudgetBurn"

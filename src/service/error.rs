@@ -62,6 +62,18 @@ pub enum Error {
     /// Too many writes wait already; the same request may succeed in a moment.
     #[error("too many writes are waiting; try again in a moment")]
     Busy,
+    /// The artifact storage cannot answer now; the same request may succeed later.
+    #[error("the artifact storage is not available")]
+    StorageUnavailable,
+    /// What is asked for needs a setting that this installation does not have.
+    #[error("not to be had here: the setting {0} is empty")]
+    NotConfigured(&'static str),
+    /// The body is larger than what is taken.
+    #[error("the body is larger than the {most} bytes that are taken")]
+    TooLarge {
+        /// Bytes that are taken.
+        most: u64,
+    },
     /// A fault of ours; the log has the rest.
     #[error("internal error")]
     Internal,

@@ -1,4 +1,4 @@
-//! The folders that this process writes to: its log files, and exports that go to a folder.
+//! The folders that this process writes to: its log files; exports and artifacts that go to a folder.
 
 use std::io;
 use std::path::Path;
@@ -27,7 +27,9 @@ impl Service {
     pub async fn observe_volumes(&self) {
         let logs = self.settings.logs.as_ref().map(|logs| (Volume::Logs, logs.folder.to_path_buf()));
         let exports = self.settings.export.as_ref().and_then(|bucket| Some((Volume::Exports, bucket.folder()?)));
-        for (volume, folder) in logs.into_iter().chain(exports) {
+        let artifacts = self.settings.artifacts.as_ref();
+        let artifacts = artifacts.and_then(|storage| Some((Volume::Artifacts, storage.bucket.folder()?)));
+        for (volume, folder) in logs.into_iter().chain(exports).chain(artifacts) {
             // A file system over the network may make its caller wait.
             if let Ok(Err(error)) = tokio::task::spawn_blocking(move || observe(volume, &folder)).await {
                 tracing::debug!(volume = volume.as_str(), %error, "a file system cannot be asked");

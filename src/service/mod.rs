@@ -1,6 +1,7 @@
 //! Use cases. This layer owns validation, transactions' meaning and cache policy; it knows neither SQL nor HTTP.
 
 pub mod archive;
+pub mod artifacts;
 pub mod changes;
 pub mod error;
 pub mod forget;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub retention_patience: Duration,
     /// Where samples go before their partition is dropped; `None`: nowhere.
     pub export: Option<Bucket>,
+    /// Where artifacts are kept; `None`: nowhere.
+    pub artifacts: Option<artifacts::Storage>,
     /// Where log files are and how much of them is kept; `None`: there are none.
     pub logs: Option<logs::Retention>,
     /// How far in the future a sample may lie.

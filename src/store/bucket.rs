@@ -1,15 +1,17 @@
-//! Where exports go: a folder, or a bucket of object storage.
+//! Where exports and artifacts go: a folder, or a bucket of object storage.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::stream::{BoxStream, StreamExt as _};
 use object_store::aws::AmazonS3Builder;
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, RetryConfig};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, RetryConfig};
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
@@ -23,6 +25,9 @@ pub struct Bucket {
     url: Url,
     prefix: Path,
 }
+
+/// A file's bytes, piece by piece.
+pub type Contents = BoxStream<'static, Result<Bytes, Error>>;
 
 /// A file that is being written; nobody sees it before [`Upload::finish`].
 #[derive(Debug)]
@@ -46,7 +51,7 @@ impl Bucket {
             .map_err(|error| format!("{url:?} is no URL ({error}): say file:///folder or s3://bucket/prefix"))?;
         let text = |error: Error| error.to_string();
         let objects: Arc<dyn ObjectStore> = match url.scheme() {
-            // What stands here is believed to outlive a crash: its rows are dropped next.
+            // What stands here is believed to outlive a crash: its rows are dropped next, or it was acknowledged.
             "file" => Arc::new(LocalFileSystem::new().with_fsync(true)),
             "s3" => {
                 crate::tls::use_ring();
@@ -74,7 +79,85 @@ impl Bucket {
     /// Begins a file.
     #[must_use]
     pub fn upload(&self, name: &str) -> Upload {
-        Upload { writer: BufWriter::new(Arc::clone(&self.objects), self.prefix.clone().join(name)) }
+        Upload { writer: BufWriter::new(Arc::clone(&self.objects), self.path(name)) }
+    }
+
+    /// A file's bytes; `None` when there is no such file.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub async fn read(&self, name: &str) -> Result<Option<Contents>, Error> {
+        match self.objects.get(&self.path(name)).await {
+            Err(Error::NotFound { .. }) => Ok(None),
+            found => Ok(Some(found?.into_stream())),
+        }
+    }
+
+    /// The size of a file; `None` when there is no such file.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub async fn size(&self, name: &str) -> Result<Option<u64>, Error> {
+        match self.objects.head(&self.path(name)).await {
+            Err(Error::NotFound { .. }) => Ok(None),
+            found => Ok(Some(found?.size)),
+        }
+    }
+
+    /// Gives a file another name, in place of the file that had it.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        self.objects.rename(&self.path(from), &self.path(to)).await
+    }
+
+    /// Removes a file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub async fn remove(&self, name: &str) -> Result<(), Error> {
+        match self.objects.delete(&self.path(name)).await {
+            Err(Error::NotFound { .. }) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// The last parts of the names of the files in a folder and all below it, and when each was written.
+    #[must_use]
+    pub fn files(&self, folder: &str) -> BoxStream<'static, Result<(String, DateTime<Utc>), Error>> {
+        let name = |path: &Path| path.filename().unwrap_or_default().to_owned();
+        self.objects
+            .list(Some(&self.path(folder)))
+            .map(move |file| file.map(|f| (name(&f.location), f.last_modified)))
+            .boxed()
+    }
+
+    /// Removes the files of a folder that were written before, also what an upload that was killed left there; answers how
+    /// many.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub async fn sweep(&self, folder: &str, before: DateTime<Utc>) -> std::io::Result<u64> {
+        // A folder of this machine holds unfinished files, too, and does not list them; a bucket forgets them by a rule of its own.
+        if let Some(root) = self.folder() {
+            let folder = root.join(folder);
+            return tokio::task::spawn_blocking(move || sweep(&folder, before)).await.map_err(std::io::Error::other)?;
+        }
+        let (mut files, mut removed) = (self.files(folder), 0);
+        while let Some(file) = files.next().await {
+            let (name, written) = file?;
+            if written < before {
+                self.remove(&format!("{folder}/{name}")).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Where a file of this name is; folders are separated by slashes.
+    fn path(&self, name: &str) -> Path {
+        name.split('/').fold(self.prefix.clone(), Path::join)
     }
 
     /// The size of a file and its last bytes, at most `most`; `None` when there is no such file.
@@ -82,7 +165,7 @@ impl Bucket {
     /// # Errors
     /// The bucket's.
     pub async fn end(&self, name: &str, most: u64) -> Result<Option<(u64, Bytes)>, Error> {
-        let path = self.prefix.clone().join(name);
+        let path = self.path(name);
         let options = GetOptions { range: Some(GetRange::Suffix(most)), ..GetOptions::default() };
         match self.objects.get_opts(&path, options).await {
             Err(Error::NotFound { .. }) => Ok(None),
@@ -99,7 +182,7 @@ impl Upload {
     ///
     /// # Errors
     /// The bucket's; then [`Upload::abandon`] it.
-    pub async fn push(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
+    pub async fn push(&mut self, bytes: impl Into<Bytes>) -> Result<(), Error> {
         self.writer.put(bytes.into()).await
     }
 
@@ -117,4 +200,20 @@ impl Upload {
             tracing::warn!(%error, "an upload could not be taken back: the bucket should forget unfinished ones by itself");
         }
     }
+}
+
+fn sweep(folder: &std::path::Path, before: DateTime<Utc>) -> std::io::Result<u64> {
+    let files = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        files => files?,
+    };
+    let mut removed = 0;
+    for file in files {
+        let file = file?;
+        if DateTime::<Utc>::from(file.metadata()?.modified()?) < before {
+            std::fs::remove_file(file.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }

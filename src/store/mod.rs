@@ -1,6 +1,7 @@
 //! The only home of SQL against the service's own database.
 
 pub mod archive;
+pub mod artifacts;
 pub mod bucket;
 mod connections;
 pub mod error;

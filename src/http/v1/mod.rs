@@ -2,6 +2,7 @@
 
 pub(super) mod admin;
 pub(super) mod archive;
+pub(super) mod artifacts;
 pub(super) mod improvements;
 pub(super) mod metrics;
 pub(super) mod operations;

@@ -64,6 +64,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             .silent("20m", &[("dgm_auth_failures_total{job=\"dgm\", reason=\"unknown\"}", "0+60x30")]),
     ];
     alerts.extend(process());
+    alerts.extend(artifacts());
     alerts.extend([(Warning, "0.8"), (Critical, "0.9")].map(|(severity, share)| volume(severity, share)));
     alerts
 }
@@ -139,6 +140,28 @@ fn process() -> Vec<Alert> {
             )
             .fires("10m", &[("dgm_log_failures_total{job=\"dgm\", instance=\"a\", reason=\"write\"}", "0+60x30")])
             .silent("10m", &[("dgm_log_failures_total{job=\"dgm\", instance=\"a\", reason=\"write\"}", "5x30")]),
+    ]
+}
+
+/// What is kept outside the database.
+fn artifacts() -> [Alert; 2] {
+    [
+        Alert::new("DgmArtifactStorageFailing", Warning, Team::Platform, "dgm-api")
+            .when("5m", "sum by (job, call) (rate(dgm_artifact_storage_errors_total[5m])) > 0.05")
+            .says(
+                "The artifact storage fails.",
+                "{{ $value | humanize }} calls a second to {{ $labels.call }} fail: files of entries are not taken or not given.",
+            )
+            .fires("15m", &[("dgm_artifact_storage_errors_total{job=\"dgm\", instance=\"a\", call=\"write\"}", "0+6x30")])
+            .silent("15m", &[("dgm_artifact_storage_errors_total{job=\"dgm\", instance=\"a\", call=\"write\"}", "0 1x30")]),
+        Alert::new("DgmArtifactLost", Critical, Team::Platform, "dgm-api")
+            .when("0m", "sum by (job) (increase(dgm_artifacts_lost_total[1h])) > 0")
+            .says(
+                "Bytes of artifacts are gone.",
+                "{{ $value | humanize }} requests within an hour were for files that the database has and the storage has not.",
+            )
+            .fires("10m", &[("dgm_artifacts_lost_total{job=\"dgm\", instance=\"a\"}", "0 0 1x30")])
+            .silent("10m", &[("dgm_artifacts_lost_total{job=\"dgm\", instance=\"a\"}", "7x30")]),
     ]
 }
 

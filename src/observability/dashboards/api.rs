@@ -7,7 +7,12 @@ pub(super) fn dashboard() -> Dashboard {
         uid: "dgm-api",
         title: "dgm / API",
         description: "Rate, errors and duration of every route, what is refused, and group commit.",
-        rows: vec![("Routes", routes()), ("Refused", refused()), ("Group commit", writers())],
+        rows: vec![
+            ("Routes", routes()),
+            ("Refused", refused()),
+            ("Group commit", writers()),
+            ("Artifacts", artifacts()),
+        ],
         by_service: false,
     }
 }
@@ -95,5 +100,21 @@ fn writers() -> Vec<Panel> {
             .bad(Bad::Above(8192.0)),
         Panel::lines("Batches split", "cps", "Batches a second that were halved to find what the database refuses.")
             .ask("{{writer}}", "sum by (writer) (rate(dgm_writer_split_total{$sel}[$__rate_interval]))"),
+    ]
+}
+
+fn artifacts() -> Vec<Panel> {
+    vec![
+        Panel::lines("Bytes of artifacts", "Bps", "Bytes a second of files of entries that were sent (in) and fetched (out).")
+            .ask("{{direction}}", "sum by (direction) (rate(dgm_artifact_bytes_total{$sel}[$__rate_interval]))"),
+        Panel::lines("Artifact storage, p95", "s", "Time of a call to the storage; a write takes as long as its sender does.")
+            .ask("{{call}}", "histogram_quantile(0.95, sum by (call, le) (rate(dgm_artifact_storage_duration_seconds_bucket{$sel}[$__rate_interval])))"),
+        Panel::lines("Artifact storage, failures", "cps", "Calls a second that failed, and artifacts whose bytes are gone.")
+            .ask("{{call}}", "sum by (call) (rate(dgm_artifact_storage_errors_total{$sel}[$__rate_interval]))")
+            .ask("lost", "sum(rate(dgm_artifacts_lost_total{$sel}[$__rate_interval]))")
+            .bad(Bad::Above(0.0))
+            .alerts(&["DgmArtifactStorageFailing", "DgmArtifactLost"]),
+        Panel::lines("Files collected", "none", "Files that were removed from the storage in a day, by why nobody needed them.")
+            .ask("{{garbage}}", "sum by (garbage) (increase(dgm_artifacts_collected_total{$sel}[1d]))"),
     ]
 }

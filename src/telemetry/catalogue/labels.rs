@@ -121,7 +121,7 @@ label! {
     Job "job_name" {
         RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", EnforceRetention "enforce-retention",
         PruneChanges "prune-changes", WarmCache "warm-cache", FlushAccessCounts "flush-access-counts",
-        CollectHealth "collect-health", PruneLogs "prune-logs",
+        CollectHealth "collect-health", PruneLogs "prune-logs", CollectArtifacts "collect-artifacts",
     }
 }
 label! {
@@ -134,7 +134,7 @@ label! {
 }
 label! {
     /// A folder that may fill up.
-    Volume "volume" { Logs "logs", Exports "exports", }
+    Volume "volume" { Logs "logs", Exports "exports", Artifacts "artifacts", }
 }
 label! {
     /// What became of a span.

@@ -1,6 +1,7 @@
 //! Every metric, once: name, kind, unit, help, buckets, labels. Nothing else in the crate may name a metric (clippy.toml
 //! bans the raw macros), so docs/METRICS.md, dashboards and alerts can be checked against this list.
 
+pub mod artifacts;
 pub mod auth;
 pub mod cache;
 pub mod database;
@@ -75,6 +76,7 @@ pub fn groups() -> Vec<(&'static str, &'static [&'static (dyn Described + Sync)]
         ("Queue of improvements", queue::METRICS),
         ("Samples", samples::METRICS),
         ("Group commit", writer::METRICS),
+        ("Artifacts", artifacts::METRICS),
         ("Jobs", jobs::METRICS),
         ("Identity", auth::METRICS),
         ("Logs", telemetry::logs::METRICS),

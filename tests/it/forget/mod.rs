@@ -21,6 +21,7 @@ fn rows_of(database: &Database, service: &str) -> Vec<String> {
         ("dgm_archive", format!("service_name = '{service}'")),
         ("dgm_archive_inspirations", entries.clone()),
         ("dgm_archive_score_history", entries.clone()),
+        ("dgm_archive_artifacts", entries.clone()),
         ("dgm_archive_access", entries),
         ("dgm_improvements", format!("service_name = '{service}'")),
         (

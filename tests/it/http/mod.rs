@@ -1,6 +1,7 @@
 //! The API, over a socket, against a real database.
 
 mod archive;
+mod artifacts;
 mod bad_input;
 mod connections;
 mod hangups;

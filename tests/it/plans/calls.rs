@@ -3,6 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use crate::support::dev::answer;
 use crate::support::serve::Serve;
 
 /// The id of the `n`th entry that tests/fill/archive.sql makes.
@@ -14,6 +15,7 @@ pub(super) fn all(serve: &Serve, round: usize, entries: usize) {
     archive(serve, round, entries);
     lists(serve, round);
     improvements(serve, round, entries);
+    artifacts(serve, round);
     samples(serve, round);
     identity(serve, round);
 }
@@ -135,6 +137,21 @@ fn improvements(serve: &Serve, round: usize, entries: usize) {
     get(serve, &format!("{base}/{done}/events"));
     // Anybody's, most urgent first.
     post(serve, "/api/v1/improvements:claim", &json!({"worker": "w", "max": 3}));
+}
+
+/// Two files of an entry, one of which is taken away and collected.
+fn artifacts(serve: &Serve, round: usize) {
+    let base = format!("/api/v1/archive/{}/artifacts", entry(round));
+    for name in ["kept", "gone"] {
+        let path = format!("{base}/{name}");
+        let put = answer(serve.request("PUT", &path).body(format!("{name} {round}")));
+        assert_eq!(put.status, 201, "{put:?}");
+        get(serve, &path);
+    }
+    get(serve, &base);
+    assert_eq!(serve.call("DELETE", &format!("{base}/gone"), None).status, 204);
+    let ran = serve.call("POST", "/api/v1/admin/jobs/collect-artifacts/run", None).expect(200);
+    assert_eq!(ran["detail"], "1 unreferenced, 0 stray, 0 unfinished removed");
 }
 
 fn samples(serve: &Serve, round: usize) {

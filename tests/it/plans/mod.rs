@@ -76,7 +76,11 @@ fn no_statement_reads_a_large_table_whole_or_partitions_it_need_not() {
     });
     fill(&database, "vacuum.sql", entries);
     database.sql("CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()");
-    let mut serve = Serve::start_with(&database, "", &[("DGM__JOBS__ENABLED", "false")]);
+    let artifacts = tempfile::tempdir().unwrap();
+    let artifacts = format!("file://{}", artifacts.path().display());
+    let settings =
+        [("DGM__JOBS__ENABLED", "false"), ("DGM__ARTIFACTS__URL", &artifacts), ("DGM__ARTIFACTS__GRACE_SECONDS", "0")];
+    let mut serve = Serve::start_with(&database, "", &settings);
     serve.token = database.token("admin");
     let judge = Judge::from_now_on(&database);
     for round in 0..REPETITIONS {

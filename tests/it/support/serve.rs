@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use reqwest::blocking::Client;
+use reqwest::blocking::{Client, RequestBuilder};
 use serde_json::Value;
 
 use super::dev::{Answer, answer, free_port};
@@ -62,9 +62,13 @@ impl Serve {
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
-        let request = self.client.request(method.parse().unwrap(), format!("http://{}{path}", self.api));
-        let request = request.bearer_auth(&self.token);
+        let request = self.request(method, path);
         answer(if let Some(body) = body { request.json(body) } else { request })
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let url = format!("http://{}{path}", self.api);
+        self.client.request(method.parse().unwrap(), url).bearer_auth(&self.token)
     }
 
     pub(crate) fn wire(&self) -> Wire {

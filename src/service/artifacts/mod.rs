@@ -1,0 +1,224 @@
+//! Files of entries: kept once for each content, however many entries have it.
+//!
+//! An upload is written under a name of its own and takes the name of its digest when it is whole, while the digest's row is
+//! held. What a crash leaves behind is found by [`Service::collect_artifacts`]: files without a row, uploads that broke off.
+
+mod collect;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::{Error, Service};
+pub use collect::Collected;
+
+pub use crate::domain::artifact::Artifact;
+use crate::domain::artifact::{Digest, validate};
+use crate::domain::validation::Invalid;
+use crate::store::artifacts::Attachment;
+use crate::store::bucket::{Bucket, Contents};
+use crate::telemetry::catalogue::artifacts::{
+    ARTIFACT_BYTES, ARTIFACT_STORAGE_DURATION, ARTIFACT_STORAGE_ERRORS, ARTIFACTS_LOST, StorageCall, Transfer,
+};
+
+/// Most artifacts of one entry.
+const MOST: i64 = 1000;
+/// Where bytes lie, by their digest.
+const KEPT: &str = "sha256";
+/// Where uploads lie until they are whole.
+const INCOMING: &str = "incoming";
+
+/// Where artifacts are kept, and how.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// The place.
+    pub bucket: Bucket,
+    /// Most bytes of one.
+    pub max_bytes: u64,
+    /// How long what nobody needs stays.
+    pub grace: Duration,
+}
+
+/// Whose file, under which name, and who brings it.
+#[derive(Debug, Clone, Copy)]
+pub struct Upload<'a> {
+    /// The entry.
+    pub entry: &'a str,
+    /// The file's name there.
+    pub name: &'a str,
+    /// What it is.
+    pub media_type: &'a str,
+    /// How many bytes are to come, if that is known.
+    pub announced: Option<u64>,
+    /// Who brings it.
+    pub by: Option<Uuid>,
+}
+
+impl Service {
+    /// Gives an entry a file; `true`: it had none of this name. The same upload again changes nothing, another one takes the
+    /// place of the first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::TooLarge`], [`Error::NotConfigured`], [`Error::StorageUnavailable`].
+    pub async fn attach_artifact<E: std::fmt::Display>(
+        &self,
+        upload: Upload<'_>,
+        body: impl Stream<Item = Result<Bytes, E>> + Send,
+    ) -> Result<(bool, Artifact), Error> {
+        validate(upload.name, upload.media_type)?;
+        let storage = self.storage()?;
+        // Before anything is read.
+        let others = self.store.other_artifacts(upload.entry, upload.name).await?;
+        if others.ok_or_else(|| no_entry(upload.entry))? >= MOST {
+            return Err(Invalid::one("name", format!("the entry has {MOST} artifacts already")).into());
+        }
+        if upload.announced.is_some_and(|bytes| bytes > storage.max_bytes) {
+            return Err(Error::TooLarge { most: storage.max_bytes });
+        }
+        let incoming = format!("{INCOMING}/{}", Uuid::now_v7());
+        let began = Instant::now();
+        let (digest, size) = receive(storage, &incoming, body).await?;
+        ARTIFACT_STORAGE_DURATION.observe((StorageCall::Write,), began.elapsed());
+        let attached = self.keep(storage, &incoming, digest, size, upload).await;
+        if attached.is_err() {
+            // What cannot be removed now is found by the job.
+            let _ = told(StorageCall::Remove, storage.bucket.remove(&incoming).await);
+        }
+        let new = attached?;
+        ARTIFACT_BYTES.add((Transfer::In,), size);
+        let artifact = self.store.artifact(upload.entry, upload.name).await?;
+        Ok((new, artifact.ok_or_else(|| no_artifact(upload.name))?))
+    }
+
+    async fn keep(
+        &self,
+        storage: &Storage,
+        incoming: &str,
+        digest: Digest,
+        size: u64,
+        upload: Upload<'_>,
+    ) -> Result<bool, Error> {
+        let hold = self.store.hold_artifact(digest, i64::try_from(size).unwrap_or(i64::MAX)).await?;
+        let place = place(digest);
+        // A row may have lost its bytes: then these take their place.
+        if told(StorageCall::Look, storage.bucket.size(&place).await)? == Some(size) {
+            told(StorageCall::Remove, storage.bucket.remove(incoming).await)?;
+        } else {
+            told(StorageCall::Write, storage.bucket.rename(incoming, &place).await)?;
+        }
+        let Upload { entry, name, media_type, by, .. } = upload;
+        match hold.attach(digest, &Attachment { entry, name, media_type, by }).await {
+            // It was deleted meanwhile.
+            Err(crate::store::error::Error::MissingReference(_)) => Err(no_entry(entry)),
+            attached => Ok(attached?),
+        }
+    }
+
+    /// The artifacts of an entry, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn artifacts(&self, entry: &str) -> Result<Vec<Artifact>, Error> {
+        let artifacts = self.store.artifacts(entry).await?;
+        if artifacts.is_empty() && self.store.other_artifacts(entry, "").await?.is_none() {
+            return Err(no_entry(entry));
+        }
+        Ok(artifacts)
+    }
+
+    /// What is known of an artifact.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn artifact(&self, entry: &str, name: &str) -> Result<Artifact, Error> {
+        self.store.artifact(entry, name).await?.ok_or_else(|| no_artifact(name))
+    }
+
+    /// The bytes of an artifact.
+    ///
+    /// # Errors
+    /// [`Error::NotConfigured`], [`Error::StorageUnavailable`]; [`Error::Internal`] when they are gone from the storage.
+    pub async fn artifact_bytes(&self, artifact: &Artifact) -> Result<Contents, Error> {
+        let storage = self.storage()?;
+        let began = Instant::now();
+        let found = told(StorageCall::Read, storage.bucket.read(&place(artifact.digest)).await)?;
+        ARTIFACT_STORAGE_DURATION.observe((StorageCall::Read,), began.elapsed());
+        let contents = found.ok_or_else(|| {
+            ARTIFACTS_LOST.increment(());
+            tracing::error!(digest = %artifact.digest, "the bytes of an artifact are gone from the storage");
+            Error::Internal
+        })?;
+        let count = |bytes: &Bytes| ARTIFACT_BYTES.add((Transfer::Out,), bytes.len() as u64);
+        Ok(contents.inspect_ok(count).boxed())
+    }
+
+    /// Takes an artifact from an entry. Its bytes stay for a while, and for as long as another entry has them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn detach_artifact(&self, entry: &str, name: &str) -> Result<(), Error> {
+        if self.store.detach_artifact(entry, name).await? { Ok(()) } else { Err(no_artifact(name)) }
+    }
+
+    fn storage(&self) -> Result<&Storage, Error> {
+        self.settings.artifacts.as_ref().ok_or(Error::NotConfigured("artifacts.url"))
+    }
+}
+
+/// Writes what comes, and says what it was.
+async fn receive<E: std::fmt::Display>(
+    storage: &Storage,
+    incoming: &str,
+    body: impl Stream<Item = Result<Bytes, E>> + Send,
+) -> Result<(Digest, u64), Error> {
+    let mut body = std::pin::pin!(body);
+    let (mut upload, mut hash, mut size) = (storage.bucket.upload(incoming), Sha256::new(), 0_u64);
+    let received = loop {
+        match body.next().await {
+            None => break Ok(()),
+            Some(Err(error)) => break Err(Invalid::one("", format!("the body broke off: {error}")).into()),
+            Some(Ok(bytes)) => {
+                size += bytes.len() as u64;
+                if size > storage.max_bytes {
+                    break Err(Error::TooLarge { most: storage.max_bytes });
+                }
+                hash.update(&bytes);
+                if let Err(error) = told(StorageCall::Write, upload.push(bytes).await) {
+                    break Err(error);
+                }
+            }
+        }
+    };
+    if let Err(error) = received {
+        upload.abandon().await;
+        return Err(error);
+    }
+    told(StorageCall::Write, upload.finish().await)?;
+    Ok((Digest(hash.finalize().into()), size))
+}
+
+/// Two levels of folders keep each of them small.
+fn place(digest: Digest) -> String {
+    let hex = digest.hex();
+    format!("{KEPT}/{}/{}/{hex}", &hex[..2], &hex[2..4])
+}
+
+/// Counts a failure of the storage, and says it in the caller's terms.
+fn told<T, E: std::fmt::Display>(call: StorageCall, outcome: Result<T, E>) -> Result<T, Error> {
+    outcome.map_err(|error| {
+        ARTIFACT_STORAGE_ERRORS.increment((call,));
+        tracing::warn!(%error, call = call.as_str(), "the artifact storage failed");
+        Error::StorageUnavailable
+    })
+}
+
+fn no_entry(id: &str) -> Error {
+    Error::NotFound { what: "archive entry", id: id.to_owned() }
+}
+
+fn no_artifact(name: &str) -> Error {
+    Error::NotFound { what: "artifact", id: name.to_owned() }
+}

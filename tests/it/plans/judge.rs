@@ -24,6 +24,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("WHERE c.parent_entry_id = parent.id LIMIT", &["idx_dgm_archive_parent"]),
     ("FROM dgm_improvements i WHERE i.improvement_id = $1", &["dgm_improvements_improvement_id_key"]),
     ("i.status = 'running' AND i.lease_token = $2", &["dgm_improvements_improvement_id_key"]),
+    ("(i.status = 'running') IS TRUE", &["dgm_improvements_improvement_id_key"]),
     ("ORDER BY i.improvement_id FOR UPDATE", &["dgm_improvements_improvement_id_key"]),
     (
         "FOR UPDATE SKIP LOCKED LIMIT cardinality",

@@ -8,7 +8,8 @@ macro_rules! runbooks {
 
 runbooks! {
     "DgmArchiverFailing" "DgmAuthFailures" "DgmCacheBudgetBurn" "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede"
-    "DgmCardinalityHigh" "DgmChangeFeedStale" "DgmConnectionsHigh" "DgmDeadTuples" "DgmDeadlocks" "DgmDown"
+    "DgmCardinalityHigh" "DgmCertificateExpiring" "DgmChangeFeedStale" "DgmClaimFull" "DgmConnectionsHigh" "DgmDeadTuples"
+    "DgmDeadlocks" "DgmDown"
     "DgmErrorBudgetBurn" "DgmFileDescriptorsHigh" "DgmIndexUsageLow" "DgmIndexesInvalid" "DgmIngestBudgetBurn"
     "DgmInvalidationLag" "DgmJobFailing" "DgmJobMissed" "DgmJobOverlap" "DgmJobStale" "DgmLatencyBudgetBurn"
     "DgmLeasesExpiring" "DgmLocksWaiting" "DgmLogWritesFailing" "DgmLongTransaction" "DgmPartitionDetachedLeft"

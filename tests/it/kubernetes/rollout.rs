@@ -189,6 +189,16 @@ fn linkerd_repeats_no_write() {
     bites(reads, faults, &[("/spec/rules/0/matches/0/method", json!("POST"), "a write may be done again")]);
 }
 
+/// How long Traefik keeps a connection to the service that nobody uses (`idleConnTimeout`, its default).
+const TRAEFIK_IDLE_SECONDS: u64 = 90;
+
+#[test]
+fn balancers_end_idle_connections_before_the_service_does() {
+    for build in SHARED {
+        assert!(number(built(build), "http.header_timeout_seconds") > TRAEFIK_IDLE_SECONDS, "{build}");
+    }
+}
+
 /// The world reaches the API and nothing else of the service.
 #[test]
 fn nothing_but_the_api_is_published() {

@@ -206,16 +206,13 @@ fn certificates_are_renewed_and_are_those_that_are_shown() {
         assert!(hours("renewBefore") * 2 < hours("duration"));
         let issuer = text(&certificate["issuerRef"]["name"]);
         assert!(find(built("cluster"), "ClusterIssuer", issuer).is_some(), "no issuer {issuer}");
-        let (secret, host) = match find(manifests, "Ingress", "dgm-service") {
-            Some(ingress) => {
-                let spec = &ingress["spec"];
-                assert_eq!(spec["tls"][0]["hosts"][0], spec["rules"][0]["host"]);
-                (&spec["tls"][0]["secretName"], &spec["rules"][0]["host"])
-            }
-            None => {
-                let listener = &one(manifests, "Gateway", "dgm")["spec"]["listeners"][1];
-                (&listener["tls"]["certificateRefs"][0]["name"], &listener["hostname"])
-            }
+        let (secret, host) = if let Some(ingress) = find(manifests, "Ingress", "dgm-service") {
+            let spec = &ingress["spec"];
+            assert_eq!(spec["tls"][0]["hosts"][0], spec["rules"][0]["host"]);
+            (&spec["tls"][0]["secretName"], &spec["rules"][0]["host"])
+        } else {
+            let listener = &one(manifests, "Gateway", "dgm")["spec"]["listeners"][1];
+            (&listener["tls"]["certificateRefs"][0]["name"], &listener["hostname"])
         };
         assert_eq!((secret, host), (&certificate["secretName"], &certificate["dnsNames"][0]), "{build}");
     }

@@ -1,6 +1,7 @@
 //! What the manifests under k8s/ must say beyond their schemas, of what kustomize builds of them. Each rule answers with faults;
 //! beside each there is a test that breaks what is well in one place at a time, and must be told so.
 
+mod edges;
 mod fit;
 mod network;
 mod pods;

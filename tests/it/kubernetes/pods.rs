@@ -48,7 +48,7 @@ fn container_faults(container: &Value, probed: bool) -> Vec<String> {
     let security = &container["securityContext"];
     let mut must = |holds: bool, fault: &str| {
         if !holds {
-            faults.push(fault.to_owned())
+            faults.push(fault.to_owned());
         }
     };
     must(security["allowPrivilegeEscalation"] == false, "may gain privileges");
@@ -69,7 +69,7 @@ fn faults(template: &Value, probed: bool) -> Vec<String> {
     let mut faults = Vec::new();
     let mut must = |holds: bool, fault: &str| {
         if !holds {
-            faults.push(fault.to_owned())
+            faults.push(fault.to_owned());
         }
     };
     must(security["runAsNonRoot"] == true, "may be root");

@@ -19,7 +19,7 @@ fn faults(deployment: &Value, drain: u64) -> Vec<String> {
     let mut faults = Vec::new();
     let mut must = |holds: bool, fault: &str| {
         if !holds {
-            faults.push(fault.to_owned())
+            faults.push(fault.to_owned());
         }
     };
     let spec = &deployment["spec"];

@@ -8,6 +8,7 @@ kind, one resource gets a field more in each of its places, and must be refused.
 """
 
 import copy
+import functools
 import importlib
 import pathlib
 import sys
@@ -15,11 +16,16 @@ import sys
 import cloudcoil.pydantic
 import jsonschema
 import kubernetes_validate
+import kubernetes_validate.utils
 import pydantic
 import yaml
 
 # Before the models are made: they inherit it.
 cloudcoil.pydantic.BaseModel.model_config["extra"] = "forbid"
+# It would read megabytes of schemas anew for each resource.
+for slow in ("schema_contents", "all_versions"):
+    setattr(kubernetes_validate.utils, slow, functools.cache(getattr(kubernetes_validate.utils, slow)))
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MODELS = {
     "cert-manager.io/v1": "cloudcoil.models.cert_manager.v1",
     "monitoring.coreos.com/v1": "cloudcoil.models.prometheus_operator.v1",
@@ -112,7 +118,7 @@ def main():
     versions, files = sys.argv[1].split(","), sys.argv[2:]
     schemas, faults, resources, kinds, refused = ours(), [], 0, set(), 0
     for file in map(pathlib.Path, files):
-        for manifest in filter(None, yaml.safe_load_all(file.read_text())):
+        for manifest in filter(None, yaml.load_all(file.read_text(), Loader=LOADER)):
             resources += 1
             place = f"{file.name}: {manifest['kind']} {manifest['metadata']['name']}"
             if wrong := fault(manifest, versions, schemas):

@@ -62,7 +62,7 @@ const POSTGRES: &[&str] = &[
 const POOLER: &[&str] = &["pooler <- monitoring/app.kubernetes.io/name=grafana 5432/TCP"];
 const REDIS: &[&str] = &[
     "redis <- service 6379/TCP",
-    "redis <- redis-operator 6379/TCP",
+    "redis <- ot-operators 6379/TCP",
     "redis <- redis 6379/TCP",
     "redis <- redis 16379/TCP",
     "redis -> redis 6379/TCP",

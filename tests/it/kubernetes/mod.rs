@@ -25,11 +25,11 @@ type Manifests = Vec<Value>;
 
 static BUILT: LazyLock<BTreeMap<String, Manifests>> = LazyLock::new(|| {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/k8s-build");
-    let output = Command::new(script).output().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(script).arg(folder.path().join("built")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let folder = String::from_utf8(output.stdout).unwrap();
     let mut built = BTreeMap::new();
-    for entry in std::fs::read_dir(folder.trim_end()).unwrap() {
+    for entry in std::fs::read_dir(folder.path().join("built")).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         let documents = serde_yaml_ng::Deserializer::from_str(&text).map(|one| Value::deserialize(one).unwrap());

@@ -46,7 +46,7 @@ loadtest-proofs: ## That the load test sees what is wrong: a delay, no cache, an
 	cargo build --release --locked --workspace
 	scripts/loadtest-proofs
 
-k8s-test: setup ## The manifests under k8s/ against the schemas of Kubernetes 1.30 to 1.34 (needs pip and the network)
+k8s-test: setup ## Every overlay as kustomize builds it: schemas of Kubernetes 1.30 to 1.34 and of the operators, checkov (needs pip and the network)
 	@scripts/k8s-test
 
 peers-test: setup ## Runs written by openevolve's and shinka's own code, imported and compared (needs pip and the network)

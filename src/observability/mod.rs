@@ -67,14 +67,20 @@ impl Options {
 pub fn files(options: &Options) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let groups = alerts::groups();
-    files.insert(rule::FIGURES.to_owned(), rule::recordings("dgm-slo-figures", &slo::recordings(), options));
+    let mut rules = vec![rule::recordings("dgm-slo-figures", &slo::recordings(), options)];
+    files.insert(rule::FIGURES.to_owned(), rules[0].clone());
     for (group, alerts) in &groups {
-        files.insert(format!("alerts/rules/{group}.yaml"), rule::alerts(group, alerts, options));
+        let text = rule::alerts(group, alerts, options);
+        rules.push(text.clone());
+        files.insert(format!("alerts/rules/{group}.yaml"), text);
         files.insert(format!("alerts/tests/{group}.yaml"), rule::tests(group, alerts));
     }
+    files.insert("k8s/components/monitoring/prometheus-rule.yaml".to_owned(), monitoring::prometheus_rule(&rules));
     files.insert("alerts/prometheus.yaml".to_owned(), monitoring::prometheus(options));
     files.insert("alerts/alertmanager.yaml".to_owned(), monitoring::alertmanager(options));
-    for dashboard in dashboards::all() {
+    let dashboards = dashboards::all();
+    files.insert("dashboards/kustomization.yaml".to_owned(), monitoring::config_maps(&dashboards));
+    for dashboard in dashboards {
         let text = serde_json::to_string_pretty(&dashboard.json(options)).unwrap_or_default() + "\n";
         files.insert(format!("dashboards/{}.json", dashboard.uid), text);
     }

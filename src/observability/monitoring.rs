@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::Options;
-use super::rule::{NOTE, Team};
+use super::dashboard::Dashboard;
+use super::rule::{GROUPS, NOTE, Team};
 use super::time::scaled;
 
 /// A whole configuration for one machine; elsewhere its parts are taken over.
@@ -75,6 +76,37 @@ pub(super) fn alertmanager(options: &Options) -> String {
     text
 }
 
+/// The files of rules as one resource of the Prometheus operator.
+pub(super) fn prometheus_rule(files: &[String]) -> String {
+    let mut text = format!(
+        "{NOTE}apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: dgm\nspec:\n  {GROUPS}"
+    );
+    for line in files.iter().filter_map(|file| file.split_once(GROUPS)).flat_map(|(_, groups)| groups.lines()) {
+        let _ = writeln!(text, "  {line}");
+    }
+    text
+}
+
+/// The dashboards as ConfigMaps, each with the label that the sidecar of Grafana's chart looks for.
+pub(super) fn config_maps(dashboards: &[Dashboard]) -> String {
+    let mut text = format!(
+        "{NOTE}# It stands here because kustomize reads no file above its own folder; k8s/components/monitoring takes it up.\n\
+         apiVersion: kustomize.config.k8s.io/v1beta1\n\
+         kind: Kustomization\n\
+         generatorOptions:\n\
+         \x20 disableNameSuffixHash: true\n\
+         \x20 labels:\n\
+         \x20   grafana_dashboard: \"1\"\n\
+         \x20 annotations:\n\
+         \x20   grafana_folder: dgm\n\
+         configMapGenerator:\n"
+    );
+    for Dashboard { uid, .. } in dashboards {
+        let _ = write!(text, "  - name: dashboard-{uid}\n    files:\n      - {uid}.json\n");
+    }
+    text
+}
+
 /// Why, cause, consequences, what must be equal.
 const INHIBITED: &[(&str, &str, &str, &str)] = &[
     (
@@ -105,7 +137,7 @@ const INHIBITED: &[(&str, &str, &str, &str)] = &[
         "The page makes the ticket of the same alert needless.",
         "severity=\"critical\"",
         "severity=\"warning\"",
-        "alertname, job, instance, volume, pool",
+        "alertname, job, instance, volume, pool, persistentvolumeclaim, name",
     ),
 ];
 

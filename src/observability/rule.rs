@@ -180,6 +180,9 @@ pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// What a file of rules begins with; its groups follow.
+pub(super) const GROUPS: &str = "groups:\n";
+
 fn block(text: &mut String, expr: &str) {
     text.push_str("        expr: |-\n");
     for line in expr.lines() {
@@ -196,7 +199,7 @@ fn labels<'a>(text: &mut String, labels: impl Iterator<Item = (&'a str, &'a str)
 
 /// A file of recording rules.
 pub(super) fn recordings(group: &str, rules: &[Recording], options: &Options) -> String {
-    let mut text = format!("{NOTE}groups:\n  - name: {group}\n    rules:\n");
+    let mut text = format!("{NOTE}{GROUPS}  - name: {group}\n    rules:\n");
     for rule in rules {
         let _ = writeln!(text, "      - record: {}", rule.record);
         block(&mut text, &options.fill(&rule.expr));
@@ -207,7 +210,7 @@ pub(super) fn recordings(group: &str, rules: &[Recording], options: &Options) ->
 
 /// A file of alerts.
 pub(super) fn alerts(group: &str, alerts: &[Alert], options: &Options) -> String {
-    let mut text = format!("{NOTE}groups:\n  - name: {group}\n    rules:\n");
+    let mut text = format!("{NOTE}{GROUPS}  - name: {group}\n    rules:\n");
     for alert in alerts {
         let _ = writeln!(text, "      - alert: {}", alert.name);
         block(&mut text, &options.fill(&alert.expr));

@@ -7,8 +7,10 @@ macro_rules! runbooks {
 }
 
 runbooks! {
-    "DgmArchiverFailing" "DgmArtifactLost" "DgmArtifactStorageFailing" "DgmAuthFailures" "DgmCacheBudgetBurn" "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede"
-    "DgmCardinalityHigh" "DgmChangeFeedStale" "DgmConnectionsHigh" "DgmDeadTuples" "DgmDeadlocks" "DgmDown"
+    "DgmArchiverFailing" "DgmArtifactLost" "DgmArtifactStorageFailing" "DgmAuthFailures" "DgmCacheBudgetBurn"
+    "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede"
+    "DgmCardinalityHigh" "DgmCertificateExpiring" "DgmChangeFeedStale" "DgmClaimFull" "DgmConnectionsHigh" "DgmDeadTuples"
+    "DgmDeadlocks" "DgmDown"
     "DgmErrorBudgetBurn" "DgmFileDescriptorsHigh" "DgmIndexUsageLow" "DgmIndexesInvalid" "DgmIngestBudgetBurn"
     "DgmInvalidationLag" "DgmJobFailing" "DgmJobMissed" "DgmJobOverlap" "DgmJobStale" "DgmLatencyBudgetBurn"
     "DgmLeasesExpiring" "DgmLocksWaiting" "DgmLogWritesFailing" "DgmLongTransaction" "DgmPartitionDetachedLeft"

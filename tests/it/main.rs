@@ -10,6 +10,7 @@ mod durability;
 mod forget;
 mod http;
 mod jobs;
+mod kubernetes;
 mod loadtest;
 mod migrations;
 mod observability;

@@ -2,6 +2,7 @@
 //! Models: kubernetes-mixin (rules with runbooks), the SRE Workbook (burn rates).
 
 mod cache;
+mod cluster;
 mod database;
 mod partitions;
 mod service;
@@ -21,5 +22,6 @@ pub fn groups() -> Vec<(&'static str, Vec<Alert>)> {
         ("dgm-partitions", partitions::alerts()),
         ("dgm-cache", cache::alerts()),
         ("dgm-work", work::alerts()),
+        ("dgm-cluster", cluster::alerts()),
     ]
 }

@@ -27,7 +27,12 @@ const EMPTY: &[(&str, &str)] = &[
 ];
 
 /// Series that are not there on a service that is well, and why.
-const ABSENT: &[(&str, &str)] = &[("dgm_db_replica_lag_seconds", "no replica of reads is configured")];
+const ABSENT: &[(&str, &str)] = &[
+    ("certmanager_certificate_expiration_timestamp_seconds", "cert-manager's"),
+    ("dgm_db_replica_lag_seconds", "no replica of reads is configured"),
+    ("kubelet_volume_stats_available_bytes", "the kubelet's"),
+    ("kubelet_volume_stats_capacity_bytes", "the kubelet's"),
+];
 
 /// Counters of what need not happen on a service that is well; other tests make it happen.
 const QUIET: &[&str] = &[

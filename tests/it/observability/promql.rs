@@ -26,7 +26,7 @@ impl Selector {
     }
 }
 
-const PREFIXES: [&str; 5] = ["dgm_", "dgm:", "process_", "scrape_", "up"];
+const PREFIXES: [&str; 7] = ["certmanager_", "dgm_", "dgm:", "kubelet_", "process_", "scrape_", "up"];
 
 /// Every selector of an expression.
 pub(super) fn selectors(expr: &str) -> BTreeSet<Selector> {

@@ -87,7 +87,7 @@ pub(super) fn prometheus_rule(files: &[String]) -> String {
     text
 }
 
-/// The dashboards as ConfigMaps, each with the label that the sidecar of Grafana's chart looks for.
+/// The dashboards as `ConfigMaps`, each with the label that the sidecar of Grafana's chart looks for.
 pub(super) fn config_maps(dashboards: &[Dashboard]) -> String {
     let mut text = format!(
         "{NOTE}# It stands here because kustomize reads no file above its own folder; k8s/components/monitoring takes it up.\n\

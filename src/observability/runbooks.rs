@@ -7,15 +7,15 @@ macro_rules! runbooks {
 }
 
 runbooks! {
-    "DgmArchiverFailing" "DgmAuthFailures" "DgmCacheBudgetBurn" "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede"
-    "DgmCardinalityHigh" "DgmChangeFeedStale" "DgmConnectionsHigh" "DgmDeadTuples" "DgmDeadlocks" "DgmDown"
-    "DgmErrorBudgetBurn" "DgmFileDescriptorsHigh" "DgmIndexUsageLow" "DgmIndexesInvalid" "DgmIngestBudgetBurn"
+    "DgmArchiverFailing" "DgmAuthFailures" "DgmBackupStale" "DgmCacheBudgetBurn" "DgmCacheHitRateLow" "DgmCacheSlow"
+    "DgmCacheStampede" "DgmCardinalityHigh" "DgmChangeFeedStale" "DgmConnectionsHigh" "DgmDeadTuples" "DgmDeadlocks"
+    "DgmDown" "DgmErrorBudgetBurn" "DgmFileDescriptorsHigh" "DgmIndexUsageLow" "DgmIndexesInvalid" "DgmIngestBudgetBurn"
     "DgmInvalidationLag" "DgmJobFailing" "DgmJobMissed" "DgmJobOverlap" "DgmJobStale" "DgmLatencyBudgetBurn"
     "DgmLeasesExpiring" "DgmLocksWaiting" "DgmLogWritesFailing" "DgmLongTransaction" "DgmPartitionDetachedLeft"
     "DgmPartitionHorizonLow" "DgmPartitionMissing" "DgmPoolSaturated" "DgmPostgresDown" "DgmQueryLatencyHigh"
     "DgmQueueAgeHigh" "DgmRedisDown" "DgmRedisEvicting" "DgmRedisMemoryHigh" "DgmReplicationLag" "DgmRestarting"
-    "DgmRetentionBehind" "DgmRuntimeSaturated" "DgmSamplesRejected" "DgmSloMetricAbsent" "DgmStatementErrors"
-    "DgmTargetAbsent" "DgmTraceExportFailing" "DgmVolumeFull" "DgmWritesRefused" "DgmXidAge"
+    "DgmRestoreDrillStale" "DgmRetentionBehind" "DgmRuntimeSaturated" "DgmSamplesRejected" "DgmSloMetricAbsent"
+    "DgmStatementErrors" "DgmTargetAbsent" "DgmTraceExportFailing" "DgmVolumeFull" "DgmWritesRefused" "DgmXidAge"
 }
 
 /// The alerts that have one.

@@ -15,6 +15,7 @@ mod migrations;
 mod observability;
 mod plans;
 mod replica;
+mod reported;
 mod runs;
 mod schema_reference;
 mod serve;

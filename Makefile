@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test scale-test lint generate bench loadtest loadtest-proofs k8s-test peers-test schema-test lint-migrations migrations-test samples-test export-test observe alerts-test telemetry-cost page-test deny
+.PHONY: help setup up test faults-test scale-test lint generate bench loadtest loadtest-proofs k8s-test peers-test schema-test lint-migrations migrations-test restore-drill samples-test export-test observe alerts-test telemetry-cost page-test deny
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,11 @@ lint-migrations: setup ## Every migration against the rules of .squawk.toml (nee
 migrations-test: setup ## The schema is moved under the load of goose; DGM_OLD=PROGRAM adds the version before
 	cargo build --release --locked --workspace
 	scripts/with-dev scripts/migrate-under-load
+
+restore-drill: ## A database is lost under load and restored from its backup, to the end and to a moment; then its backup is damaged
+	@scripts/setup pgbackrest python3
+	cargo build --release --locked --workspace
+	scripts/restore-drill
 
 samples-test: setup ## A hundred million samples in 24 partitions: ingest, ranges, retention (SAMPLES=N for fewer)
 	cargo build --release --locked --workspace

@@ -177,3 +177,17 @@ async fn news_drop_older_copies_and_outdate_loads_and_silence_bypasses_the_cache
         assert_eq!(super::tests::read(&silent, "a", body).await.unwrap(), body, "nothing is served unconfirmed");
     }
 }
+
+#[tokio::test]
+async fn sums_of_another_database_are_refused_and_sessions_are_of_none() {
+    let cache = cache(1 << 20);
+    let (copy, life) = (Cached::new(Bytes::from_static(b"x"), None, 0), Duration::from_mins(1));
+    let verdict = |class, generation| cache.0.verdict(class, "key", &copy, Stamp::new(generation, 0, life));
+    for class in [Class::Stats, Class::MetricsTrend] {
+        assert_eq!((verdict(class, 1), verdict(class, 2)), (Verdict::Current, Verdict::Unknown));
+    }
+    assert_eq!(verdict(Class::Session, 0), Verdict::Current);
+    // Restored: the same copies are of the database of before.
+    cache.learn(&News { generation: 2, ..news(&[]) });
+    assert_eq!((verdict(Class::Stats, 1), verdict(Class::Stats, 2)), (Verdict::Unknown, Verdict::Current));
+}

@@ -116,6 +116,10 @@ impl Tiers {
         if self.coherent && class.is_judged() {
             return self.ledger.judge(text, cached.version, stamp);
         }
+        // Sums may be as old as their time allows, but not of a database that a restore has replaced. A session is of none.
+        if self.coherent && !class.is_identity() && stamp.generation != self.ledger.generation() {
+            return Verdict::Unknown;
+        }
         Verdict::Current
     }
 }

@@ -3,13 +3,16 @@
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use clap::Subcommand;
+use chrono::{DateTime, Utc};
+use clap::{Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Common;
-use crate::jobs::{Job, Outcome, Runner, Schedules, Scope};
+use crate::jobs::{self, Job, Outcome, Runner, Schedules, Scope, instance};
+use crate::service::health::Report;
 use crate::service::partitions::{State, horizon};
 use crate::service::retention::Dropped;
+use crate::telemetry::catalogue::labels::JobOutcome;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
@@ -20,6 +23,30 @@ pub(super) enum JobCommand {
         /// Its name
         name: String,
     },
+    /// Note a run that ended now of a job outside the service (backup, restore-drill), for its metrics and alerts
+    Report {
+        /// Its name
+        name: String,
+        /// When it started (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        started: DateTime<Utc>,
+        /// How it ended
+        #[arg(long, value_enum)]
+        outcome: Reported,
+        /// What it did, or why it failed
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        details: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Reported {
+    /// It did what it should
+    #[value(alias = "success")]
+    Ok,
+    /// It did not
+    #[value(alias = "failure")]
+    Failed,
 }
 
 #[derive(Debug, Subcommand)]
@@ -53,7 +80,8 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
                 );
                 let last = if job.scope == Scope::Each { "in every process".to_owned() } else { last };
                 let next = job.next_run.map_or_else(String::new, |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
-                say!("{:<20} {:<16} {next:<20} {last:<36} {}", job.name, job.schedule, job.purpose);
+                let schedule = if job.scope == Scope::Outside { "reported" } else { &job.schedule };
+                say!("{:<20} {schedule:<16} {next:<20} {last:<36} {}", job.name, job.purpose);
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -71,6 +99,24 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
                 }
                 Outcome::Failure(reason) => Err(anyhow!("{name}: {reason}")),
             }
+        }
+        JobCommand::Report { name, started, outcome, details } => {
+            let job = jobs::reported(&name).map_err(anyhow::Error::msg)?;
+            let outcome = match outcome {
+                Reported::Ok => JobOutcome::Success,
+                Reported::Failed => JobOutcome::Failure,
+            };
+            let report = Report {
+                job,
+                instance: instance(),
+                started_at: started,
+                outcome: outcome.as_str(),
+                // The whole log of what went wrong is not for this table.
+                detail: details.chars().take(2000).collect(),
+            };
+            service.report_job(&report).await?;
+            say!("{name}: {} since {started}", report.outcome);
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::service::health::JobRun;
 use crate::service::improvements::Rescued;
 use crate::service::logs::Pruned;
 use crate::service::retention::Retention;
+use crate::telemetry::catalogue::jobs::ReportedJob;
 use crate::telemetry::catalogue::labels;
 
 /// A job as operators see it.
@@ -30,7 +31,7 @@ pub struct JobInfo {
     pub purpose: &'static str,
     /// Who runs it.
     pub scope: Scope,
-    /// When: seconds, minutes, hours, days, months, weekdays (UTC).
+    /// When: seconds, minutes, hours, days, months, weekdays (UTC); empty where it is scheduled outside.
     pub schedule: String,
     /// Its next occurrence.
     pub next_run: Option<DateTime<Utc>>,
@@ -46,6 +47,8 @@ pub enum Scope {
     One,
     /// Every process for itself.
     Each,
+    /// Something outside the service, which reports each run.
+    Outside,
 }
 
 /// A job: idempotent and bounded.
@@ -174,12 +177,49 @@ pub const JOBS: &[Job] = &[
     },
 ];
 
+/// What is run outside the service, on a schedule of its own, and reported to it; what it does.
+pub const REPORTED: &[(ReportedJob, &str)] = &[
+    (ReportedJob::Backup, "backs the database up (backup/backup, or what you have in its place)"),
+    (
+        ReportedJob::RestoreDrill,
+        "restores the newest backup elsewhere and looks whether all of it is there (backup/drill)",
+    ),
+];
+
+/// This process on this machine, as the record names it.
+#[must_use]
+pub fn instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", host.trim(), std::process::id())
+}
+
+/// The name of a job that is reported.
+///
+/// # Errors
+/// Lists those that there are.
+pub fn reported(name: &str) -> Result<&'static str, String> {
+    let known: Vec<&str> = REPORTED.iter().map(|(job, _)| job.as_str()).collect();
+    let found = known.iter().copied().find(|known| *known == name);
+    found.ok_or_else(|| format!("no job {name:?} that is reported: {}", known.join(", ")))
+}
+
+/// The name of a job that is on the record, run here or reported.
+///
+/// # Errors
+/// Lists those that are run here.
+pub fn named(name: &str) -> Result<&'static str, String> {
+    reported(name).or_else(|_| Job::named(name).map(|job| job.name))
+}
+
 impl Job {
     /// The job of a name.
     ///
     /// # Errors
     /// Lists those that there are.
     pub fn named(name: &str) -> Result<&'static Self, String> {
+        if reported(name).is_ok() {
+            return Err(format!("{name} is run outside the service, which is only told of it (`dgm job report`)"));
+        }
         let known = || JOBS.iter().map(|job| job.name).collect::<Vec<_>>().join(", ");
         JOBS.iter().find(|job| job.name == name).ok_or_else(|| format!("no job {name:?}: {}", known()))
     }

@@ -11,11 +11,11 @@ use tokio_util::task::TaskTracker;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use super::{JOBS, Job, JobInfo, Schedules, Scope};
+use super::{JOBS, Job, JobInfo, REPORTED, Schedules, Scope, instance};
 use crate::service::health::{JobStart, unix_seconds};
 use crate::service::{Error, Service};
 use crate::telemetry::catalogue::jobs::{
-    JOB_DURATION, JOB_INTERVAL, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
+    AnyJob, JOB_DURATION, JOB_INTERVAL, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
 };
 use crate::telemetry::catalogue::labels::{Job as JobLabel, JobOutcome};
 use crate::telemetry::spans::{self, Place};
@@ -74,9 +74,7 @@ impl Runner {
     /// A runner; runs are cancelled when `stop` is.
     #[must_use]
     pub fn new(service: Service, schedules: Schedules, stop: CancellationToken) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let instance = format!("{}:{}", host.trim(), std::process::id());
-        Self { service, schedules: Arc::new(schedules), instance, stop, running: TaskTracker::new() }
+        Self { service, schedules: Arc::new(schedules), instance: instance(), stop, running: TaskTracker::new() }
     }
 
     /// Runs a job now, unless another run of it is under way anywhere or this occurrence of its schedule was run. Without
@@ -149,6 +147,12 @@ impl Runner {
             let Job { name, purpose, scope, .. } = *job;
             jobs.push(JobInfo { name, purpose, scope, schedule, next_run, last_run });
         }
+        for &(job, purpose) in REPORTED {
+            let name = job.as_str();
+            let last_run = self.service.job_runs(Some(name), 1).await?.pop();
+            let (scope, schedule) = (Scope::Outside, String::new());
+            jobs.push(JobInfo { name, purpose, scope, schedule, next_run: None, last_run });
+        }
         Ok(jobs)
     }
 
@@ -172,7 +176,7 @@ impl Runner {
         JOB_RUNS.increment((job.label, label));
         Span::current().record("job.outcome", label.as_str());
         if label == JobOutcome::Success {
-            JOB_LAST_SUCCESS.set((job.label,), unix_seconds(self.service.now()));
+            JOB_LAST_SUCCESS.set((AnyJob::Scheduled(job.label),), unix_seconds(self.service.now()));
             tracing::debug!(job = job.name, done = detail, "job done");
         } else {
             tracing::warn!(job = job.name, reason = detail, "job failed");

@@ -7,17 +7,16 @@ macro_rules! runbooks {
 }
 
 runbooks! {
-    "DgmArchiverFailing" "DgmArtifactLost" "DgmArtifactStorageFailing" "DgmAuthFailures" "DgmCacheBudgetBurn"
-    "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede"
-    "DgmCardinalityHigh" "DgmCertificateExpiring" "DgmChangeFeedStale" "DgmClaimFull" "DgmConnectionsHigh" "DgmDeadTuples"
-    "DgmDeadlocks" "DgmDown"
-    "DgmErrorBudgetBurn" "DgmFileDescriptorsHigh" "DgmIndexUsageLow" "DgmIndexesInvalid" "DgmIngestBudgetBurn"
+    "DgmArchiverFailing" "DgmArtifactLost" "DgmArtifactStorageFailing" "DgmAuthFailures" "DgmBackupStale"
+    "DgmCacheBudgetBurn" "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede" "DgmCardinalityHigh"
+    "DgmCertificateExpiring" "DgmChangeFeedStale" "DgmClaimFull" "DgmConnectionsHigh" "DgmDeadTuples" "DgmDeadlocks"
+    "DgmDown" "DgmErrorBudgetBurn" "DgmFileDescriptorsHigh" "DgmIndexUsageLow" "DgmIndexesInvalid" "DgmIngestBudgetBurn"
     "DgmInvalidationLag" "DgmJobFailing" "DgmJobMissed" "DgmJobOverlap" "DgmJobStale" "DgmLatencyBudgetBurn"
     "DgmLeasesExpiring" "DgmLocksWaiting" "DgmLogWritesFailing" "DgmLongTransaction" "DgmPartitionDetachedLeft"
     "DgmPartitionHorizonLow" "DgmPartitionMissing" "DgmPoolSaturated" "DgmPostgresDown" "DgmQueryLatencyHigh"
     "DgmQueueAgeHigh" "DgmRedisDown" "DgmRedisEvicting" "DgmRedisMemoryHigh" "DgmReplicationLag" "DgmRestarting"
-    "DgmRetentionBehind" "DgmRuntimeSaturated" "DgmSamplesRejected" "DgmSloMetricAbsent" "DgmStatementErrors"
-    "DgmTargetAbsent" "DgmTraceExportFailing" "DgmVolumeFull" "DgmWritesRefused" "DgmXidAge"
+    "DgmRestoreDrillStale" "DgmRetentionBehind" "DgmRuntimeSaturated" "DgmSamplesRejected" "DgmSloMetricAbsent"
+    "DgmStatementErrors" "DgmTargetAbsent" "DgmTraceExportFailing" "DgmVolumeFull" "DgmWritesRefused" "DgmXidAge"
 }
 
 /// The alerts that have one.

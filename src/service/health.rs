@@ -5,15 +5,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Error, Service};
 pub use crate::cache::RedisStatus;
 use crate::store::improvements::Depth;
-pub use crate::store::jobs::{JobLock, JobRun, JobStart};
+pub use crate::store::jobs::{JobLock, JobRun, JobStart, Report};
 pub use crate::store::upkeep::Upkeep;
 use crate::telemetry::catalogue::database::{
     INDEXES_INVALID, INDEXES_UNUSED, ROWS_DEAD, ROWS_LIVE, ROWS_READ, STATISTICS_SINCE, TABLE_BYTES, XID_AGE,
 };
-use crate::telemetry::catalogue::figure;
-use crate::telemetry::catalogue::jobs::JOB_LAST_SUCCESS;
+use crate::telemetry::catalogue::jobs::{AnyJob, JOB_LAST_SUCCESS, ReportedJob};
 use crate::telemetry::catalogue::labels::{self, Access, ImprovementState, Priority, Relation};
 use crate::telemetry::catalogue::queue::{IMPROVEMENTS, OLDEST_QUEUED};
+use crate::telemetry::catalogue::{Label as _, figure};
 use crate::telemetry::theirs::Theirs;
 
 impl Service {
@@ -82,10 +82,23 @@ impl Service {
         let names: Vec<&str> = labels::Job::ALL.iter().map(|job| job.as_str()).collect();
         for (name, at) in self.store.last_successes(&names).await? {
             if let Some(job) = labels::Job::ALL.iter().find(|job| job.as_str() == name) {
-                JOB_LAST_SUCCESS.set((*job,), unix_seconds(at));
+                JOB_LAST_SUCCESS.set((AnyJob::Scheduled(*job),), unix_seconds(at));
+            }
+        }
+        for (name, at) in self.store.reported(&ReportedJob::values()).await? {
+            if let Some(job) = ReportedJob::ALL.iter().find(|job| job.as_str() == name) {
+                JOB_LAST_SUCCESS.set((AnyJob::Reported(*job),), at.map_or(0.0, unix_seconds));
             }
         }
         Ok(())
+    }
+
+    /// Notes a run of a job outside the service, which ended now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn report_job(&self, report: &Report) -> Result<(), Error> {
+        Ok(self.store.report_job(report).await?)
     }
 
     /// The right to run a job, unless another run of it is under way anywhere or this occurrence was run.

@@ -11,8 +11,8 @@ use crate::telemetry::catalogue::server::{
     ArchiveOutcome, BlockSource, DB_LOCKS_WAITING, DB_OLDEST_TRANSACTION, DB_SERVER_BLOCKS, DB_SERVER_CONNECTIONS,
     DB_SERVER_CONNECTIONS_MAX, DB_SERVER_DEADLOCKS, DB_SERVER_ROWS, DB_SERVER_STATEMENT_BLOCKS_READ,
     DB_SERVER_STATEMENT_CALLS, DB_SERVER_STATEMENT_ROWS, DB_SERVER_STATEMENT_SECONDS, DB_SERVER_TEMPORARY_BYTES,
-    DB_SERVER_TRANSACTIONS, DB_SIZE, DB_STANDBY_LAG, DB_STANDBYS, DB_WAL_SEGMENTS_ARCHIVED, RowChange, SessionState,
-    TransactionOutcome,
+    DB_SERVER_TRANSACTIONS, DB_SIZE, DB_STANDBY_LAG, DB_STANDBYS, DB_WAL_LAST_ARCHIVED, DB_WAL_SEGMENTS_ARCHIVED,
+    RowChange, SessionState, TransactionOutcome,
 };
 use crate::telemetry::catalogue::statements::Statement;
 use crate::telemetry::theirs::Theirs;
@@ -111,6 +111,7 @@ fn observe_totals(totals: &Totals, theirs: &mut Theirs) {
     {
         theirs.count(server, &DB_WAL_SEGMENTS_ARCHIVED, (outcome,), count.unsigned_abs());
     }
+    DB_WAL_LAST_ARCHIVED.set((), totals.last_archived.map_or(0.0, unix_seconds));
 }
 
 /// A statement that is not there has not been called yet: its first call then counts.

@@ -21,14 +21,15 @@ pub const MOST: i64 = 100_000;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The generation names the database that versions and transactions are counted in: another cluster, another database
-/// of it, another timeline (a restore or a failover may have lost commits), a truncated archive are other generations.
+/// of it, another timeline (a restore or a failover may have lost commits), a truncated archive are other generations. So is
+/// each start of the server: two restores without an archive of their own get the same timeline.
 const POLL: &str = sql!(
     FeedPoll,
     "
     SELECT pg_current_snapshot()::text AS snapshot, f.pruned_before::text::bigint AS pruned_before,
         pg_snapshot_xmin($1::pg_snapshot)::text::bigint AS since, c.lag_seconds,
         hashtextextended(concat_ws('/', f.epoch, s.system_identifier, d.oid,
-            left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)), 0) AS generation,
+            left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), extract(epoch FROM pg_postmaster_start_time())), 0) AS generation,
         c.ids, c.versions, c.transactions
     FROM dgm_archive_feed f
     CROSS JOIN pg_control_system() s

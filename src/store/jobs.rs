@@ -60,6 +60,20 @@ const FINISH: &str = sql!(
     SELECT pg_advisory_unlock(hashtextextended('dgm.job.' || $4, 0))"
 );
 
+/// Of a job outside the service. Reports are few, and are kept for as long as backups are.
+const REPORT: &str = sql!(
+    JobRuns,
+    "WITH old AS (DELETE FROM dgm_job_runs WHERE job_name = $1 AND started_at < now() - interval '100 days')
+    INSERT INTO dgm_job_runs (job_name, instance, started_at, finished_at, outcome, detail)
+    VALUES ($1, $2, $3, clock_timestamp(), $4, $5)"
+);
+const REPORTED: &str = sql!(
+    JobRuns,
+    "
+    SELECT job_name, max(finished_at) FILTER (WHERE outcome = 'success') FROM dgm_job_runs WHERE job_name = ANY($1)
+    GROUP BY job_name"
+);
+
 /// How often a run makes sure that it still has its lock.
 const WATCH: Duration = Duration::from_secs(5);
 
@@ -69,6 +83,21 @@ pub struct JobLock {
     connection: Option<PoolConnection<Postgres>>,
     job: &'static str,
     run: i64,
+}
+
+/// What is reported of a run outside the service.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Which job.
+    pub job: &'static str,
+    /// The machine that ran it.
+    pub instance: String,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// `success` or `failure`.
+    pub outcome: &'static str,
+    /// What it did, or why it failed.
+    pub detail: String,
 }
 
 /// What came of the wish to run a job.
@@ -151,6 +180,27 @@ impl Store {
     pub async fn last_successes(&self, jobs: &[&str]) -> Result<Vec<(String, DateTime<Utc>)>, Error> {
         let mut connection = self.acquire().await?;
         timed_rows(Statement::JobRuns, sqlx::query_as(SUCCESSES).bind(jobs).fetch_all(&mut *connection)).await
+    }
+
+    /// Notes a run that ended now, outside the service.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn report_job(&self, report: &Report) -> Result<(), Error> {
+        let Report { job, instance, started_at, outcome, detail } = report;
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query(REPORT).bind(job).bind(instance).bind(started_at).bind(outcome).bind(detail);
+        timed(Statement::JobRuns, query.execute(&mut *connection)).await?;
+        Ok(())
+    }
+
+    /// Of these jobs those that were ever reported, and when each last succeeded.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn reported(&self, jobs: &[&str]) -> Result<Vec<(String, Option<DateTime<Utc>>)>, Error> {
+        let mut connection = self.acquire().await?;
+        timed_rows(Statement::JobRuns, sqlx::query_as(REPORTED).bind(jobs).fetch_all(&mut *connection)).await
     }
 
     /// The latest occurrence of a job's schedule that was run, or is being run.

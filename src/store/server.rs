@@ -31,7 +31,7 @@ const TOTALS: &str = sql!(
     "SELECT pg_postmaster_start_time()::text AS server, d.xact_commit AS committed, d.xact_rollback AS rolled_back,
         d.deadlocks, d.temp_bytes AS temporary_bytes, d.blks_hit AS blocks_in_cache, d.blks_read AS blocks_from_disk,
         d.tup_inserted AS inserted, d.tup_updated AS updated, d.tup_deleted AS deleted,
-        a.archived_count AS archived, a.failed_count AS failed_to_archive
+        a.archived_count AS archived, a.failed_count AS failed_to_archive, a.last_archived_time AS last_archived
     FROM pg_stat_database d CROSS JOIN pg_stat_archiver a WHERE d.datname = current_database()"
 );
 
@@ -100,6 +100,7 @@ pub struct Totals {
     pub deleted: i64,
     pub archived: i64,
     pub failed_to_archive: i64,
+    pub last_archived: Option<DateTime<Utc>>,
 }
 
 /// What the server counted of one of our statements.

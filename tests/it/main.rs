@@ -16,6 +16,7 @@ mod migrations;
 mod observability;
 mod plans;
 mod replica;
+mod reported;
 mod runs;
 mod schema_reference;
 mod serve;

@@ -244,13 +244,13 @@ function partitions(now) {
 function jobs(now) {
   const h = history;
   const of = (name, job) => h.value(name, { job_name: job });
-  const names = [...new Set(h.values(M.jobRuns).map(([labels]) => labels.job_name))].sort();
+  const names = [...new Set([M.jobRuns, M.jobSuccess].flatMap((name) => h.values(name)).map(([labels]) => labels.job_name))].sort();
   const stale = [];
   const rows = names.map((job) => {
     const [success, interval] = [of(M.jobSuccess, job), of(M.jobInterval, job)];
     const runs = h.values(M.jobRuns, { job_name: job }).filter(([, runs]) => runs > 0);
     if (h.increase(M.jobRuns, POLL, { job_name: job, outcome: "skipped" }) > 0) elsewhere.set(job, performance.now());
-    const since = success === null ? null : now - success;
+    const since = success ? now - success : null;
     const watched = (performance.now() - (elsewhere.get(job) ?? opened)) / 1000;
     const outcomes = runs.map(([{ outcome }]) => outcome);
     const [state, late] = jobState({ since, interval, outcomes, watched, running: of(M.jobRunning, job) > 0 });

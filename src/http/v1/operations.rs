@@ -12,7 +12,7 @@ use crate::domain::page;
 use crate::http::State;
 use crate::http::extract::{Id, Query, parameter};
 use crate::http::problem::{Kind, Problem, Reads};
-use crate::jobs::{Job, JobInfo, Outcome};
+use crate::jobs::{self, Job, JobInfo, Outcome};
 use crate::service::health::JobRun;
 use crate::service::partitions::{Partition, horizon};
 
@@ -29,7 +29,7 @@ pub(in crate::http) struct Jobs {
 /// The newest runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct Runs {
-    /// Newest first; a week of them is kept.
+    /// Newest first; a week of them is kept, of those that are reported from outside 100 days.
     items: Vec<JobRun>,
 }
 
@@ -90,7 +90,7 @@ fn named(name: &str) -> Result<&'static Job, Problem> {
     Job::named(name).map_err(|known| Problem::new(Kind::NotFound, known))
 }
 
-/// The scheduled jobs, with their next and their last run.
+/// The jobs, with their next and their last run.
 #[utoipa::path(get, path = "/api/v1/admin/jobs", operation_id = "list_jobs", tag = "admin",
     responses((status = 200, body = Jobs), Reads))]
 pub(in crate::http) async fn jobs(Extract(state): Extract<State>) -> Result<Json<Jobs>, Problem> {
@@ -106,9 +106,9 @@ pub(in crate::http) async fn runs(
     Id(name): Id,
     Query(query): Query<RunsQuery>,
 ) -> Result<Json<Runs>, Problem> {
-    let job = named(&name)?;
+    let job = jobs::named(&name).map_err(|known| Problem::new(Kind::NotFound, known))?;
     let limit = page::limit(query.limit).map_err(|invalid| parameter(invalid.into()))?;
-    Ok(Json(Runs { items: state.service.job_runs(Some(job.name), i64::from(limit)).await? }))
+    Ok(Json(Runs { items: state.service.job_runs(Some(job), i64::from(limit)).await? }))
 }
 
 /// Run a job now. What takes longer than 5 s goes on after the answer, 202.

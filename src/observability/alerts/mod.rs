@@ -1,6 +1,7 @@
 //! Every alert, by what it is about. Names, thresholds and waits are proposals that operators may change: they are data.
 //! Models: kubernetes-mixin (rules with runbooks), the SRE Workbook (burn rates).
 
+mod backups;
 mod cache;
 mod cluster;
 mod database;
@@ -19,6 +20,7 @@ pub fn groups() -> Vec<(&'static str, Vec<Alert>)> {
         ("dgm-slo", slo::alerts()),
         ("dgm-service", service::alerts()),
         ("dgm-database", database::alerts()),
+        ("dgm-backups", backups::alerts()),
         ("dgm-partitions", partitions::alerts()),
         ("dgm-cache", cache::alerts()),
         ("dgm-work", work::alerts()),

@@ -12,6 +12,7 @@ pub(super) fn dashboard() -> Dashboard {
             ("Statements, as the service sees them", statements()),
             ("Statements, by pg_stat_statements", server_statements()),
             ("Server", server()),
+            ("Backups", backups()),
             ("Tables and indexes", tables()),
             ("Partitions", partitions()),
         ],
@@ -132,13 +133,26 @@ fn server() -> Vec<Panel> {
             .bad(Bad::Above(30.0))
             .alerts(&["DgmReplicationLag"]),
         Panel::figure("Standbys", "none", "Standbys that are connected to the primary.").ask("standbys", "max(dgm_db_standbys{$sel})"),
-        Panel::lines("WAL archive", "cps", "Segments a second that were archived, and attempts that failed.")
-            .ask("{{outcome}}", "max by (outcome) (rate(dgm_db_wal_segments_archived_total{$sel}[$__rate_interval]))")
-            .alerts(&["DgmArchiverFailing"]),
         Panel::lines("Transaction ids", "none", "Age of the oldest row that is not frozen; short of 2.1 billion PostgreSQL refuses writes.")
             .ask("age", "max(dgm_db_xid_age{$sel})")
             .bad(Bad::Above(5e8))
             .alerts(&["DgmXidAge"]),
+    ]
+}
+
+fn backups() -> Vec<Panel> {
+    vec![
+        Panel::lines("WAL archive", "cps", "Segments a second that were archived, and attempts that failed.")
+            .ask("{{outcome}}", "max by (outcome) (rate(dgm_db_wal_segments_archived_total{$sel}[$__rate_interval]))")
+            .alerts(&["DgmArchiverFailing"]),
+        Panel::lines("Since the last archived segment", "s", "What would be lost with the machine: at most this, and one segment more.")
+            .ask("age", "time() - max(dgm_db_wal_last_archived_timestamp_seconds{$sel} > 0)"),
+        Panel::lines("Since the last backup and drill", "s", "Time since each last succeeded, of what is reported (`dgm job report`).")
+            .ask(
+                "{{job_name}}",
+                "time() - max by (job_name) (dgm_job_last_success_timestamp_seconds{$sel, job_name=~\"backup|restore-drill\"} > 0)",
+            )
+            .alerts(&["DgmBackupStale", "DgmRestoreDrillStale"]),
     ]
 }
 

@@ -56,6 +56,8 @@ super::metrics! {
     Gauge DB_STANDBY_LAG<()> = "dgm_db_standby_lag_seconds", "seconds";
     /// Segments of the write-ahead log that `archive_command` took, or failed at; the same at every replica, so take the max.
     Counter DB_WAL_SEGMENTS_ARCHIVED<(ArchiveOutcome,)> = "dgm_db_wal_segments_archived_total", "segments";
+    /// Unix time at which a segment of the write-ahead log was last archived; 0 when none was since the server's statistics began.
+    Gauge DB_WAL_LAST_ARCHIVED<()> = "dgm_db_wal_last_archived_timestamp_seconds", "seconds";
     /// Runs of a statement, of whoever ran it, by `pg_stat_statements`; 0 without it. The same at every replica, so take the max.
     Counter DB_SERVER_STATEMENT_CALLS<(Statement,)> = "dgm_db_server_statement_calls_total", "calls";
     /// Time that the server spent executing a statement (neither planning it nor sending the answer), likewise.

@@ -132,7 +132,9 @@ fn every_expression_is_valid() {
     let directory = tempfile::tempdir().unwrap();
     let mut rules = String::from("groups:\n  - name: panels\n    rules:\n");
     for (index, (_, expr)) in super::consistency::expressions().into_iter().enumerate() {
-        let expr = expr.replace("$__rate_interval", "1m").replace("$(5m)", "300").replace("$(1h)", "3600");
+        let times =
+            [("$__rate_interval", "1m"), ("$(5m)", "300"), ("$(1h)", "3600"), ("$(26h)", "93600"), ("$(8d)", "691200")];
+        let expr = times.iter().fold(expr, |expr, (time, seconds)| expr.replace(time, seconds));
         write!(rules, "      - record: a:b:c{index}\n        expr: {}\n", Value::from(expr)).unwrap();
     }
     let file = directory.path().join("panels.yaml");

@@ -23,6 +23,8 @@ const PACE: f64 = 0.03;
 /// Panels that may be empty, and why.
 const EMPTY: &[(&str, &str)] = &[
     ("dgm-overview: Alerts that fire", "nothing is wrong"),
+    ("dgm-database: Since the last archived segment", "nothing is archived"),
+    ("dgm-database: Since the last backup and drill", "none was reported"),
     ("dgm-database: Standbys", "the gauge of the replica of reads is there only when one is configured"),
 ];
 

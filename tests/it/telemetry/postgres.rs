@@ -94,8 +94,12 @@ fn sessions_locks_transactions_and_files_of_the_server_are_seen() {
         database.sql("SELECT pg_reload_conf()");
         database.sql(switch);
     };
+    let last = "dgm_db_wal_last_archived_timestamp_seconds";
+    assert_eq!(watched.last(last), 0.0, "none was archived yet");
     archive_by("true");
     watched.until(&segments("archived"), |count| count >= 1.0);
+    let ago: f64 = database.sql("SELECT extract(epoch FROM now())").parse::<f64>().unwrap() - watched.last(last);
+    assert!((-1.0..60.0).contains(&ago), "{ago} s ago");
     assert_eq!(watched.last(&segments("failed")), 0.0);
     archive_by("false");
     watched.until(&segments("failed"), |count| count >= 1.0);

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test scale-test lint generate bench loadtest loadtest-proofs k8s-test peers-test schema-test lint-migrations migrations-test restore-drill samples-test export-test observe alerts-test telemetry-cost page-test deny
+.PHONY: help setup up test faults-test scale-test lint generate bench loadtest loadtest-proofs k8s-test peers-test schema-test lint-migrations migrations-test restore-drill samples-test export-test observe alerts-test telemetry-cost page-test deny image image-test
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,12 @@ loadtest-proofs: ## That the load test sees what is wrong: a delay, no cache, an
 	@scripts/setup python3
 	cargo build --release --locked --workspace
 	scripts/loadtest-proofs
+
+image: ## The images dgm-service:VERSION and dgm-loadtest:VERSION (needs Docker)
+	@scripts/image
+
+image-test: ## The images and compose.yaml by a Docker daemon of its own, on stand-ins of the base images (as root, minutes)
+	@scripts/image-test
 
 k8s-test: setup ## Every overlay as kustomize builds it: schemas of Kubernetes 1.30 to 1.34 and of the operators, checkov (needs pip and the network)
 	@scripts/k8s-test

@@ -5,6 +5,7 @@ mod architecture;
 mod ceiling;
 mod cluster;
 mod coherence;
+mod containers;
 mod dev;
 mod durability;
 mod forget;

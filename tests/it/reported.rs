@@ -53,8 +53,8 @@ fn what_is_reported_is_told_by_every_replica_and_is_no_job_of_the_service() {
     assert_eq!(last(&replicas[0], "restore-drill"), None);
     assert!(!replicas[0].metrics().contains("dgm_job_runs_total{job_name=\"backup\""), "it is not run here");
 
-    let list = stdout(&database.dgm(&["job", "list"]));
-    let line = list.lines().find(|line| line.starts_with("backup ")).unwrap();
+    let told = stdout(&database.dgm(&["job", "list"]));
+    let line = told.lines().find(|line| line.starts_with("backup ")).unwrap();
     assert!(line.contains("reported") && line.contains("2026-11-26T02:00:00Z failure"), "{line}");
     let jobs = replicas[0].call("GET", "/api/v1/admin/jobs", None).expect(200);
     let drill = jobs["items"].as_array().unwrap().iter().find(|job| job["name"] == "restore-drill").unwrap();

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test scale-test lint generate bench loadtest loadtest-proofs k8s-test peers-test schema-test lint-migrations migrations-test restore-drill samples-test export-test observe alerts-test telemetry-cost page-test deny image image-test
+.PHONY: help setup up test faults-test scale-test lint generate bench loadtest loadtest-proofs k8s-test scale-out peers-test schema-test lint-migrations migrations-test restore-drill samples-test export-test observe alerts-test telemetry-cost page-test deny image image-test
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,11 @@ image-test: ## The images and compose.yaml by a Docker daemon of its own, on sta
 
 k8s-test: setup ## Every overlay as kustomize builds it: schemas of Kubernetes 1.30 to 1.34 and of the operators, checkov (needs pip and the network)
 	@scripts/k8s-test
+
+scale-out: setup ## 1, 2 and 4 replicas behind a balancer, a read replica, a Redis Cluster: errors, coherence, what a request costs
+	@scripts/setup haproxy python3
+	cargo build --release --locked --workspace
+	DGM__JOBS__ENABLED=false scripts/with-dev --auth scripts/scale-out
 
 peers-test: setup ## Runs written by openevolve's and shinka's own code, imported and compared (needs pip and the network)
 	cargo build --release --locked --bin dgm

@@ -24,7 +24,6 @@ const PACE: f64 = 0.03;
 const EMPTY: &[(&str, &str)] = &[
     ("dgm-overview: Alerts that fire", "nothing is wrong"),
     ("dgm-database: Since the last archived segment", "nothing is archived"),
-    ("dgm-database: Since the last backup and drill", "none was reported"),
     ("dgm-database: Standbys", "the gauge of the replica of reads is there only when one is configured"),
 ];
 
@@ -38,6 +37,9 @@ const ABSENT: &[(&str, &str)] = &[
 
 /// Counters of what need not happen on a service that is well; other tests make it happen.
 const QUIET: &[&str] = &[
+    "dgm_artifact_storage_errors_total",
+    "dgm_artifacts_collected_total",
+    "dgm_artifacts_lost_total",
     "dgm_auth_failures_total",
     "dgm_cache_bypassed_total",
     "dgm_cache_coalesced_total",
@@ -129,6 +131,18 @@ pub(super) fn load(api: &str, token: &str, stop: &AtomicBool, pause: Duration, w
     }
 }
 
+/// Gives an entry files and fetches them.
+fn keep_files(serve: &Serve, stop: &AtomicBool) {
+    let path = "/api/v1/archive/e0/artifacts/evaluation.log";
+    while !stop.load(Ordering::Relaxed) {
+        for text in ["a log", "another log"] {
+            let _ = serve.request("PUT", path).body(text).send();
+            let _ = serve.request("GET", path).send().and_then(reqwest::blocking::Response::text);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 /// As Grafana would, for all jobs and instances.
 fn chosen(expr: &str) -> String {
     expr.replace("=\"$job\"", "=\"dgm\"")
@@ -145,10 +159,16 @@ fn every_query_finds_data_on_a_service_at_work() {
     let database = Database::start_with(&[("shared_preload_libraries", "pg_stat_statements")]);
     assert!(database.dgm(&["migrate", "up"]).status.success());
     database.sql("CREATE EXTENSION pg_stat_statements");
+    let began = (chrono::Utc::now() - chrono::TimeDelta::minutes(5)).to_rfc3339();
+    for job in ["backup", "restore-drill"] {
+        let reported = database.dgm(&["job", "report", job, "--started", &began, "--outcome", "ok"]);
+        assert!(reported.status.success(), "{reported:?}");
+    }
     let redis = Redis::start();
-    let exports = tempfile::tempdir().unwrap();
+    let (exports, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     // A folder is a volume that is watched.
-    let settings = [("DGM__SAMPLES__EXPORT_URL", format!("file://{}", exports.path().display()))];
+    let settings = [("DGM__SAMPLES__EXPORT_URL", &exports), ("DGM__ARTIFACTS__URL", &files)]
+        .map(|(name, folder)| (name, format!("file://{}", folder.path().display())));
     let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
     let mut serve = Serve::start_with(&database, &redis.url(), &settings);
     serve.token = database.token("operator");
@@ -157,6 +177,7 @@ fn every_query_finds_data_on_a_service_at_work() {
     std::thread::scope(|scope| {
         let _stopper = Stopper(&stop);
         scope.spawn(|| load(&serve.api, &serve.token, &stop, Duration::from_millis(20), true));
+        scope.spawn(|| keep_files(&serve, &stop));
         let until_then = Instant::now() + Duration::from_secs(seconds as u64);
         until("it was watched long enough", Duration::from_secs(seconds as u64 + 5), || Instant::now() >= until_then);
         let mut faults = panels(&monitoring);

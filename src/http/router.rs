@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 
 use super::v1::{admin, archive, artifacts, improvements, metrics, operations, sessions};
 use super::{State, access, observe, openapi, ops, problem, status};
+use crate::telemetry::catalogue::http::HTTP_CONNECTIONS;
 use crate::telemetry::catalogue::labels::Route;
 
 /// The routes of the API with their documentation.
@@ -59,6 +60,8 @@ pub fn define_routes() {
 /// The API listener.
 pub fn api(state: State) -> Router {
     define_routes();
+    // That nobody is connected is to be seen before somebody is, and before either listener is served.
+    HTTP_CONNECTIONS.add((), 0.0);
     let (routes, document) = documented().split_for_parts();
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/api/openapi.json", document);
     let home = Router::new().route("/", get(async || Redirect::temporary("/docs")));

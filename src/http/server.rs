@@ -34,10 +34,6 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let counted = callers == Callers::Api;
-    if counted {
-        // That nobody is connected is to be seen before somebody is.
-        HTTP_CONNECTIONS.add((), 0.0);
-    }
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
     let graceful = GracefulShutdown::new();

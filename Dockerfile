@@ -59,7 +59,7 @@ FROM base AS service
 COPY --from=build --chown=65532:65532 /out/empty /var/log/dgm
 COPY --from=build --chown=65532:65532 /out/empty /var/lib/dgm
 COPY --from=build /out/bin/dgm /usr/local/bin/dgm
-# Log files (telemetry.log_dir), and what is kept as files: exported months (samples.export_url).
+# Log files (telemetry.log_dir), and what is kept as files: exported months (samples.export_url), files of entries (artifacts.url).
 VOLUME ["/var/log/dgm", "/var/lib/dgm"]
 # The API, and the operations listener, which is nobody else's business.
 EXPOSE 8007 9007

@@ -45,23 +45,16 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
         coherent: config.cache.coherent,
     })
     .context("cache.redis_url")?;
-    let export = match config.samples.export_url.as_str() {
-        "" => None,
-        url => Some(Bucket::open(url).map_err(|reason| anyhow::anyhow!("samples.export_url: {reason}"))?),
-    };
     let settings = Settings {
         retention_months: config.samples.retention_months,
         premake_months: config.samples.premake_months,
         retention_patience: Duration::from_secs(config.samples.retention_patience_seconds),
-        export,
-        artifacts: match config.artifacts.url.as_str() {
-            "" => None,
-            url => Some(Storage {
-                bucket: Bucket::open(url).map_err(|reason| anyhow::anyhow!("artifacts.url: {reason}"))?,
-                max_bytes: config.artifacts.max_bytes,
-                grace: Duration::from_secs(config.artifacts.grace_seconds),
-            }),
-        },
+        export: bucket("samples.export_url", &config.samples.export_url)?,
+        artifacts: bucket("artifacts.url", &config.artifacts.url)?.map(|bucket| Storage {
+            bucket,
+            max_bytes: config.artifacts.max_bytes,
+            grace: Duration::from_secs(config.artifacts.grace_seconds),
+        }),
         logs: log_dir(config).map(|folder| Retention {
             folder: folder.into(),
             days: config.telemetry.log_retention_days,
@@ -72,6 +65,12 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
         session_ttl: Duration::from_secs(config.auth.session_ttl_seconds),
     };
     Ok(Service::new(store, cache, Arc::new(SystemClock), settings))
+}
+
+/// The bucket that a setting names, if it does.
+fn bucket(setting: &str, url: &str) -> anyhow::Result<Option<Bucket>> {
+    let opened = (!url.is_empty()).then(|| Bucket::open(url)).transpose();
+    opened.map_err(|reason| anyhow::anyhow!("{setting}: {reason}"))
 }
 
 /// The folder of the log files, if there are any.

@@ -114,7 +114,6 @@ impl Service {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn entry(&self, id: &str) -> Result<Cached, Error> {
-        let missing = || Error::NotFound { what: "archive entry", id: id.to_owned() };
         valid_id(id)?;
         let load = || {
             let (store, wishes, owned) = (self.store.clone(), self.wishes.clone(), id.to_owned());
@@ -127,7 +126,7 @@ impl Service {
             }
         };
         let found = self.cache.get_or_load(&Key::Entry { id: id.to_owned() }, load).await;
-        found.map_err(|error| (*error).clone())?.ok_or_else(missing)
+        found.map_err(|error| (*error).clone())?.ok_or_else(|| no_entry(id))
     }
 
     /// Changes an entry; `version` is the one that the caller knows, if it cares.
@@ -138,7 +137,7 @@ impl Service {
         valid_id(id)?;
         patch.validate()?;
         match self.store.patch_entry(id, version, patch).await? {
-            Patched::Missing => Err(Error::NotFound { what: "archive entry", id: id.to_owned() }),
+            Patched::Missing => Err(no_entry(id)),
             Patched::VersionDiffers(current) => Err(Error::VersionDiffers { current }),
             Patched::Done { version, transaction } => {
                 self.cache.wrote(&Key::Entry { id: id.to_owned() }, version, transaction).await;
@@ -232,6 +231,11 @@ fn valid_id(id: &str) -> Result<(), Invalid> {
     check.done()
 }
 
+/// There is no entry of this id.
+pub(super) fn no_entry(id: &str) -> Error {
+    Error::NotFound { what: "archive entry", id: id.to_owned() }
+}
+
 fn depth(asked: Option<u32>) -> Result<i32, Invalid> {
     match asked.unwrap_or(MAX_DEPTH) {
         depth if depth <= MAX_DEPTH => Ok(depth.cast_signed()),
@@ -241,7 +245,7 @@ fn depth(asked: Option<u32>) -> Result<i32, Invalid> {
 
 fn known(id: &str, relatives: Vec<Relative>) -> Result<Vec<Relative>, Error> {
     if relatives.is_empty() {
-        return Err(Error::NotFound { what: "archive entry", id: id.to_owned() });
+        return Err(no_entry(id));
     }
     Ok(relatives)
 }

@@ -33,7 +33,8 @@ const ATTACH: &str = sql!(
      ON CONFLICT (archive_entry_id, name) DO UPDATE SET digest = excluded.digest, media_type = excluded.media_type,
         created_at = CASE WHEN old.digest = excluded.digest THEN old.created_at ELSE now() END,
         created_by = CASE WHEN old.digest = excluded.digest THEN old.created_by ELSE excluded.created_by END
-     RETURNING xmax = 0"
+     RETURNING xmax = 0 AS new, name, digest, media_type, created_at, created_by,
+        (SELECT a.size_bytes FROM dgm_artifacts a WHERE a.digest = old.digest) AS size_bytes"
 );
 macro_rules! select {
     ($rest:literal) => {
@@ -84,21 +85,22 @@ pub struct Attachment<'a> {
 }
 
 impl Hold {
-    /// Gives the artifact to an entry; durable when this answers. `true`: the entry had none of this name.
+    /// Gives the artifact to an entry; durable when this answers, with what the entry has now. `true`: it had none of this name.
     ///
     /// # Errors
     /// [`Error::MissingReference`] when there is no such entry.
-    pub async fn attach(mut self, digest: Digest, to: &Attachment<'_>) -> Result<bool, Error> {
-        let query = sqlx::query_scalar(ATTACH)
+    pub async fn attach(mut self, digest: Digest, to: &Attachment<'_>) -> Result<(bool, Artifact), Error> {
+        let query = sqlx::query(ATTACH)
             .bind(to.entry)
             .bind(to.name)
             .bind(digest.0.as_slice())
             .bind(to.media_type)
             .bind(to.by)
+            .try_map(|row: PgRow| Ok((row.try_get("new")?, artifact(&row)?)))
             .fetch_one(&mut *self.transaction);
-        let new = timed(Statement::ArtifactPut, query).await?;
+        let attached = timed(Statement::ArtifactPut, query).await?;
         self.finish().await?;
-        Ok(new)
+        Ok(attached)
     }
 
     /// Makes the change durable.

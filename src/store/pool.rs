@@ -55,7 +55,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_connections: 16,
-            // One for each batch that may be under way, and some more for what is too large to be joined to others.
+            // One for each batch that may be under way.
             write_connections: 16,
             acquire_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(30),

@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
-use uuid::Uuid;
 
 use super::{INCOMING, KEPT, Storage, place, told};
 use crate::domain::artifact::Digest;
@@ -70,25 +68,5 @@ impl Service {
             collected += 1;
         }
         Ok(collected)
-    }
-
-    /// Whether the storage takes, gives back and removes a file: where it is, in words; `None` where there is none.
-    ///
-    /// # Errors
-    /// What is wrong, in words.
-    pub async fn probe_artifacts(&self) -> Result<Option<String>, String> {
-        let Some(Storage { bucket, .. }) = &self.settings.artifacts else { return Ok(None) };
-        let name = format!("{INCOMING}/probe-{}", Uuid::now_v7());
-        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", bucket.locate(""));
-        let mut upload = bucket.upload(&name);
-        upload.push(Bytes::from_static(b"dgm")).await.map_err(|error| failed(&error))?;
-        upload.finish().await.map_err(|error| failed(&error))?;
-        let size = bucket.size(&name).await.map_err(|error| failed(&error))?;
-        bucket.remove(&name).await.map_err(|error| failed(&error))?;
-        if size == Some(3) {
-            Ok(Some(bucket.locate("")))
-        } else {
-            Err(failed(&"a file is not there after it was written"))
-        }
     }
 }

@@ -12,6 +12,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::archive::no_entry;
 use super::{Error, Service};
 pub use collect::Collected;
 
@@ -83,14 +84,13 @@ impl Service {
         let (digest, size) = receive(storage, &incoming, body).await?;
         ARTIFACT_STORAGE_DURATION.observe((StorageCall::Write,), began.elapsed());
         let attached = self.keep(storage, &incoming, digest, size, upload).await;
-        if attached.is_err() {
+        if attached.is_ok() {
+            ARTIFACT_BYTES.add((Transfer::In,), size);
+        } else {
             // What cannot be removed now is found by the job.
             let _ = told(StorageCall::Remove, storage.bucket.remove(&incoming).await);
         }
-        let new = attached?;
-        ARTIFACT_BYTES.add((Transfer::In,), size);
-        let artifact = self.store.artifact(upload.entry, upload.name).await?;
-        Ok((new, artifact.ok_or_else(|| no_artifact(upload.name))?))
+        attached
     }
 
     async fn keep(
@@ -100,7 +100,7 @@ impl Service {
         digest: Digest,
         size: u64,
         upload: Upload<'_>,
-    ) -> Result<bool, Error> {
+    ) -> Result<(bool, Artifact), Error> {
         let hold = self.store.hold_artifact(digest, i64::try_from(size).unwrap_or(i64::MAX)).await?;
         let place = place(digest);
         // A row may have lost its bytes: then these take their place.
@@ -163,6 +163,26 @@ impl Service {
         if self.store.detach_artifact(entry, name).await? { Ok(()) } else { Err(no_artifact(name)) }
     }
 
+    /// Whether the storage takes, gives back and removes a file: where it is, in words; `None` where there is none.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub async fn probe_artifacts(&self) -> Result<Option<String>, String> {
+        let Some(Storage { bucket, .. }) = &self.settings.artifacts else { return Ok(None) };
+        let name = format!("{INCOMING}/probe-{}", Uuid::now_v7());
+        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", bucket.locate(""));
+        let mut upload = bucket.upload(&name);
+        upload.push(Bytes::from_static(b"dgm")).await.map_err(|error| failed(&error))?;
+        upload.finish().await.map_err(|error| failed(&error))?;
+        let size = bucket.size(&name).await.map_err(|error| failed(&error))?;
+        bucket.remove(&name).await.map_err(|error| failed(&error))?;
+        if size == Some(3) {
+            Ok(Some(bucket.locate("")))
+        } else {
+            Err(failed(&"a file is not there after it was written"))
+        }
+    }
+
     fn storage(&self) -> Result<&Storage, Error> {
         self.settings.artifacts.as_ref().ok_or(Error::NotConfigured("artifacts.url"))
     }
@@ -213,10 +233,6 @@ fn told<T, E: std::fmt::Display>(call: StorageCall, outcome: Result<T, E>) -> Re
         tracing::warn!(%error, call = call.as_str(), "the artifact storage failed");
         Error::StorageUnavailable
     })
-}
-
-fn no_entry(id: &str) -> Error {
-    Error::NotFound { what: "archive entry", id: id.to_owned() }
 }
 
 fn no_artifact(name: &str) -> Error {

@@ -175,7 +175,7 @@ impl Service {
         if let Some(Held { pool, followed, followed_at: at }) = held
             && let Some((changes, now)) = self.store.changed(service, followed).await?
         {
-            let before = pool.bytes();
+            let grown = !changes.is_empty();
             for Changed { archive_entry_id, parent_entry_id, score } in changes {
                 match score {
                     Some(score) => pool.put(&archive_entry_id, parent_entry_id.as_deref(), score),
@@ -183,9 +183,8 @@ impl Service {
                 }
             }
             (*followed, *at) = (now, followed_at);
-            let bytes = pool.bytes();
-            if bytes != before {
-                self.pools.make_room(service, bytes);
+            if grown {
+                self.pools.make_room(service, pool.bytes());
             }
             return Ok(());
         }

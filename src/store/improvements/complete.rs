@@ -9,7 +9,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::life::{Outcome, Refusal};
-use super::{improvement, improvement_columns, in_order, rounds};
+use super::{by_id, improvement, improvement_columns, in_order, rounds};
 use crate::domain::improvement::{Completion, Improvement};
 use crate::store::archive::{Created, NewRow, create};
 use crate::store::error::Error;
@@ -128,8 +128,7 @@ async fn update(connection: &mut PgConnection, held: &[Held<'_>]) -> Result<Hash
         .bind(held.iter().map(|(_, _, entry)| *entry).collect::<Vec<_>>())
         .try_map(|row: PgRow| improvement(&row))
         .fetch_all(connection);
-    let completed = timed_rows(Statement::ImprovementComplete, query).await?;
-    Ok(completed.into_iter().map(|improvement| (improvement.improvement_id.clone(), improvement)).collect())
+    Ok(by_id(timed_rows(Statement::ImprovementComplete, query).await?))
 }
 
 type States = HashMap<String, (Improvement, Option<Uuid>)>;

@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::{improvement, improvement_columns};
+use super::{by_id, improvement, improvement_columns};
 use crate::domain::improvement::{Improvement, NewImprovement};
 use crate::store::archive::Created;
 use crate::store::error::Error;
@@ -115,8 +115,7 @@ async fn insert(connection: &mut PgConnection, batch: &[Queueing]) -> Result<Has
         .bind(batch.iter().map(|one| one.by).collect::<Vec<_>>())
         .try_map(|row| improvement(&row))
         .fetch_all(connection);
-    let queued = timed_rows(Statement::ImprovementInsert, query).await?;
-    Ok(queued.into_iter().map(|improvement| (improvement.improvement_id.clone(), improvement)).collect())
+    Ok(by_id(timed_rows(Statement::ImprovementInsert, query).await?))
 }
 
 type Known = HashMap<String, (Option<Vec<u8>>, Improvement)>;

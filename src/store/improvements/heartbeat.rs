@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::life::{Outcome, or_refusal};
-use super::{improvement, improvement_columns, in_order, rounds};
+use super::{by_id, improvement, improvement_columns, in_order, rounds};
 use crate::domain::improvement::Improvement;
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed_rows};
@@ -121,6 +121,5 @@ async fn write(
         .bind(column(round, |heartbeat| progress(heartbeat).and_then(|(_, message)| message)))
         .try_map(|row| improvement(&row))
         .fetch_all(connection);
-    let changed = timed_rows(Statement::ImprovementHeartbeat, query).await?;
-    Ok(changed.into_iter().map(|improvement| (improvement.improvement_id.clone(), improvement)).collect())
+    Ok(by_id(timed_rows(Statement::ImprovementHeartbeat, query).await?))
 }

@@ -9,28 +9,17 @@ use crate::store::error::Error;
 use crate::store::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
-/// `$2` is the lease token; nobody but the holder may write, and only while the improvement runs.
-macro_rules! held {
-    ($set:literal) => {
-        concat!(
-            "UPDATE dgm_improvements i SET ",
-            $set,
-            " WHERE i.improvement_id = $1 AND i.status = 'running' AND i.lease_token = $2 RETURNING ",
-            improvement_columns!()
-        )
-    };
-}
-
-/// Backoff: 10 s, doubled at each attempt, at most an hour.
+/// `$2` is the lease token; nobody but the holder may write, and only while the improvement runs. Backoff: 10 s, doubled at each
+/// attempt, at most an hour.
 const FAIL: &str = sql!(
     ImprovementFail,
-    held!(
-        "error_message = $3,
+    "UPDATE dgm_improvements i SET error_message = $3,
      status = CASE WHEN $4 AND i.attempts < i.max_attempts THEN 'queued' ELSE 'failed' END,
      available_at = now() + make_interval(secs => least(10 * 2 ^ (i.attempts - 1), 3600)),
      completed_at = CASE WHEN $4 AND i.attempts < i.max_attempts THEN NULL ELSE now() END,
-     lease_expires_at = NULL"
-    )
+     lease_expires_at = NULL
+     WHERE i.improvement_id = $1 AND i.status = 'running' AND i.lease_token = $2 RETURNING ",
+    improvement_columns!()
 );
 const CANCEL: &str = sql!(ImprovementCancel, "UPDATE dgm_improvements i SET status = 'cancelled', completed_at = now(), lease_token = NULL, lease_expires_at = NULL
      WHERE i.improvement_id = $1 AND i.status IN ('queued', 'running') RETURNING ",

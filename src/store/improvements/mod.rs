@@ -65,6 +65,11 @@ pub(super) fn improvement(row: &PgRow) -> Result<Improvement, sqlx::Error> {
     })
 }
 
+/// Improvements by their ids.
+fn by_id(improvements: Vec<Improvement>) -> HashMap<String, Improvement> {
+    improvements.into_iter().map(|improvement| (improvement.improvement_id.clone(), improvement)).collect()
+}
+
 /// Requests of a batch with their places.
 type Round<'a, B> = Vec<(usize, &'a B)>;
 

@@ -2,6 +2,7 @@
 
 pub mod access;
 mod extract;
+mod linger;
 mod observe;
 mod openapi;
 mod ops;

@@ -5,12 +5,16 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::linger::Unread;
 use crate::telemetry::catalogue::http::HTTP_CONNECTIONS;
 
 /// Whose connections a listener takes.
@@ -55,7 +59,10 @@ pub async fn serve(
         let open = counted.then(Open::count);
         // Fails when the peer is gone already, which the next read finds out.
         let _ = stream.set_nodelay(true);
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let (unread, router) = (Unread::default(), TowerToHyperService::new(router.clone()));
+        let stream = TokioIo::new(unread.connection(stream));
+        let answer = service_fn(move |request: Request<Incoming>| router.call(request.map(|body| unread.watch(body))));
+        let connection = http.serve_connection(stream, answer);
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             let _open = open;

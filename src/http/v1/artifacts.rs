@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::body::{Body as Stream, Bytes};
-use axum::extract::{Request, State as Extract};
+use axum::extract::{FromRequestParts, Request, State as Extract};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::Known;
 use crate::domain::artifact::Artifact;
+use crate::domain::validation::Check;
 use crate::http::State;
 use crate::http::extract::{Caller, Id, Path, parameter};
 use crate::http::problem::{Problem, Reads, Writes};
@@ -30,6 +32,19 @@ pub(in crate::http) struct Artifacts {
 pub(in crate::http) struct Place {
     archive_entry_id: String,
     name: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Place {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(place) = Path::<Self>::from_request_parts(parts, state).await?;
+        let mut check = Check::default();
+        check.id("archive_entry_id", &place.archive_entry_id);
+        check.id("name", &place.name);
+        check.done().map_err(|invalid| parameter(invalid.into()))?;
+        Ok(place)
+    }
 }
 
 /// The artifacts of an entry.
@@ -53,7 +68,7 @@ pub(in crate::http) async fn list(Extract(state): Extract<State>, Id(id): Id) ->
 pub(in crate::http) async fn put(
     Extract(state): Extract<State>,
     Caller(caller): Caller,
-    Path(Place { archive_entry_id, name }): Path<Place>,
+    Place { archive_entry_id, name }: Place,
     request: Request,
 ) -> Result<(StatusCode, Json<Artifact>), Problem> {
     let (parts, body) = request.into_parts();
@@ -79,7 +94,7 @@ pub(in crate::http) async fn put(
               (status = 304, description = "The same bytes"), Reads))]
 pub(in crate::http) async fn get(
     Extract(state): Extract<State>,
-    Path(Place { archive_entry_id, name }): Path<Place>,
+    Place { archive_entry_id, name }: Place,
     known: Known,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -112,7 +127,7 @@ pub(in crate::http) async fn get(
     responses((status = 204, description = "The entry has it no more"), Reads))]
 pub(in crate::http) async fn delete(
     Extract(state): Extract<State>,
-    Path(Place { archive_entry_id, name }): Path<Place>,
+    Place { archive_entry_id, name }: Place,
 ) -> Result<StatusCode, Problem> {
     state.service.detach_artifact(&archive_entry_id, &name).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -65,6 +65,8 @@ fn bad_input_is_named_and_stores_nothing() {
         ("no object", dev.get("/api/v1/archive?contains=%5B1%5D"), 400, "invalid-parameter"),
         ("bad cursor", dev.get("/api/v1/archive?cursor=abc"), 400, "invalid-parameter"),
         ("NUL in a path", dev.get("/api/v1/archive/a%00b"), 400, "invalid-parameter"),
+        ("NUL in the path of a file", dev.get("/api/v1/archive/a/artifacts/b%00"), 400, "invalid-parameter"),
+        ("NUL before it", dev.get("/api/v1/archive/a%00/artifacts/b"), 400, "invalid-parameter"),
         ("long id in a path", dev.get(&format!("/api/v1/archive/{}", "x".repeat(300))), 400, "invalid-parameter"),
         ("NUL in a filter", dev.get("/api/v1/archive?service=a%00b"), 400, "invalid-parameter"),
         ("too many points", dev.get("/api/v1/metrics/a/x?from=2020-01-01T00:00:00Z&step=1s"), 400, "invalid-parameter"),

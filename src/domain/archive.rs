@@ -262,15 +262,34 @@ pub struct Entry {
 }
 
 impl Summary {
-    /// The entity tag of this version (RFC 9110 section 8.8.3), strong.
+    /// Which state of the entry this is.
     #[must_use]
-    pub fn etag(&self) -> String {
-        etag(self.version)
+    pub const fn revision(&self) -> Revision {
+        Revision { version: self.version, micros: self.updated_at.timestamp_micros() }
     }
 }
 
-/// The entity tag of a version.
-#[must_use]
-pub fn etag(version: i64) -> String {
-    format!("\"v{version}\"")
+/// One state of an entry. The version alone does not tell: after a restore to a moment, and when an entry is forgotten and made
+/// again, the same versions are given again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revision {
+    /// How often it was changed, from 1 on.
+    pub version: i64,
+    /// When, in microseconds since 1970.
+    pub micros: i64,
+}
+
+impl Revision {
+    /// Its entity tag (RFC 9110 section 8.8.3), strong.
+    #[must_use]
+    pub fn etag(self) -> String {
+        format!("\"v{}-{:x}\"", self.version, self.micros)
+    }
+
+    /// What [`Revision::etag`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn from_etag(tag: &str) -> Option<Self> {
+        let (version, micros) = tag.strip_prefix("\"v")?.strip_suffix('"')?.split_once('-')?;
+        Some(Self { version: version.parse().ok()?, micros: i64::from_str_radix(micros, 16).ok()? })
+    }
 }

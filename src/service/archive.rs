@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Error, Service, new_id};
 pub use crate::cache::Cached;
 use crate::cache::{Key, Loaded, ttl};
-use crate::domain::archive::{Entry, EntryPatch, MAX_BATCH, NewEntry, Summary, etag};
+use crate::domain::archive::{Entry, EntryPatch, MAX_BATCH, NewEntry, Revision, Summary};
 use crate::domain::page::{self, Page};
 use crate::domain::validation::{Check, Invalid};
 use crate::store::archive::{Created, Patched, Seen};
@@ -129,14 +129,14 @@ impl Service {
         found.map_err(|error| (*error).clone())?.ok_or_else(|| no_entry(id))
     }
 
-    /// Changes an entry; `version` is the one that the caller knows, if it cares.
+    /// Changes an entry; `known` is the state that the caller knows, if it cares.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::VersionDiffers`].
-    pub async fn patch_entry(&self, id: &str, version: Option<i64>, patch: &EntryPatch) -> Result<Cached, Error> {
+    pub async fn patch_entry(&self, id: &str, known: Option<Revision>, patch: &EntryPatch) -> Result<Cached, Error> {
         valid_id(id)?;
         patch.validate()?;
-        match self.store.patch_entry(id, version, patch).await? {
+        match self.store.patch_entry(id, known, patch).await? {
             Patched::Missing => Err(no_entry(id)),
             Patched::VersionDiffers(current) => Err(Error::VersionDiffers { current }),
             Patched::Done { version, transaction } => {
@@ -251,7 +251,7 @@ fn known(id: &str, relatives: Vec<Relative>) -> Result<Vec<Relative>, Error> {
 }
 
 pub(super) fn finished(entry: &Entry) -> Result<Cached, Error> {
-    Ok(Cached::new(json(entry)?, Some(etag(entry.summary.version)), entry.summary.version))
+    Ok(Cached::new(json(entry)?, Some(entry.summary.revision().etag()), entry.summary.version))
 }
 
 /// Finished bytes.

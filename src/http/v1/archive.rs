@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Known, finished};
-use crate::domain::archive::{Entry, EntryPatch, NewEntry, Status, Summary};
+use crate::domain::archive::{Entry, EntryPatch, NewEntry, Revision, Status, Summary};
 use crate::domain::page::Page;
 use crate::http::State;
 use crate::http::extract::{Body, Caller, Id, Query, invalid_parameter, parameter};
@@ -146,7 +146,7 @@ pub(in crate::http) async fn create_batch(
 #[utoipa::path(get, path = "/api/v1/archive/{archive_entry_id}", operation_id = "get_entry", tag = "archive",
     params(("archive_entry_id" = String, Path, min_length = 1, max_length = 255),
            ("if-none-match" = Option<String>, Header, description = "The ETag that the caller has")),
-    responses((status = 200, body = Entry, headers(("etag" = String, description = "The version's entity tag"))),
+    responses((status = 200, body = Entry, headers(("etag" = String, description = "The entity tag of this state"))),
               (status = 304, description = "Unchanged"), Reads))]
 pub(in crate::http) async fn get(
     Extract(state): Extract<State>,
@@ -187,7 +187,7 @@ pub(in crate::http) async fn list(
     request_body = EntryPatch,
     params(("archive_entry_id" = String, Path, min_length = 1, max_length = 255),
            ("if-match" = Option<String>, Header, description = "The ETag that the change is meant for")),
-    responses((status = 200, body = Entry, headers(("etag" = String, description = "The new version's entity tag"))),
+    responses((status = 200, body = Entry, headers(("etag" = String, description = "The entity tag of the new state"))),
               Reads, Writes))]
 pub(in crate::http) async fn patch(
     Extract(state): Extract<State>,
@@ -195,21 +195,20 @@ pub(in crate::http) async fn patch(
     headers: HeaderMap,
     Body(patch): Body<EntryPatch>,
 ) -> Result<Response, Problem> {
-    let version = if_match(&headers)?;
-    let entry = state.service.patch_entry(&id, version, &patch).await?;
+    let known = if_match(&headers)?;
+    let entry = state.service.patch_entry(&id, known, &patch).await?;
     Ok(finished(entry, &Known::nothing()))
 }
 
-/// The version that `If-Match` names; strong comparison, so that a weak tag never matches (RFC 9110 section 13.1.1).
-fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+/// The state that `If-Match` names; strong comparison, so that a weak tag never matches (RFC 9110 section 13.1.1).
+fn if_match(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     if text == "*" {
         return Ok(None);
     }
-    let version = text.strip_prefix("\"v").and_then(|rest| rest.strip_suffix('"')).and_then(|v| v.parse().ok());
     let foreign = || Problem::new(Kind::VersionDiffers, "If-Match holds no entity tag of this entry");
-    version.map(Some).ok_or_else(foreign)
+    Revision::from_etag(text).map(Some).ok_or_else(foreign)
 }
 
 /// The entry and its ancestors up to the root.

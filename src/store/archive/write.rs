@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::DateTime;
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::archive::{EntryPatch, NewEntry, Status};
+use crate::domain::archive::{EntryPatch, NewEntry, Revision, Status};
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -52,7 +53,7 @@ const PATCH: &str = sql!(
         performance_metrics = coalesce($5, performance_metrics),
         accuracy_score = coalesce($6, accuracy_score),
         constitutional_compliance_score = coalesce($7, constitutional_compliance_score)
-    WHERE archive_entry_id = $1 AND ($2::bigint IS NULL OR version = $2)
+    WHERE archive_entry_id = $1 AND ($2::bigint IS NULL OR version = $2 AND updated_at = $8)
     RETURNING version, pg_current_xact_id()::text::bigint"
 );
 
@@ -123,20 +124,21 @@ impl Store {
         Ok(new)
     }
 
-    /// Changes an entry, when `version` (if given) is still its version.
+    /// Changes an entry, when it still is in the state `known` (if given).
     ///
     /// # Errors
     /// The server's.
-    pub async fn patch_entry(&self, id: &str, version: Option<i64>, patch: &EntryPatch) -> Result<Patched, Error> {
+    pub async fn patch_entry(&self, id: &str, known: Option<Revision>, patch: &EntryPatch) -> Result<Patched, Error> {
         let mut connection = self.acquire().await?;
         let query = sqlx::query_as(PATCH)
             .bind(id)
-            .bind(version)
+            .bind(known.map(|known| known.version))
             .bind(patch.status.map(Status::as_str))
             .bind(patch.evaluation_results.clone().map(Value::Object))
             .bind(patch.performance_metrics.clone().map(Value::Object))
             .bind(patch.accuracy_score)
             .bind(patch.constitutional_compliance_score)
+            .bind(known.and_then(|known| DateTime::from_timestamp_micros(known.micros)))
             .fetch_optional(&mut *connection);
         let changed: Option<(i64, i64)> = timed(Statement::ArchivePatch, query).await?;
         if let Some((version, transaction)) = changed {

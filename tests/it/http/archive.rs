@@ -19,22 +19,29 @@ fn an_entry_is_created_once_read_from_the_cache_and_changed_by_version() {
     assert_eq!((other.status, other.problem()), (409, "already-exists"));
 
     let first = dev.get("/api/v1/archive/root");
-    assert_eq!(first.etag.as_deref(), Some("\"v1\""));
+    let tag = first.etag.unwrap();
+    let at = dev.sql("SELECT to_hex((extract(epoch FROM updated_at) * 1000000)::bigint) FROM dgm_archive");
+    assert_eq!(tag, format!("\"v1-{at}\""));
     assert_eq!(first.body["generation_number"], 0);
-    let cached = dev.request("GET", "/api/v1/archive/root").header("if-none-match", "\"v1\"");
+    let cached = dev.request("GET", "/api/v1/archive/root").header("if-none-match", &tag);
     assert_eq!(answer(cached).status, 304);
 
     let change = json!({"accuracy_score": 0.75, "status": "archived", "evaluation_results": {"log": "ok"}});
     let patch = |tag: &str| answer(dev.request("PATCH", "/api/v1/archive/root").header("if-match", tag).json(&change));
-    let changed = patch("\"v1\"");
-    assert_eq!(changed.etag.as_deref(), Some("\"v2\""));
+    let changed = patch(&tag);
+    let new = changed.etag.clone().unwrap();
+    assert!(new.starts_with("\"v2-"), "{new}");
     // The change is visible to the next read, although the entry was cached.
     let read = dev.get("/api/v1/archive/root");
     assert_eq!((&read.body["accuracy_score"], &read.body["status"]), (&json!(0.75), &json!("archived")));
     assert_eq!(read.body, changed.body);
-    for tag in ["\"v1\"", "W/\"v2\"", "\"nonsense\""] {
+    // The version alone is not enough: a restored database gives it again.
+    let lost = "\"v2-6420f6c21a2ff\"";
+    for tag in [tag.as_str(), &format!("W/{new}"), "\"nonsense\"", lost] {
         assert_eq!((patch(tag).status, patch(tag).problem()), (412, "version-differs"), "{tag}");
     }
+    let stale = dev.request("GET", "/api/v1/archive/root").header("if-none-match", lost);
+    assert_eq!(answer(stale).status, 200);
     // The old score is kept.
     assert_eq!(dev.sql("SELECT version, accuracy_score FROM dgm_archive_score_history"), "1|0.5000");
     // A retried create is still recognised, although the entry was changed since.

@@ -85,7 +85,7 @@ fn problem_documents_keep_their_form() {
         assert_json_snapshot!("invalid_body", with("accuracy_score", json!(7)));
         assert_json_snapshot!("wrong_type", with("status", json!("lost")));
         assert_json_snapshot!("invalid_parameter", dev.get("/api/v1/archive?limit=0").body);
-        let patch = dev.request("PATCH", "/api/v1/archive/e").header("if-match", "\"v9\"");
+        let patch = dev.request("PATCH", "/api/v1/archive/e").header("if-match", "\"v9-6420f6c21a2ff\"");
         let patch = crate::support::dev::answer(patch.json(&json!({"status": "archived"})));
         assert_json_snapshot!("version_differs", patch.body);
     });

@@ -92,8 +92,9 @@ impl Wire {
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.parse().map_err(io::Error::other)?;
             } else if name.eq_ignore_ascii_case("etag") {
-                reply.version =
-                    value.strip_prefix("\"v").and_then(|v| v.strip_suffix('"')).and_then(|v| v.parse().ok());
+                // "v3-6420f6c21a2ff": the version, and the moment of the change.
+                let version = value.strip_prefix("\"v").and_then(|rest| rest.split_once('-'));
+                reply.version = version.and_then(|(version, _)| version.parse().ok());
             }
         }
         reply.body.resize(length, 0);

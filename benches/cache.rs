@@ -42,7 +42,7 @@ async fn read(cache: &Cache, key: &Key) -> Bytes {
 fn tiers(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let cache = runtime.block_on(async {
-        let settings = Settings { max_bytes: 256 << 20, redis_url: None, coherent: true };
+        let settings = Settings { max_bytes: 256 << 20, redis: None, coherent: true };
         let cache = Cache::new(&settings).expect("a cache");
         cache.learn(&News { asked: Instant::now(), generation: 1, complete_from: 0, changes: Vec::new() });
         cache

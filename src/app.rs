@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Redis};
 use crate::config::Config;
 use crate::domain::clock::SystemClock;
 use crate::http::{self, Callers};
@@ -26,7 +26,7 @@ use crate::telemetry::{catalogue, process};
 /// Puts the use cases together; for commands that serve nobody, too.
 ///
 /// # Errors
-/// When a URL of the configuration is none.
+/// When a URL of the configuration is none, or a file that it names cannot be read.
 pub fn service(config: &Config) -> anyhow::Result<Service> {
     let replica = config.database.replica_url.expose();
     let max_lag = Duration::from_millis(config.database.replica_max_lag_milliseconds);
@@ -38,13 +38,12 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
         replica: (!replica.is_empty()).then(|| (replica.to_owned(), max_lag)),
     };
     let store = Store::new(config.database_url()?, &pool).context("database.url")?;
-    let redis = config.cache.redis_url.expose();
     let cache = Cache::new(&cache::Settings {
         max_bytes: config.cache.max_bytes,
-        redis_url: (!redis.is_empty()).then(|| redis.to_owned()),
+        redis: redis(config)?,
         coherent: config.cache.coherent,
     })
-    .context("cache.redis_url")?;
+    .context("cache.redis_url, cache.redis_ca_file")?;
     let settings = Settings {
         retention_months: config.samples.retention_months,
         premake_months: config.samples.premake_months,
@@ -67,11 +66,35 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
     Ok(Service::new(store, cache, Arc::new(SystemClock), settings))
 }
 
+/// Redis, if there is one.
+fn redis(config: &Config) -> anyhow::Result<Option<Redis>> {
+    let (url, file) = (config.cache.redis_url.expose(), &config.cache.redis_ca_file);
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let read = |file: &String| std::fs::read(file).with_context(|| format!("cache.redis_ca_file: {file}"));
+    let authorities = Some(file).filter(|file| !file.is_empty()).map(read).transpose()?;
+    Ok(Some(Redis { url: url.to_owned(), authorities }))
+}
+
 /// The bucket that a setting names, if it does.
 fn bucket(setting: &str, url: &str) -> anyhow::Result<Option<Bucket>> {
     let opened = (!url.is_empty()).then(|| Bucket::open(url)).transpose();
     opened.map_err(|reason| anyhow::anyhow!("{setting}: {reason}"))
 }
+
+/// Has the kernel give memory page by page. Pieces of 2 MiB, which it would put together behind the allocator's back, hold a third
+/// more than is used and grow over hours, which looks like a leak and counts against a container's limit; requests cost the same
+/// with and without (docs/PERFORMANCE.md).
+#[cfg(target_os = "linux")]
+fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "transparent huge pages stay as they are");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn use_small_pages() {}
 
 /// The folder of the log files, if there are any.
 pub(crate) fn log_dir(config: &Config) -> Option<PathBuf> {
@@ -103,6 +126,7 @@ impl App {
     /// # Errors
     /// Names the address that cannot be bound, or the job whose schedule is wrong.
     pub async fn bind(config: Config, exposure: Exposure) -> anyhow::Result<Self> {
+        use_small_pages();
         let service = service(&config)?;
         let options = http::Options {
             authenticate: exposure.authenticate,

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use redis::RedisError;
+
 use super::ttl::milliseconds;
 use crate::telemetry::catalogue::cache::CACHE_REDIS_UP;
 
@@ -56,7 +58,7 @@ impl Breaker {
         CACHE_REDIS_UP.set((), 1.0);
     }
 
-    pub(super) fn failed(&self, certain: bool) {
+    pub(super) fn failed(&self, certain: bool, reason: &RedisError) {
         let more = if certain { FAILURES } else { 1 };
         let before = self.failures.fetch_add(more, Ordering::Relaxed);
         if before.saturating_add(more) < FAILURES {
@@ -64,7 +66,7 @@ impl Breaker {
         }
         self.closed_until.store(self.elapsed() + milliseconds(PAUSE), Ordering::Relaxed);
         if before < FAILURES {
-            tracing::warn!("Redis does not answer; going on without it");
+            tracing::warn!(%reason, "Redis does not answer; going on without it");
             CACHE_REDIS_UP.set((), 0.0);
         } else {
             // Far from overflow, however long it stays away.
@@ -81,15 +83,19 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn gone() -> RedisError {
+        RedisError::from((redis::ErrorKind::Io, "gone"))
+    }
+
     #[test]
     fn it_opens_after_failures_in_a_row_and_lets_one_try_after_the_pause() {
         let mut breaker = Breaker::new();
-        (1..FAILURES).for_each(|_| breaker.failed(false));
+        (1..FAILURES).for_each(|_| breaker.failed(false, &gone()));
         assert!(breaker.is_up() && breaker.admits());
         breaker.succeeded();
-        (1..FAILURES).for_each(|_| breaker.failed(false));
+        (1..FAILURES).for_each(|_| breaker.failed(false, &gone()));
         assert!(breaker.is_up(), "a success in between starts the count anew");
-        breaker.failed(false);
+        breaker.failed(false, &gone());
         assert!(!breaker.is_up() && !breaker.admits());
         breaker.started = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
         assert!(breaker.admits(), "the pause is over");

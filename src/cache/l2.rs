@@ -10,15 +10,15 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, InfoDict, IntoConnectionInfo as _, RedisError};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, InfoDict, IntoConnectionInfo as _, RedisError, TlsCertificates};
 
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::breaker::Breaker;
-use super::info;
 use super::ttl::milliseconds;
 use super::value::{self, Cached, Stamp};
+use super::{Redis, info};
 use crate::telemetry::catalogue::cache::{CACHE_REDIS_DURATION, CACHE_REDIS_UP};
 use crate::telemetry::spans;
 
@@ -32,8 +32,9 @@ const ASK: Duration = Duration::from_secs(1);
 const CONNECT: Duration = Duration::from_secs(1);
 /// Longest wait of the library for an answer; ours is shorter, and this one frees what waits for a dead peer.
 const ANSWER: Duration = Duration::from_millis(250);
-/// What stands before the addresses of a cluster's nodes, which commas part.
-const CLUSTER: &str = "redis+cluster://";
+/// What stands before the addresses of a cluster's nodes, which commas part, and what before the address of one of them; with
+/// an `s` by TLS.
+const CLUSTERS: [(&str, &str); 2] = [("redis+cluster://", "redis://"), ("rediss+cluster://", "rediss://")];
 
 /// Both are cheap to clone, share their connections, pipeline, and reconnect by themselves.
 #[derive(Clone)]
@@ -43,26 +44,36 @@ enum Connection {
 }
 
 impl Connection {
-    fn new(url: &str) -> Result<Self, RedisError> {
+    fn new(Redis { url, authorities }: &Redis) -> Result<Self, RedisError> {
         // Off by default there; without it a small answer waits for the acknowledgement of the one before.
         let tcp = TcpSettings::default().set_nodelay(true);
-        if let Some(nodes) = url.strip_prefix(CLUSTER) {
+        crate::tls::use_ring();
+        let certificates = authorities.clone().map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
+        let nodes = CLUSTERS.iter().find_map(|(prefix, scheme)| Some((scheme, url.strip_prefix(prefix)?)));
+        if let Some((scheme, nodes)) = nodes {
             // Credentials stand once, before the first node.
             let (credentials, nodes) =
                 nodes.rsplit_once('@').map_or((String::new(), nodes), |(c, n)| (format!("{c}@"), n));
             let nodes = nodes.split(',').filter(|node| !node.is_empty());
-            let nodes = nodes.map(|node| format!("redis://{credentials}{node}"));
-            let client = ClusterClient::builder(nodes).tcp_settings(tcp).retries(1).build()?;
+            let nodes = nodes.map(|node| format!("{scheme}{credentials}{node}"));
+            let mut client = ClusterClient::builder(nodes).tcp_settings(tcp).retries(1);
+            if let Some(certificates) = certificates {
+                client = client.certs(certificates);
+            }
             let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(ANSWER);
-            return Ok(Self::Cluster(client.get_pending_async_connection_with_config(config)));
+            return Ok(Self::Cluster(client.build()?.get_pending_async_connection_with_config(config)));
         }
-        let info = url.into_connection_info()?.set_tcp_settings(tcp);
+        let info = url.as_str().into_connection_info()?.set_tcp_settings(tcp);
+        let client = match certificates {
+            Some(certificates) => Client::build_with_tls(info, certificates)?,
+            None => Client::open(info)?,
+        };
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(500))
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(ANSWER));
-        ConnectionManager::new_lazy_with_config(Client::open(info)?, config).map(Self::Node)
+        ConnectionManager::new_lazy_with_config(client, config).map(Self::Node)
     }
 
     async fn run<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, RedisError> {
@@ -87,8 +98,8 @@ impl std::fmt::Debug for L2 {
 }
 
 impl L2 {
-    pub(super) fn new(url: &str) -> Result<Arc<Self>, RedisError> {
-        let connection = Connection::new(url)?;
+    pub(super) fn new(redis: &Redis) -> Result<Arc<Self>, RedisError> {
+        let connection = Connection::new(redis)?;
         let l2 = Arc::new(Self { connection, breaker: Breaker::new(), doomed: Mutex::default() });
         tokio::spawn(tend(Arc::downgrade(&l2)));
         Ok(l2)
@@ -123,14 +134,15 @@ impl L2 {
         }
     }
 
-    /// Asks with more patience than a request has.
-    pub(super) async fn probe(&self) {
+    /// Asks with more patience than a request has; one failure is enough.
+    pub(super) async fn probe(&self) -> Result<(), RedisError> {
         let mut connection = self.connection.clone();
-        let ping = async move { connection.run::<String>(&redis::cmd("PING")).await };
-        match tokio::time::timeout(2 * CONNECT, ping).await {
-            Ok(Ok(_)) => self.breaker.succeeded(),
-            _ => self.breaker.failed(true),
+        let answer = within(2 * CONNECT, async { connection.run::<String>(&redis::cmd("PING")).await }).await;
+        match &answer {
+            Ok(_) => self.breaker.succeeded(),
+            Err(error) => self.breaker.failed(true, error),
         }
+        answer.map(drop)
     }
 
     /// Asks with the patience of the library; one failure is none yet.
@@ -138,7 +150,7 @@ impl L2 {
         let mut connection = self.connection.clone();
         match within(ANSWER, async { connection.run::<String>(&redis::cmd("PING")).await }).await {
             Ok(_) => self.breaker.succeeded(),
-            Err(_) => self.breaker.failed(false),
+            Err(error) => self.breaker.failed(false, &error),
         }
     }
 
@@ -189,7 +201,7 @@ impl L2 {
             Err(error) => {
                 tracing::debug!(%error, "Redis failed");
                 spans::failed(&span, &format!("{:?}", error.kind()), &error);
-                self.breaker.failed(false);
+                self.breaker.failed(false, &error);
                 Err(())
             }
         }
@@ -209,7 +221,8 @@ async fn tend(l2: Weak<L2>) {
     loop {
         let Some(l2) = l2.upgrade() else { return };
         if !told || !l2.is_up() {
-            l2.probe().await;
+            // Whoever asked for it is told; here the breaker has heard it.
+            let _ = l2.probe().await;
             CACHE_REDIS_UP.set((), if l2.is_up() { 1.0 } else { 0.0 });
             told = true;
         } else if l2.breaker.is_doubted() || asked.elapsed() >= ASK {

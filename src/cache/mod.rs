@@ -49,9 +49,18 @@ pub struct Settings {
     /// Size of the in-process tier, in bytes.
     pub max_bytes: u64,
     /// Redis, if there is one.
-    pub redis_url: Option<String>,
+    pub redis: Option<Redis>,
     /// Whether copies of entries are judged by the database's changes. If not, they live until their time is over.
     pub coherent: bool,
+}
+
+/// Where Redis is.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// Its URL, or that of a cluster.
+    pub url: String,
+    /// Certificates (PEM) of the authorities that may have signed its own, in place of those of the system.
+    pub authorities: Option<Vec<u8>>,
 }
 
 /// How Redis is.
@@ -73,9 +82,9 @@ impl Cache {
     /// A cache; Redis is connected to when first asked.
     ///
     /// # Errors
-    /// When the URL is no Redis URL.
+    /// When the URL is no Redis URL, or the certificates are none.
     pub fn new(settings: &Settings) -> Result<Self, RedisError> {
-        let l2 = settings.redis_url.as_deref().map(l2::L2::new).transpose()?;
+        let l2 = settings.redis.as_ref().map(l2::L2::new).transpose()?;
         let identities = settings.max_bytes / IDENTITIES;
         Ok(Self(Arc::new(Tiers {
             copies: l1::L1::new(settings.max_bytes - identities),
@@ -240,11 +249,13 @@ impl Cache {
         }
     }
 
-    /// Asks Redis whether it is there, with more patience than a request has.
-    pub async fn probe(&self) {
-        if let Some(l2) = &self.0.l2 {
-            l2.probe().await;
-        }
+    /// Asks Redis whether it is there, with more patience than a request has; `false`: none is configured.
+    ///
+    /// # Errors
+    /// Why it does not answer.
+    pub async fn probe(&self) -> Result<bool, redis::RedisError> {
+        let Some(l2) = &self.0.l2 else { return Ok(false) };
+        l2.probe().await.map(|()| true)
     }
 
     /// Publishes what Redis tells of itself; nothing without it. What it does not answer keeps its last value.

@@ -16,7 +16,7 @@ impl From<LoadLost> for Broken {
 }
 
 fn cache(max_bytes: u64) -> Cache {
-    let cache = Cache::new(&Settings { max_bytes, redis_url: None, coherent: true }).unwrap();
+    let cache = Cache::new(&Settings { max_bytes, redis: None, coherent: true }).unwrap();
     cache.learn(&news(&[]));
     cache
 }
@@ -172,7 +172,7 @@ async fn news_drop_older_copies_and_outdate_loads_and_silence_bypasses_the_cache
     cache.learn(&News { generation: 2, ..news(&[]) });
     assert_eq!(read("b", "b5", 5).await, "b5", "copies of another database are dropped");
 
-    let silent = Cache::new(&Settings { max_bytes: 1 << 20, redis_url: None, coherent: true }).unwrap();
+    let silent = Cache::new(&Settings { max_bytes: 1 << 20, redis: None, coherent: true }).unwrap();
     for body in ["1", "2"] {
         assert_eq!(super::tests::read(&silent, "a", body).await.unwrap(), body, "nothing is served unconfirmed");
     }

@@ -9,7 +9,6 @@ use anyhow::Context as _;
 
 use super::settings::Common;
 use crate::config::SecretUrl;
-use crate::service::health::RedisStatus;
 use crate::service::server::Sight;
 use crate::store::migrate::Session;
 
@@ -88,9 +87,9 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
     tell(
         "cache",
         match service.probe_redis().await {
-            RedisStatus::Disabled => Ok("in-process only; REDIS_URL is not set".to_owned()),
-            RedisStatus::Up => Ok(config.cache.redis_url.redacted()),
-            RedisStatus::Down => Err(format!("{} cannot be reached", config.cache.redis_url.redacted())),
+            Ok(false) => Ok("in-process only; REDIS_URL is not set".to_owned()),
+            Ok(true) => Ok(config.cache.redis_url.redacted()),
+            Err(error) => Err(format!("{}: {error}", config.cache.redis_url.redacted())),
         },
     );
     let artifacts = service.probe_artifacts().await;

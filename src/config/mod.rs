@@ -90,7 +90,7 @@ section!(
 );
 section!(
     /// `[cache]`
-    Cache { redis_url: SecretUrl, max_bytes: u64, coherent: bool, selection_max_bytes: usize, }
+    Cache { redis_url: SecretUrl, redis_ca_file: String, max_bytes: u64, coherent: bool, selection_max_bytes: usize, }
 );
 section!(
     /// `[auth]`

@@ -109,8 +109,8 @@ impl Service {
     /// Drops the figures of these services from Redis, where they would be for up to a minute. What a process holds itself
     /// it keeps for 5 s; entries are judged by the change feed.
     async fn forget_figures(&self, survey: &Survey) {
-        // A first call would not wait until there is a connection.
-        self.cache.probe().await;
+        // A first call would not wait until there is a connection; without one there is nothing to drop, or nobody to be told.
+        let _ = self.cache.probe().await;
         self.cache.delete(&Key::Stats { service: None }).await;
         for Footprint { service, .. } in &survey.services {
             self.cache.delete(&Key::Stats { service: Some(service.clone()) }).await;

@@ -33,10 +33,12 @@ impl Service {
         Ok(self.store.clock_skew(self.now()).await?)
     }
 
-    /// Asks Redis, with patience, how it is.
-    pub async fn probe_redis(&self) -> RedisStatus {
-        self.cache.probe().await;
-        self.cache.redis_status()
+    /// Asks Redis, with patience, how it is; `false`: there is none.
+    ///
+    /// # Errors
+    /// Why it does not answer, in words.
+    pub async fn probe_redis(&self) -> Result<bool, String> {
+        self.cache.probe().await.map_err(|error| error.to_string())
     }
 
     /// How Redis is, by the last calls.

@@ -24,5 +24,6 @@ mod serve;
 mod support;
 mod telemetry;
 mod time_travel;
+mod tls;
 mod traces;
 mod zipf;

@@ -78,7 +78,7 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
     let clock = Arc::new(Travelling(AtomicI64::new(start.timestamp_micros())));
     let _context = runtime.enter();
     let store = Store::new(&database.url(), &pool::Settings::default()).unwrap();
-    let cache = Cache::new(&cache::Settings { max_bytes: 1 << 20, redis_url: None, coherent: true }).unwrap();
+    let cache = Cache::new(&cache::Settings { max_bytes: 1 << 20, redis: None, coherent: true }).unwrap();
     let settings = Settings {
         retention_months: RETENTION,
         premake_months: AHEAD,
@@ -190,7 +190,7 @@ fn log_files_are_pruned_by_the_clock_of_the_service() {
     let _context = runtime.enter();
     // The job asks no database.
     let store = Store::new("postgres://nobody@127.0.0.1:1/none", &pool::Settings::default()).unwrap();
-    let cache = Cache::new(&cache::Settings { max_bytes: 1 << 20, redis_url: None, coherent: true }).unwrap();
+    let cache = Cache::new(&cache::Settings { max_bytes: 1 << 20, redis: None, coherent: true }).unwrap();
     let clock = Arc::new(Travelling(AtomicI64::new(0)));
     let runner = |logs: Option<Retention>| {
         let settings = Settings {

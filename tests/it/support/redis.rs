@@ -25,6 +25,7 @@ struct Node {
 
 const PRIMARIES: usize = 3;
 const SLOTS: usize = 16_384;
+const TLS_PORT: &str = "--tls-port";
 
 impl Redis {
     pub(crate) fn start() -> Self {
@@ -34,6 +35,11 @@ impl Redis {
     /// One with further settings.
     pub(crate) fn start_with(settings: &[&str]) -> Self {
         Self { nodes: vec![Node::start(settings.iter().map(|&word| word.to_owned()).collect())] }
+    }
+
+    /// One that is reached by TLS, too, with the certificate in this folder.
+    pub(crate) fn start_tls(folder: &Path) -> Self {
+        Self { nodes: vec![Node::start(tls(folder))] }
     }
 
     /// What the first node says to a command.
@@ -51,11 +57,20 @@ impl Redis {
     /// Three primaries, each with a replica. Answers when every node says that the cluster is whole and every replica has
     /// its primary's data.
     pub(crate) fn start_cluster() -> Self {
+        Self::start_cluster_with(Vec::new)
+    }
+
+    /// One that is reached by TLS, too, with the certificate in this folder.
+    pub(crate) fn start_tls_cluster(folder: &Path) -> Self {
+        Self::start_cluster_with(|| tls(folder))
+    }
+
+    fn start_cluster_with(more: impl Fn() -> Vec<String>) -> Self {
         let node = |_| {
             // The bus is by default 10000 above, where there may be no port.
             let bus = free_port().to_string();
             let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
-            Node::start(options.map(str::to_owned).to_vec())
+            Node::start(options.map(str::to_owned).into_iter().chain(more()).collect())
         };
         let cluster = Self { nodes: (0..2 * PRIMARIES).map(node).collect() };
         cluster.join();
@@ -107,6 +122,12 @@ impl Redis {
     pub(crate) fn url(&self) -> String {
         let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
         format!("{}://{}", if self.is_cluster() { "redis+cluster" } else { "redis" }, nodes.join(","))
+    }
+
+    /// Of one that was started with a certificate.
+    pub(crate) fn tls_url(&self) -> String {
+        let nodes: Vec<String> = self.nodes.iter().map(|node| format!("localhost:{}", node.tls_port())).collect();
+        format!("{}://{}", if self.is_cluster() { "rediss+cluster" } else { "rediss" }, nodes.join(","))
     }
 
     /// Connections stay open and nothing is answered.
@@ -186,6 +207,11 @@ impl Node {
         Self { child: spawn(port, directory.path(), &options), port, directory, options }
     }
 
+    fn tls_port(&self) -> &str {
+        let at = self.options.iter().position(|option| option == TLS_PORT).unwrap();
+        &self.options[at + 1]
+    }
+
     fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -208,6 +234,24 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The options of a node with a port for TLS beside its other one.
+fn tls(folder: &Path) -> Vec<String> {
+    let file = |name| folder.join(name).display().to_string();
+    let (certificate, key, authority) = (file("server.crt"), file("server.key"), file("authority.crt"));
+    let port = free_port().to_string();
+    let options = [
+        [TLS_PORT, &port],
+        ["--tls-cert-file", &certificate],
+        ["--tls-key-file", &key],
+        ["--tls-ca-cert-file", &authority],
+        ["--tls-auth-clients", "no"],
+        // Or nodes would tell callers by TLS of each other's other ports.
+        ["--tls-cluster", "yes"],
+        ["--tls-replication", "yes"],
+    ];
+    options.as_flattened().iter().map(|&word| word.to_owned()).collect()
 }
 
 fn holds(range: &str, slot: usize) -> bool {

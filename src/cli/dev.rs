@@ -1,6 +1,6 @@
 //! `dgm dev`: everything on a private PostgreSQL.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use url::Url;
 
 use super::settings::{Common, start_telemetry};
 use crate::app::{App, Exposure};
+use crate::config::Config;
 use crate::postgres::{self, Server};
 use crate::store::migrate::Session;
 
@@ -37,8 +38,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     let data_dir = std::path::absolute(&arguments.data_dir)?;
     let statements = postgres::has_library(STATEMENTS);
     let settings: &[_] = if statements { &[("shared_preload_libraries", STATEMENTS)] } else { &[] };
-    let artifacts = Url::from_directory_path(data_dir.join("artifacts"));
-    let server = tokio::task::spawn_blocking(move || Server::start(&data_dir, settings)).await??;
+    let folder = data_dir.clone();
+    let server = tokio::task::spawn_blocking(move || Server::start(&folder, settings)).await??;
     let url = server.url("postgres");
     Session::open(&url, Duration::from_mins(1)).await?.up(None).await?;
     let mut overrides = vec![
@@ -51,9 +52,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
         overrides.push(("telemetry.log_filter", "warn".into()));
     }
     let mut config = common.load(&overrides)?;
-    if let (true, Ok(url)) = (config.artifacts.url.is_empty(), artifacts) {
-        config.artifacts.url = url.into();
-    }
+    keep_artifacts(&mut config, &data_dir);
     let telemetry = start_telemetry(&config)?;
     let app = App::bind(config, Exposure { authenticate: arguments.auth, loopback_hosts_only: true }).await?;
     app.service().ensure_partitions().await?;
@@ -74,4 +73,11 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     drop(server);
     say!("dgm dev: stopped; data kept in {}", arguments.data_dir.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Files of entries lie beside the database, unless the user says otherwise.
+pub(super) fn keep_artifacts(config: &mut Config, data_dir: &Path) {
+    if let (true, Ok(url)) = (config.artifacts.url.is_empty(), Url::from_directory_path(data_dir.join("artifacts"))) {
+        config.artifacts.url = url.into();
+    }
 }

@@ -12,6 +12,7 @@ mod check;
 mod describe;
 mod dev;
 mod export;
+mod files;
 mod forget;
 mod import;
 mod migrate;
@@ -49,6 +50,9 @@ enum Command {
     /// Look at the monthly partitions of the samples, or make those to come
     #[command(subcommand)]
     Partition(operate::PartitionCommand),
+    /// Look for the files of entries, back them and the exported months up, bring them back
+    #[command(subcommand)]
+    Files(files::FilesCommand),
     /// Import a run of OpenEvolve, ShinkaEvolve or the Darwin Gödel Machine into the archive
     Import(import::Arguments),
     /// Write a service's archive as JSON lines
@@ -74,7 +78,7 @@ enum Command {
         #[arg(long)]
         defaults: bool,
     },
-    /// Check database, migrations, partitions, clock, cache and tracing; one line each
+    /// Check database, migrations, partitions, clock, cache, artifacts and tracing; one line each
     Doctor,
     /// Ask the service on this machine whether it lives; for a container's HEALTHCHECK
     Healthcheck,
@@ -89,6 +93,7 @@ pub async fn run() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(&common, arguments).await,
         Command::Job(command) => operate::job(&common, command).await,
         Command::Partition(command) => operate::partition(&common, command).await,
+        Command::Files(command) => files::run(&common, command).await,
         Command::Import(arguments) => import::run(&common, arguments).await,
         Command::Export(arguments) => export::run(&common, arguments).await,
         Command::Forget(arguments) => forget::run(&common, arguments).await,

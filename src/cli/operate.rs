@@ -23,7 +23,7 @@ pub(super) enum JobCommand {
         /// Its name
         name: String,
     },
-    /// Note a run that ended now of a job outside the service (backup, restore-drill), for its metrics and alerts
+    /// Note a run that ended now of a job outside the service (backup, backup-files, restore-drill), for its metrics and alerts
     Report {
         /// Its name
         name: String,

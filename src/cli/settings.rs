@@ -25,16 +25,19 @@ impl Common {
         Ok(Config::load(self.config.as_deref(), overrides)?)
     }
 
-    /// The configuration with a database: DATABASE_URL, else the one of a `dgm dev` that runs on `./.dgm`.
+    /// The configuration with a database: DATABASE_URL, else the one of a `dgm dev` that runs on `./.dgm`, with its files.
     pub(super) fn load_with_database(&self) -> anyhow::Result<Config> {
         let config = self.load(&[])?;
         if config.database_url().is_ok() {
             return Ok(config);
         }
-        match postgres::running(&std::path::absolute(super::dev::DATA_DIR)?) {
-            Some(url) => self.load(&[("database.url", url.into())]),
-            None => Err(anyhow::anyhow!("no database: set DATABASE_URL, or start `dgm dev` in this directory")),
-        }
+        let data_dir = std::path::absolute(super::dev::DATA_DIR)?;
+        let Some(url) = postgres::running(&data_dir) else {
+            return Err(anyhow::anyhow!("no database: set DATABASE_URL, or start `dgm dev` in this directory"));
+        };
+        let mut config = self.load(&[("database.url", url.into())])?;
+        super::dev::keep_artifacts(&mut config, &data_dir);
+        Ok(config)
     }
 
     /// The use cases, for a subcommand that serves nobody.

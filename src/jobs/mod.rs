@@ -180,6 +180,7 @@ pub const JOBS: &[Job] = &[
 /// What is run outside the service, on a schedule of its own, and reported to it; what it does.
 pub const REPORTED: &[(ReportedJob, &str)] = &[
     (ReportedJob::Backup, "backs the database up (backup/backup, or what you have in its place)"),
+    (ReportedJob::BackupFiles, "brings files of entries and exported months to a copy (dgm files backup)"),
     (
         ReportedJob::RestoreDrill,
         "restores the newest backup elsewhere and looks whether all of it is there (backup/drill)",

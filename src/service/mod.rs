@@ -4,6 +4,7 @@ pub mod archive;
 pub mod artifacts;
 pub mod changes;
 pub mod error;
+pub mod files;
 pub mod forget;
 pub mod health;
 pub mod identity;

@@ -65,10 +65,30 @@ const RESERVE: &str = sql!(
     "INSERT INTO dgm_artifacts (digest, size_bytes) VALUES ($1, 0) ON CONFLICT (digest) DO NOTHING"
 );
 
+const AFTER: &str = sql!(
+    ArtifactVerify,
+    "SELECT digest, size_bytes, unreferenced_since IS NULL AS needed FROM dgm_artifacts WHERE digest > $1 ORDER BY digest LIMIT $2"
+);
+const OWNERS: &str = sql!(
+    ArtifactVerify,
+    "SELECT archive_entry_id, name FROM dgm_archive_artifacts WHERE digest = $1 ORDER BY archive_entry_id, name"
+);
+
 /// The row of a digest, held until this is finished or dropped; dropped, nothing has changed.
 #[derive(Debug)]
 pub struct Hold {
     transaction: Transaction<'static, Postgres>,
+}
+
+/// An artifact that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Which.
+    pub digest: Digest,
+    /// How many bytes it has.
+    pub size_bytes: u64,
+    /// Whether an entry has it; else it is to be collected.
+    pub needed: bool,
 }
 
 /// A file on its way to an entry.
@@ -201,6 +221,33 @@ impl Store {
             .try_map(|row| digest(&row))
             .fetch_all(&mut *connection);
         timed_rows(Statement::ArtifactCollect, query).await
+    }
+
+    /// Artifacts by their digests after that one, at most `most` of them.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn artifacts_after(&self, after: Option<Digest>, most: usize) -> Result<Vec<Kept>, Error> {
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query(AFTER)
+            .bind(after.map_or_else(Vec::new, |Digest(bytes)| bytes.to_vec()))
+            .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            .try_map(|row: PgRow| {
+                let size_bytes = row.try_get::<i64, _>("size_bytes")?.unsigned_abs();
+                Ok(Kept { digest: digest(&row)?, size_bytes, needed: row.try_get("needed")? })
+            })
+            .fetch_all(&mut *connection);
+        timed_rows(Statement::ArtifactVerify, query).await
+    }
+
+    /// The entries that have an artifact, and their names for it.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn artifact_owners(&self, digest: Digest) -> Result<Vec<(String, String)>, Error> {
+        let mut connection = self.acquire().await?;
+        let query = sqlx::query_as(OWNERS).bind(digest.0.as_slice()).fetch_all(&mut *connection);
+        timed_rows(Statement::ArtifactVerify, query).await
     }
 
     /// Holds a digest that has no row, to be dropped again; `None` when it has one by now.

@@ -157,7 +157,7 @@ impl Bucket {
 
     /// Where a file of this name is; folders are separated by slashes.
     fn path(&self, name: &str) -> Path {
-        name.split('/').fold(self.prefix.clone(), Path::join)
+        name.split('/').filter(|part| !part.is_empty()).fold(self.prefix.clone(), Path::join)
     }
 
     /// The size of a file and its last bytes, at most `most`; `None` when there is no such file.

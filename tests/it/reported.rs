@@ -65,7 +65,10 @@ fn what_is_reported_is_told_by_every_replica_and_is_no_job_of_the_service() {
 
     let stderr = |output: std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
     let unknown = stderr(report("rescue-leases", "2026-11-25T02:00:00Z", "ok", ""));
-    assert!(unknown.contains("no job \"rescue-leases\" that is reported: backup, restore-drill"), "{unknown}");
+    assert!(
+        unknown.contains("no job \"rescue-leases\" that is reported: backup, backup-files, restore-drill"),
+        "{unknown}"
+    );
     let here = stderr(database.dgm(&["job", "run", "backup"]));
     assert!(here.contains("backup is run outside the service"), "{here}");
 }

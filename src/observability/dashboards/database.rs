@@ -150,7 +150,7 @@ fn backups() -> Vec<Panel> {
         Panel::lines("Since the last backup and drill", "s", "Time since each last succeeded, of what is reported (`dgm job report`).")
             .ask(
                 "{{job_name}}",
-                "time() - max by (job_name) (dgm_job_last_success_timestamp_seconds{$sel, job_name=~\"backup|restore-drill\"} > 0)",
+                "time() - max by (job_name) (dgm_job_last_success_timestamp_seconds{$sel, job_name=~\"backup|backup-files|restore-drill\"} > 0)",
             )
             .alerts(&["DgmBackupStale", "DgmRestoreDrillStale"]),
     ]

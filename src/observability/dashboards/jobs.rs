@@ -41,7 +41,7 @@ fn queue() -> Vec<Panel> {
 fn jobs() -> Vec<Panel> {
     vec![
         Panel::lines("Since the last success", "s", "Time since each job last succeeded anywhere.")
-            .ask("{{job_name}}", "time() - max by (job_name) (dgm_job_last_success_timestamp_seconds{$sel, job_name!~\"backup|restore-drill\"})")
+            .ask("{{job_name}}", "time() - max by (job_name) (dgm_job_last_success_timestamp_seconds{$sel, job_name!~\"backup|backup-files|restore-drill\"})")
             .alerts(&["DgmJobStale"])
             .size(12, 9),
         Panel::lines("The same, in intervals", "none", "Time since the last success in intervals of the job's schedule; above 2 it is stale.")

@@ -183,7 +183,7 @@ impl Service {
         }
     }
 
-    fn storage(&self) -> Result<&Storage, Error> {
+    pub(super) fn storage(&self) -> Result<&Storage, Error> {
         self.settings.artifacts.as_ref().ok_or(Error::NotConfigured("artifacts.url"))
     }
 }
@@ -221,7 +221,7 @@ async fn receive<E: std::fmt::Display>(
 }
 
 /// Two levels of folders keep each of them small.
-fn place(digest: Digest) -> String {
+pub(super) fn place(digest: Digest) -> String {
     let hex = digest.hex();
     format!("{KEPT}/{}/{}/{hex}", &hex[..2], &hex[2..4])
 }

@@ -5,7 +5,7 @@ use super::{LONG, Label};
 
 label! {
     /// A job that runs outside the service and reports to it.
-    ReportedJob "job_name" { Backup "backup", RestoreDrill "restore-drill", }
+    ReportedJob "job_name" { Backup "backup", BackupFiles "backup-files", RestoreDrill "restore-drill", }
 }
 
 /// A job of either kind.

@@ -36,6 +36,7 @@ statements! {
     ArtifactGet "artifact_get",
     ArtifactDelete "artifact_delete",
     ArtifactCollect "artifact_collect",
+    ArtifactVerify "artifact_verify",
     AccessCount "access_count",
     AccessMost "access_most",
     ImprovementInsert "improvement_insert",

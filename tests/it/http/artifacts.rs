@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::dev::{Answer, answer};
 use crate::support::serve::Serve;
-use crate::support::{Database, until};
+use crate::support::{Database, stdout, until};
 
 const PATCH: &str = "/api/v1/archive/e/artifacts/solution.patch";
 
@@ -18,6 +19,7 @@ struct Installation {
     database: Database,
     serve: Serve,
     storage: TempDir,
+    settings: Vec<(String, String)>,
 }
 
 impl Installation {
@@ -29,7 +31,8 @@ impl Installation {
         let all: Vec<(&str, &str)> = own.iter().chain(settings).copied().collect();
         let mut serve = Serve::start_with(&database, "", &all);
         serve.token = database.token("operator");
-        let it = Self { database, serve, storage };
+        let settings = all.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let it = Self { database, serve, storage, settings };
         it.entry("e");
         it.entry("f");
         it
@@ -63,6 +66,26 @@ impl Installation {
     fn collect(&self) -> String {
         let ran = self.serve.call("POST", "/api/v1/admin/jobs/collect-artifacts/run", None).expect(200);
         ran["detail"].as_str().unwrap_or_else(|| panic!("{ran}")).to_owned()
+    }
+
+    /// `dgm files`: its exit code, and the lines that it says.
+    fn files_command(&self, arguments: &[&str]) -> (Option<i32>, Vec<String>) {
+        let output = Command::new(env!("CARGO_BIN_EXE_dgm"))
+            .arg("files")
+            .args(arguments)
+            .env("DATABASE_URL", self.database.url())
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .output()
+            .unwrap();
+        (output.status.code(), stdout(&output).lines().map(str::to_owned).collect())
+    }
+
+    /// Where the bytes of a file of the first entry lie, and their digest.
+    fn place(&self, name: &str) -> (PathBuf, String) {
+        let list = self.get("/api/v1/archive/e/artifacts").body;
+        let item = list["items"].as_array().unwrap().iter().find(|item| item["name"] == name).unwrap();
+        let hex = item["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+        (self.storage.path().join("sha256").join(&hex[..2]).join(&hex[2..4]).join(&hex), hex)
     }
 
     /// The files that there are, below the storage.
@@ -156,6 +179,105 @@ fn what_no_entry_needs_goes_after_a_while() {
 }
 
 #[test]
+fn what_the_storage_has_lost_is_named() {
+    let it = Installation::with(&[]);
+    for (path, bytes) in
+        [("e/artifacts/a", "one"), ("f/artifacts/b", "one"), ("e/artifacts/c", "two"), ("e/artifacts/d", "three")]
+    {
+        it.put(&format!("/api/v1/archive/{path}"), bytes).expect(201);
+    }
+    let (code, said) = it.files_command(&["verify", "--read"]);
+    assert_eq!(code, Some(0), "{said:?}");
+    assert!(
+        said[0].starts_with("3 files with 11 B read in file://") && said[0].ends_with(": all are there"),
+        "{said:?}"
+    );
+
+    let ((one, digest), (two, other), (three, _)) = (it.place("a"), it.place("c"), it.place("d"));
+    std::fs::remove_file(one).unwrap();
+    std::fs::write(&two, "owt").unwrap();
+    std::fs::write(&three, "thr").unwrap();
+    let gone = ["a of e", "b of f"].map(|which| format!("{which}: sha256:{digest} is gone"));
+    let (code, said) = it.files_command(&["verify"]);
+    assert_eq!((code, said.len()), (Some(1), 4), "{said:?}");
+    assert!(gone.iter().all(|line| said.contains(line)), "{said:?}");
+    assert!(
+        said.iter().any(|line| line.starts_with("d of e: ") && line.ends_with("has 3 bytes in place of 5")),
+        "{said:?}"
+    );
+    assert!(said[3].ends_with(": 2 are not whole"), "{said:?}");
+    // Bytes that are others, as many as before, are found by reading.
+    let (code, said) = it.files_command(&["verify", "--read"]);
+    let changed = format!("c of e: sha256:{other} holds other bytes, those of sha256:");
+    assert_eq!((code, said.iter().filter(|line| line.starts_with(&changed)).count()), (Some(1), 1), "{said:?}");
+
+    // What no entry has need not be there.
+    for path in ["e/artifacts/a", "f/artifacts/b", "e/artifacts/c", "e/artifacts/d"] {
+        assert_eq!(it.serve.call("DELETE", &format!("/api/v1/archive/{path}"), None).status, 204);
+    }
+    assert_eq!(it.files_command(&["verify"]).0, Some(0));
+}
+
+#[test]
+fn a_copy_takes_what_it_lacks_and_gives_back_what_was_lost() {
+    let (exports, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let url = |folder: &TempDir| format!("file://{}", folder.path().display());
+    let it = Installation::with(&[("DGM__SAMPLES__EXPORT_URL", &url(&exports))]);
+    for (path, bytes) in [("e/artifacts/a", "one"), ("f/artifacts/b", "one"), ("e/artifacts/c", "two")] {
+        it.put(&format!("/api/v1/archive/{path}"), bytes).expect(201);
+    }
+    let month = exports.path().join("dgm_performance_metrics_2024_01-0123456789abcdef.parquet");
+    std::fs::write(&month, "month").unwrap();
+    std::fs::write(exports.path().join("README"), "not ours").unwrap();
+    let command = |what: &str| {
+        let (code, mut said) = it.files_command(&[what, &url(&copy)]);
+        (code, said.pop().unwrap_or_default(), said)
+    };
+    let well = |said: &str| (Some(0), said.to_owned(), Vec::new());
+    assert_eq!(command("backup"), well("3 files with 11 B brought, 0 were there already"));
+    assert_eq!(command("backup"), well("0 files with 0 B brought, 3 were there already"));
+    let told = "SELECT count(*), min(outcome) FROM dgm_job_runs WHERE job_name = 'backup-files'";
+    assert_eq!(it.database.sql(told), "2|success");
+    assert_eq!(it.files_command(&["verify", "--read", "--copy", &url(&copy)]).0, Some(0));
+
+    let (one, _) = it.place("a");
+    std::fs::remove_file(&one).unwrap();
+    std::fs::remove_file(&month).unwrap();
+    assert_eq!(command("restore"), well("2 files with 8 B brought, 1 were there already"));
+    assert_eq!(it.get("/api/v1/archive/f/artifacts/b").body, "one");
+    assert_eq!(std::fs::read(&month).unwrap(), b"month");
+
+    // What is damaged stays out of the copy, and is told of.
+    it.put("/api/v1/archive/f/artifacts/d", "three").expect(201);
+    let three = it.files().into_iter().find(|file| std::fs::read(file).unwrap() == b"three").unwrap();
+    std::fs::write(&three, "eerht").unwrap();
+    let (code, said, named) = command("backup");
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(1), "0 files with 0 B brought, 3 were there already; 1 are not whole where they should come from")
+    );
+    assert!(
+        named.len() == 1 && named[0].starts_with("d of f: sha256:") && named[0].contains("holds other bytes"),
+        "{named:?}"
+    );
+    assert_eq!(
+        it.database.sql("SELECT count(*) FROM dgm_job_runs WHERE job_name = 'backup-files' AND outcome = 'failure'"),
+        "1"
+    );
+    let (code, said) = it.files_command(&["verify", "--copy", &url(&copy)]);
+    assert!(code == Some(1) && said[0].ends_with(" is gone"), "{said:?}");
+    // So does a file of the copy that is damaged.
+    let kept = copy.path().join("artifacts").join(one.strip_prefix(it.storage.path()).unwrap());
+    std::fs::write(&kept, "eno").unwrap();
+    std::fs::remove_file(&one).unwrap();
+    let (code, _, named) = command("restore");
+    assert!(code == Some(1) && named.iter().any(|line| line.starts_with("a of e: ")), "{named:?}");
+    assert!(!one.exists());
+    // Nothing of what is not ours was taken.
+    assert!(!copy.path().join("exports/README").exists());
+}
+
+#[test]
 fn what_a_killed_process_left_is_found() {
     let mut it = Installation::with(&[("DGM__ARTIFACTS__GRACE_SECONDS", "0")]);
     it.put(PATCH, "kept").expect(201);
@@ -200,6 +322,15 @@ fn what_cannot_be_taken_is_refused_and_leaves_nothing() {
     // One that does not say beforehand how large it is, and is not done when it is told.
     let mut stream = it.begin_upload("more", "transfer-encoding: chunked");
     stream.write_all(format!("7d0\r\n{}\r\n", "x".repeat(2000)).as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    assert!(line.starts_with("HTTP/1.1 413 "), "{line}");
+    // One that goes on writing and reads only then: what it writes must not cost it the answer.
+    let mut stream = it.begin_upload("more", "content-length: 4000000");
+    for _ in 0..400 {
+        stream.write_all(&[b'x'; 10_000]).unwrap();
+        std::thread::sleep(Duration::from_micros(500));
+    }
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).unwrap();
     assert!(line.starts_with("HTTP/1.1 413 "), "{line}");

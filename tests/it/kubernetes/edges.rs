@@ -7,6 +7,7 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("app.kubernetes.io/component=api,app.kubernetes.io/name=dgm-service", "service"),
     ("app.kubernetes.io/component=api", "service"),
     ("app.kubernetes.io/component=migrate", "migrate"),
+    ("app.kubernetes.io/component=backup", "backup"),
     ("app.kubernetes.io/component=loadtest", "loadtest"),
     ("app.kubernetes.io/component=worker", "worker"),
     ("cnpg.io/cluster=dgm-postgres", "postgres"),
@@ -19,7 +20,7 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("", "all"),
 ];
 /// Of those, pods of our own: each must be a pod that there is.
-pub(super) const OURS: [&str; 4] = ["service", "migrate", "loadtest", "worker"];
+pub(super) const OURS: [&str; 5] = ["service", "migrate", "backup", "loadtest", "worker"];
 
 const BASE: &[&str] = &[
     "all -> kube-system/k8s-app=kube-dns 53/TCP",
@@ -59,6 +60,7 @@ const POSTGRES: &[&str] = &[
     "postgres -> 192.168.0.0/16 443/TCP",
     "postgres -> 192.168.0.0/16 6443/TCP",
 ];
+const FILES: &[&str] = &["backup -> postgres 5432/TCP", "postgres <- backup 5432/TCP"];
 const POOLER: &[&str] = &["pooler <- monitoring/app.kubernetes.io/name=grafana 5432/TCP"];
 const REDIS: &[&str] = &[
     "redis <- service 6379/TCP",
@@ -108,9 +110,9 @@ const LINKERD: &[&str] = &[
 pub(super) fn allowed(build: &str) -> BTreeSet<String> {
     let lists: &[&[&str]] = match build {
         "dev" => &[BASE, POSTGRES],
-        "staging" | "production" => &[BASE, POSTGRES, POOLER, REDIS, INGRESS, ISTIO],
-        "production-linkerd" => &[BASE, POSTGRES, POOLER, REDIS, INGRESS, LINKERD],
-        "production-gateway" => &[BASE, POSTGRES, POOLER, REDIS, GATEWAY, ISTIO],
+        "staging" | "production" => &[BASE, POSTGRES, FILES, POOLER, REDIS, INGRESS, ISTIO],
+        "production-linkerd" => &[BASE, POSTGRES, FILES, POOLER, REDIS, INGRESS, LINKERD],
+        "production-gateway" => &[BASE, POSTGRES, FILES, POOLER, REDIS, GATEWAY, ISTIO],
         other => panic!("nobody says who may speak to whom in {other}"),
     };
     lists.iter().flat_map(|edges| edges.iter().map(|edge| (*edge).to_owned())).collect()

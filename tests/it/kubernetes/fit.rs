@@ -165,6 +165,42 @@ fn backups_reach_back_ninety_days_and_are_made_daily() {
     }
 }
 
+/// Each file that the service keeps on a claim is in the copy that a night makes, of which it is told if there is none.
+#[test]
+fn files_are_copied_daily_after_the_database() {
+    for build in SHARED {
+        let manifests = built(build);
+        let job = &one(manifests, "CronJob", "dgm-files-backup")["spec"];
+        let schedule: Vec<&str> = text(&job["schedule"]).split(' ').collect();
+        assert_eq!(schedule[2..], ["*", "*", "*"], "each day");
+        let database = &one(manifests, "ScheduledBackup", "dgm-postgres")["spec"]["schedule"];
+        let database: Vec<&str> = text(database).split(' ').collect();
+        let hour = |field: &str| field.parse::<u32>().unwrap();
+        assert!(
+            hour(database[2]) < hour(schedule[1]),
+            "a file more than the database knows does no harm, one less is lost"
+        );
+        let pod = &job["jobTemplate"]["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        assert_eq!(container["image"], service(manifests)["image"]);
+        let claim_at = |path: &str| {
+            let mount = list(&container["volumeMounts"]).iter().find(|mount| mount["mountPath"] == path);
+            let name = &mount.unwrap_or_else(|| panic!("nothing at {path}"))["name"];
+            let volume = list(&pod["volumes"]).iter().find(|volume| volume["name"] == *name).unwrap();
+            text(&volume["persistentVolumeClaim"]["claimName"])
+        };
+        let target = text(&container["args"][2]).strip_prefix("file://").unwrap();
+        assert_eq!((claim_at(target), claim_at("/var/lib/dgm")), ("dgm-backups", "dgm-archive"));
+        let told = environment(manifests, container);
+        for key in ["artifacts.url", "samples.export_url"] {
+            let (section, field) = key.split_once('.').unwrap();
+            let url = &told[&format!("DGM__{}__{}", section.to_uppercase(), field.to_uppercase())];
+            assert_eq!(*url, setting(manifests, key), "{build}");
+            assert!(url.starts_with("file:///var/lib/dgm/"), "{build}: {url}");
+        }
+    }
+}
+
 #[test]
 fn prometheus_finds_the_service_under_the_name_of_its_rules() {
     for build in SHARED {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{BUILDS, Manifests, built, list, name, of_kind, one, quantity, text};
+use super::{BUILDS, Manifests, SHARED, built, list, name, of_kind, one, quantity, text};
 
 /// Long-running, and without probes, for a reason.
 const UNPROBED: &[(&str, &str)] =
@@ -105,8 +105,8 @@ fn every_pod_is_confined_bounded_and_looked_after() {
         }
     }
     assert_eq!(found, Vec::<String>::new());
-    // The service and its migration in each build, the load test, a worker.
-    assert_eq!(count, 2 * BUILDS.len() + 2);
+    // The service and its migration in each build, the backup of files in those that are shared, the load test, a worker.
+    assert_eq!(count, 2 * BUILDS.len() + SHARED.len() + 2);
 }
 
 #[test]

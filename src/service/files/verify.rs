@@ -1,0 +1,88 @@
+//! Whether every artifact that an entry has is there: after a restore, and in a copy.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use sha2::{Digest as _, Sha256};
+
+use super::{AT_ONCE, Failure, Loss, Lost, QUESTIONS};
+use crate::domain::artifact::Digest;
+use crate::service::Service;
+use crate::service::artifacts::place;
+use crate::store::bucket::Bucket;
+
+/// How much of the bytes is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// That they are there, and how many.
+    Size,
+    /// All of them.
+    Content,
+}
+
+/// What was looked at.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Artifacts.
+    pub artifacts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those that are not whole.
+    pub lost: u64,
+}
+
+impl Service {
+    /// Looks for the bytes of every artifact that an entry has; `lost` is told of each that has none or others, `progress` of
+    /// how far it is.
+    ///
+    /// # Errors
+    /// [`super::Failure`].
+    pub async fn verify_files(
+        &self,
+        depth: Depth,
+        mut lost: impl FnMut(&Lost),
+        mut progress: impl FnMut(&Verified),
+    ) -> Result<Verified, Failure> {
+        let bucket = &self.storage()?.bucket;
+        let (mut verified, mut after) = (Verified::default(), None);
+        loop {
+            let some = self.store.artifacts_after(after, AT_ONCE).await.map_err(crate::service::Error::from)?;
+            let needed = some.iter().filter(|kept| kept.needed);
+            let mut looked = stream::iter(needed)
+                .map(async |kept| Ok::<_, Failure>((kept, look(bucket, kept.digest, kept.size_bytes, depth).await?)))
+                .buffered(QUESTIONS);
+            while let Some((kept, loss)) = looked.try_next().await? {
+                verified.artifacts += 1;
+                verified.bytes += kept.size_bytes;
+                if let Some(loss) = loss {
+                    verified.lost += 1;
+                    lost(&self.lost(kept.digest, loss).await?);
+                }
+                progress(&verified);
+            }
+            drop(looked);
+            after = some.last().map(|kept| kept.digest);
+            if some.len() < AT_ONCE {
+                return Ok(verified);
+            }
+        }
+    }
+
+    /// Whose artifact that is.
+    pub(super) async fn lost(&self, digest: Digest, loss: Loss) -> Result<Lost, Failure> {
+        let owners = self.store.artifact_owners(digest).await.map_err(crate::service::Error::from)?;
+        Ok(Lost { digest, loss, owners })
+    }
+}
+
+async fn look(bucket: &Bucket, digest: Digest, size: u64, depth: Depth) -> Result<Option<Loss>, Failure> {
+    let (place, failed) = (place(digest), Failure::of(bucket));
+    match bucket.size(&place).await.map_err(failed)? {
+        None => return Ok(Some(Loss::Gone)),
+        Some(there) if there != size => return Ok(Some(Loss::Size(there, size))),
+        Some(_) if depth == Depth::Size => return Ok(None),
+        Some(_) => {}
+    }
+    let Some(contents) = bucket.read(&place).await.map_err(failed)? else { return Ok(Some(Loss::Gone)) };
+    let hash = contents.try_fold(Sha256::new(), async |hash, bytes| Ok(hash.chain_update(bytes)));
+    let found = Digest(hash.await.map_err(failed)?.finalize().into());
+    Ok((found != digest).then_some(Loss::Content(found)))
+}

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test scale-test lint generate bench loadtest loadtest-proofs k8s-test scale-out peers-test schema-test lint-migrations migrations-test restore-drill samples-test export-test observe alerts-test telemetry-cost page-test deny image image-test
+.PHONY: help setup up test faults-test scale-test lint generate bench loadtest loadtest-proofs k8s-test scale-out peers-test schema-test lint-migrations migrations-test restore-drill samples-test bucket-test observe alerts-test telemetry-cost page-test deny image image-test
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,9 +84,9 @@ samples-test: setup ## A hundred million samples in 24 partitions: ingest, range
 	cargo build --release --locked --workspace
 	DGM__SAMPLES__RETENTION_MONTHS=24 scripts/with-dev scripts/samples-at-scale
 
-export-test: setup ## A month exported to an S3 server and read with pyarrow (needs pip and the network)
+bucket-test: setup ## An S3 server takes a month, which pyarrow reads, and files of entries (needs pip and the network)
 	cargo build --release --locked --bin dgm
-	scripts/with-dev tests/exports/run
+	scripts/with-dev tests/buckets/run
 
 observe: setup ## `dgm dev` with Prometheus and Alertmanager beside it, all rules loaded; prints the addresses
 	cargo build --release --locked --bin dgm

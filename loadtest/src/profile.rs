@@ -194,8 +194,8 @@ impl Profile {
         let alone = Self { open: None, bare_seconds: 0, ..verdict.clone() };
         match name {
             Name::Targets => verdict,
-            Name::WriteHeavy => Self { roles: WRITING, ..alone },
-            Name::ReadHeavy => Self { roles: READING, ..alone },
+            Name::WriteHeavy => Self { roles: WRITING, ..verdict },
+            Name::ReadHeavy => Self { roles: READING, ..verdict },
             Name::Samples => Self {
                 phases: phases(&[(100, 1), (100, 30)]),
                 roles: &[(Role::Sampler, 100)],

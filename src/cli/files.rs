@@ -61,8 +61,8 @@ async fn verify(common: &Common, read: bool, copy: Option<String>) -> anyhow::Re
     bar.finish_and_clear();
     let Verified { artifacts, bytes, lost } = verified?;
     let looked = if read { "read" } else { "looked for" };
-    let verdict = if lost == 0 { "all are there".to_owned() } else { format!("{lost} are not whole") };
-    say!("{artifacts} files with {} {looked} in {}: {verdict}", HumanBytes(bytes), config.artifacts.url);
+    let verdict = if lost == 0 { "all there".to_owned() } else { format!("{lost} not whole") };
+    say!("{} with {} {looked} in {}: {verdict}", counted(artifacts), HumanBytes(bytes), config.artifacts.url);
     Ok(lost)
 }
 
@@ -76,8 +76,8 @@ async fn copy(common: &Common, url: &str, direction: Direction) -> anyhow::Resul
     let said = match &copied {
         Ok(Copied { files, bytes, present, lost }) => {
             let lost =
-                if *lost == 0 { String::new() } else { format!("; {lost} are not whole where they should come from") };
-            format!("{files} files with {} brought, {present} were there already{lost}", HumanBytes(*bytes))
+                if *lost == 0 { String::new() } else { format!(", {lost} not whole where they should come from") };
+            format!("{} with {} brought, {present} there already{lost}", counted(*files), HumanBytes(*bytes))
         }
         Err(error) => error.to_string(),
     };
@@ -91,6 +91,10 @@ async fn copy(common: &Common, url: &str, direction: Direction) -> anyhow::Resul
     let lost = copied?.lost;
     say!("{said}");
     Ok(lost)
+}
+
+fn counted(files: u64) -> String {
+    if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
 }
 
 fn spinner() -> anyhow::Result<ProgressBar> {

@@ -83,9 +83,8 @@ async fn copy(common: &Common, url: &str, direction: Direction) -> anyhow::Resul
     };
     if direction == Direction::Backup {
         let well = copied.as_ref().is_ok_and(|copied| copied.lost == 0);
-        let outcome = if well { JobOutcome::Success } else { JobOutcome::Failure }.as_str();
-        let job = ReportedJob::BackupFiles.as_str();
-        let report = Report { job, instance: instance(), started_at, outcome, detail: said.clone() };
+        let outcome = if well { JobOutcome::Success } else { JobOutcome::Failure };
+        let report = Report::new(ReportedJob::BackupFiles.as_str(), instance(), started_at, outcome, &said);
         service.report_job(&report).await.context("the service cannot be told")?;
     }
     let lost = copied?.lost;

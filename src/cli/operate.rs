@@ -106,14 +106,7 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
                 Reported::Ok => JobOutcome::Success,
                 Reported::Failed => JobOutcome::Failure,
             };
-            let report = Report {
-                job,
-                instance: instance(),
-                started_at: started,
-                outcome: outcome.as_str(),
-                // The whole log of what went wrong is not for this table.
-                detail: details.chars().take(2000).collect(),
-            };
+            let report = Report::new(job, instance(), started, outcome, &details);
             service.report_job(&report).await?;
             say!("{name}: {} since {started}", report.outcome);
             Ok(ExitCode::SUCCESS)

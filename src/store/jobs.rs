@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::error::Error;
 use super::pool::{Store, timed, timed_rows};
+use crate::telemetry::catalogue::labels::JobOutcome;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const RUNS_OF_ALL: &str = sql!(
@@ -98,6 +99,24 @@ pub struct Report {
     pub outcome: &'static str,
     /// What it did, or why it failed.
     pub detail: String,
+}
+
+impl Report {
+    /// Most characters of a detail: the whole log of what went wrong is not for this table.
+    const DETAIL: usize = 2000;
+
+    /// A run that ended now, with as much of what it said as is kept.
+    #[must_use]
+    pub fn new(
+        job: &'static str,
+        instance: String,
+        started_at: DateTime<Utc>,
+        outcome: JobOutcome,
+        detail: &str,
+    ) -> Self {
+        let detail = detail.chars().take(Self::DETAIL).collect();
+        Self { job, instance, started_at, outcome: outcome.as_str(), detail }
+    }
 }
 
 /// What came of the wish to run a job.

@@ -1,6 +1,7 @@
 //! For whoever runs PostgreSQL: the pools, the statements, the server, the partitions.
 
 use crate::observability::dashboard::{Bad, Beyond, Dashboard, Panel};
+use crate::telemetry::catalogue::jobs::ReportedJob;
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -145,14 +146,25 @@ fn backups() -> Vec<Panel> {
         Panel::lines("WAL archive", "cps", "Segments a second that were archived, and attempts that failed.")
             .ask("{{outcome}}", "max by (outcome) (rate(dgm_db_wal_segments_archived_total{$sel}[$__rate_interval]))")
             .alerts(&["DgmArchiverFailing"]),
-        Panel::lines("Since the last archived segment", "s", "What would be lost with the machine: at most this, and one segment more.")
-            .ask("age", "time() - max(dgm_db_wal_last_archived_timestamp_seconds{$sel} > 0)"),
-        Panel::lines("Since the last backup and drill", "s", "Time since each last succeeded, of what is reported (`dgm job report`).")
-            .ask(
-                "{{job_name}}",
-                "time() - max by (job_name) (dgm_job_last_success_timestamp_seconds{$sel, job_name=~\"backup|backup-files|restore-drill\"} > 0)",
-            )
-            .alerts(&["DgmBackupStale", "DgmRestoreDrillStale"]),
+        Panel::lines(
+            "Since the last archived segment",
+            "s",
+            "What would be lost with the machine: at most this, and one segment more.",
+        )
+        .ask("age", "time() - max(dgm_db_wal_last_archived_timestamp_seconds{$sel} > 0)"),
+        Panel::lines(
+            "Since the last backup and drill",
+            "s",
+            "Time since each last succeeded, of what is reported (`dgm job report`).",
+        )
+        .ask(
+            "{{job_name}}",
+            format!(
+                "time() - max by (job_name) (dgm_job_last_success_timestamp_seconds{{$sel, job_name=~\"{}\"}} > 0)",
+                ReportedJob::any()
+            ),
+        )
+        .alerts(&["DgmBackupStale", "DgmRestoreDrillStale"]),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! For whoever waits for work: scheduled jobs, the queue of improvements.
 
 use crate::observability::dashboard::{Bad, Beyond, Dashboard, Panel};
+use crate::telemetry::catalogue::jobs::ReportedJob;
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -41,7 +42,13 @@ fn queue() -> Vec<Panel> {
 fn jobs() -> Vec<Panel> {
     vec![
         Panel::lines("Since the last success", "s", "Time since each job last succeeded anywhere.")
-            .ask("{{job_name}}", "time() - max by (job_name) (dgm_job_last_success_timestamp_seconds{$sel, job_name!~\"backup|backup-files|restore-drill\"})")
+            .ask(
+                "{{job_name}}",
+                format!(
+                    "time() - max by (job_name) (dgm_job_last_success_timestamp_seconds{{$sel, job_name!~\"{}\"}})",
+                    ReportedJob::any()
+                ),
+            )
             .alerts(&["DgmJobStale"])
             .size(12, 9),
         Panel::lines("The same, in intervals", "none", "Time since the last success in intervals of the job's schedule; above 2 it is stale.")

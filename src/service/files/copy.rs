@@ -1,12 +1,13 @@
 //! Copies: what one side has and the other lacks is brought there. Nothing is changed or removed.
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::{AT_ONCE, Failure, Loss, Lost, QUESTIONS};
+use super::{Failure, Loss, Lost, QUESTIONS};
 use crate::domain::artifact::Digest;
 use crate::service::artifacts::place;
 use crate::service::{Error, Service};
+use crate::store::artifacts::Kept;
 use crate::store::bucket::Bucket;
 
 /// Where artifacts lie in a copy.
@@ -53,16 +54,16 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Brings a file, if it is not there with this size. One of a digest comes whole or not at all.
-    async fn carry(&self, name: &str, size: Option<u64>, digest: Option<Digest>) -> Result<Fate, Failure> {
+    /// Brings a file, if it is not there with its size; an artifact with its own bytes or not at all.
+    async fn carry(&self, name: &str, artifact: Option<&Kept>) -> Result<Fate, Failure> {
         let here = (self.installation, name.to_owned());
         let there = (self.copy, format!("{}/{name}", self.folder));
         let ((from, source), (to, target)) = match self.direction {
             Direction::Backup => (here, there),
             Direction::Restore => (there, here),
         };
-        let size = match size {
-            Some(size) => size,
+        let size = match artifact {
+            Some(kept) => kept.size_bytes,
             None => match from.size(&source).await.map_err(Failure::of(from))? {
                 Some(size) => size,
                 None => return Ok(Fate::Lost(Loss::Gone)),
@@ -89,9 +90,9 @@ impl Way<'_> {
             }
         };
         let found = Digest(hash.finalize().into());
-        let wrong = carried.map(|()| match digest {
+        let wrong = carried.map(|()| match artifact {
             _ if bytes != size => Some(Loss::Size(bytes, size)),
-            Some(digest) if digest != found => Some(Loss::Content(found)),
+            Some(kept) if kept.digest != found => Some(Loss::Content(found)),
             _ => None,
         });
         let fate = match wrong {
@@ -164,30 +165,21 @@ impl Service {
         tally: &mut Tally<impl FnMut(&Copied)>,
         mut lost: impl FnMut(&Lost),
     ) -> Result<(), Failure> {
-        let mut after = None;
-        loop {
-            let some = self.store.artifacts_after(after, AT_ONCE).await.map_err(Error::from)?;
-            let mut carried = stream::iter(&some)
-                .map(async |kept| {
-                    let fate = way.carry(&place(kept.digest), Some(kept.size_bytes), Some(kept.digest)).await;
-                    fate.map(|fate| (kept, fate))
-                })
-                .buffered(QUESTIONS);
-            while let Some((kept, fate)) = carried.try_next().await? {
-                match fate {
-                    // One that nobody needs may be collected meanwhile.
-                    Fate::Lost(_) if !kept.needed => continue,
-                    Fate::Lost(how) => lost(&self.lost(kept.digest, how).await?),
-                    _ => {}
-                }
-                tally.add(&fate);
+        let carried = self
+            .kept()
+            .map_ok(async |kept| Ok((kept, way.carry(&place(kept.digest), Some(&kept)).await?)))
+            .try_buffered(QUESTIONS);
+        let mut carried = std::pin::pin!(carried);
+        while let Some((kept, fate)) = carried.try_next().await? {
+            match fate {
+                // One that nobody needs may be collected meanwhile.
+                Fate::Lost(_) if !kept.needed => continue,
+                Fate::Lost(how) => lost(&self.lost(kept.digest, how).await?),
+                _ => {}
             }
-            drop(carried);
-            after = some.last().map(|kept| kept.digest);
-            if some.len() < AT_ONCE {
-                return Ok(());
-            }
+            tally.add(&fate);
         }
+        Ok(())
     }
 }
 
@@ -199,7 +191,7 @@ async fn copy_exports(way: &Way<'_>, tally: &mut Tally<impl FnMut(&Copied)>) -> 
     let mut months = source.files(folder);
     while let Some((name, _)) = months.try_next().await.map_err(Failure::of(source))? {
         if name.ends_with(".parquet") {
-            tally.add(&way.carry(&name, None, None).await?);
+            tally.add(&way.carry(&name, None).await?);
         }
     }
     Ok(())

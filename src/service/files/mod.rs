@@ -9,8 +9,11 @@ pub use verify::{Depth, Verified};
 
 use std::fmt;
 
-use super::Error;
+use futures_util::{Stream, TryStreamExt as _, stream};
+
+use super::{Error, Service};
 use crate::domain::artifact::Digest;
+use crate::store::artifacts::Kept;
 use crate::store::bucket;
 
 /// Questions to a storage that are open together.
@@ -35,6 +38,12 @@ pub enum Failure {
 impl Failure {
     fn of(bucket: &bucket::Bucket) -> impl Fn(bucket::Error) -> Self + Copy {
         move |error| Self::Storage(bucket.locate(""), error.to_string())
+    }
+}
+
+impl From<crate::store::error::Error> for Failure {
+    fn from(error: crate::store::error::Error) -> Self {
+        Error::from(error).into()
     }
 }
 
@@ -68,4 +77,22 @@ pub struct Lost {
     pub loss: Loss,
     /// The entries that have it, and under which names.
     pub owners: Vec<(String, String)>,
+}
+
+impl Service {
+    /// Every artifact that the database knows, by digest.
+    fn kept(&self) -> impl Stream<Item = Result<Kept, Failure>> {
+        let pages = stream::try_unfold(Some(None), async |after| {
+            let Some(after) = after else { return Ok::<_, Failure>(None) };
+            let page = self.store.artifacts_after(after, AT_ONCE).await?;
+            let next = if page.len() < AT_ONCE { None } else { page.last().map(|kept| Some(kept.digest)) };
+            Ok(Some((stream::iter(page.into_iter().map(Ok)), next)))
+        });
+        pages.try_flatten()
+    }
+
+    /// Whose artifact that is.
+    async fn lost(&self, digest: Digest, loss: Loss) -> Result<Lost, Failure> {
+        Ok(Lost { digest, loss, owners: self.store.artifact_owners(digest).await? })
+    }
 }

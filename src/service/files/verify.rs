@@ -1,9 +1,9 @@
 //! Whether every artifact that an entry has is there: after a restore, and in a copy.
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::{AT_ONCE, Failure, Loss, Lost, QUESTIONS};
+use super::{Failure, Loss, Lost, QUESTIONS};
 use crate::domain::artifact::Digest;
 use crate::service::Service;
 use crate::service::artifacts::place;
@@ -42,34 +42,23 @@ impl Service {
         mut progress: impl FnMut(&Verified),
     ) -> Result<Verified, Failure> {
         let bucket = &self.storage()?.bucket;
-        let (mut verified, mut after) = (Verified::default(), None);
-        loop {
-            let some = self.store.artifacts_after(after, AT_ONCE).await.map_err(crate::service::Error::from)?;
-            let needed = some.iter().filter(|kept| kept.needed);
-            let mut looked = stream::iter(needed)
-                .map(async |kept| Ok::<_, Failure>((kept, look(bucket, kept.digest, kept.size_bytes, depth).await?)))
-                .buffered(QUESTIONS);
-            while let Some((kept, loss)) = looked.try_next().await? {
-                verified.artifacts += 1;
-                verified.bytes += kept.size_bytes;
-                if let Some(loss) = loss {
-                    verified.lost += 1;
-                    lost(&self.lost(kept.digest, loss).await?);
-                }
-                progress(&verified);
+        let mut verified = Verified::default();
+        let looked = self
+            .kept()
+            .try_filter(|kept| std::future::ready(kept.needed))
+            .map_ok(async |kept| Ok((kept, look(bucket, kept.digest, kept.size_bytes, depth).await?)))
+            .try_buffered(QUESTIONS);
+        let mut looked = std::pin::pin!(looked);
+        while let Some((kept, loss)) = looked.try_next().await? {
+            verified.artifacts += 1;
+            verified.bytes += kept.size_bytes;
+            if let Some(loss) = loss {
+                verified.lost += 1;
+                lost(&self.lost(kept.digest, loss).await?);
             }
-            drop(looked);
-            after = some.last().map(|kept| kept.digest);
-            if some.len() < AT_ONCE {
-                return Ok(verified);
-            }
+            progress(&verified);
         }
-    }
-
-    /// Whose artifact that is.
-    pub(super) async fn lost(&self, digest: Digest, loss: Loss) -> Result<Lost, Failure> {
-        let owners = self.store.artifact_owners(digest).await.map_err(crate::service::Error::from)?;
-        Ok(Lost { digest, loss, owners })
+        Ok(verified)
     }
 }
 

@@ -8,6 +8,14 @@ label! {
     ReportedJob "job_name" { Backup "backup", BackupFiles "backup-files", RestoreDrill "restore-drill", }
 }
 
+impl ReportedJob {
+    /// A regular expression (RE2) of their names.
+    #[must_use]
+    pub fn any() -> String {
+        Self::values().join("|")
+    }
+}
+
 /// A job of either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the values say it")]

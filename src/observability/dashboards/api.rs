@@ -86,7 +86,7 @@ fn refused() -> Vec<Panel> {
 
 fn writers() -> Vec<Panel> {
     vec![
-        Panel::lines("Wait for a batch, p95", "s", "Time that a write waits until its batch starts: most of one commit under load.")
+        Panel::lines("Wait for a batch, p95", "s", "Time that a write waits until its batch starts: a commit under load, and where commits are slow a pause of up to 15 ms more, for company.")
             .ask("{{writer}}", "histogram_quantile(0.95, sum by (writer, le) (rate(dgm_writer_wait_seconds_bucket{$sel}[$__rate_interval])))"),
         Panel::lines("Commit, p95", "s", "Time from the start of a batch until it is committed.")
             .ask("{{writer}}", "histogram_quantile(0.95, sum by (writer, le) (rate(dgm_writer_commit_duration_seconds_bucket{$sel}[$__rate_interval])))"),

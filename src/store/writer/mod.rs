@@ -1,23 +1,24 @@
 //! Group commit: writes that arrive while a batch is committing form the next one.
 //!
-//! No delay is added: an idle writer takes what there is, at once. While it commits, a second batch is sent only when it is a
-//! large one: two small ones cost two commits. A caller is answered after COMMIT. When a batch is
+//! An idle writer takes what there is, at once. While it commits, and where the database is slow for a pause after it ([`Pace`]), a
+//! batch is sent only when it is a large one: two small ones cost two commits. A caller is answered after COMMIT. When a batch is
 //! refused for its data it is halved until what is at fault stands alone, so that it fails alone. A full queue refuses.
 
 mod follow;
+mod pace;
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
+use self::pace::Pace;
 use crate::store::error::Error;
 use crate::store::pool::Store;
 use crate::telemetry::catalogue::figure;
@@ -40,7 +41,7 @@ pub(super) trait Batch: Send + Sync + Sized + 'static {
     const LABEL: Label;
     /// Most batches under way at a time: one commits while the next one is sent.
     const LANES: usize = 2;
-    /// Rows that are sent although another batch is being committed: some milliseconds of the server's work, beside which
+    /// Rows that are sent although another batch is being committed, or was just now: some milliseconds of the server's work, beside which
     /// a commit of their own is cheap.
     const LARGE: usize;
     /// Whether what it writes is for its caller alone: then it is not written for one that is gone, nor a second time where
@@ -107,12 +108,7 @@ impl<B: Batch> Writer<B> {
 
     fn start(&self, store: &Store) -> mpsc::Sender<Waiting<B>> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let shared = Arc::new(Shared {
-            queue: Mutex::new(receiver),
-            committing: AtomicUsize::new(0),
-            committed: Notify::new(),
-            stop: self.stop.clone(),
-        });
+        let shared = Arc::new(Shared { queue: Mutex::new(receiver), pace: Pace::default(), stop: self.stop.clone() });
         for _ in 0..B::LANES {
             self.lanes.spawn(lane(store.clone(), Arc::clone(&shared)));
         }
@@ -130,9 +126,7 @@ impl<B: Batch> Writer<B> {
 /// What the lanes of a writer have in common.
 struct Shared<B: Batch> {
     queue: Mutex<mpsc::Receiver<Waiting<B>>>,
-    /// Batches under way.
-    committing: AtomicUsize,
-    committed: Notify,
+    pace: Pace,
     stop: CancellationToken,
 }
 
@@ -154,22 +148,17 @@ impl<B: Batch> Shared<B> {
             if rows >= FULL || waiting.len() >= MOST {
                 break;
             }
-            let committed = self.committed.notified();
             next = match queue.try_recv() {
                 Ok(one) => Some(one),
-                Err(_) if rows >= B::LARGE || self.committing.load(Ordering::SeqCst) == 0 => None,
+                Err(_) if rows >= B::LARGE => None,
                 Err(_) => tokio::select! {
+                    biased;
+                    () = self.pace.free(waiting.len()) => queue.try_recv().ok(),
                     next = queue.recv() => next,
-                    () = committed => queue.try_recv().ok(),
                 },
             };
         }
-        self.committing.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn done(&self) {
-        self.committing.fetch_sub(1, Ordering::SeqCst);
-        self.committed.notify_waiters();
+        self.pace.begin();
     }
 }
 
@@ -180,8 +169,9 @@ async fn lane<B: Batch>(store: Store, shared: Arc<Shared<B>>) {
         if waiting.is_empty() {
             return;
         }
+        let (requests, started) = (waiting.len(), Instant::now());
         commit(&store, &mut waiting).await;
-        shared.done();
+        shared.pace.end(requests, started.elapsed());
     }
 }
 

@@ -11,6 +11,7 @@ use crate::store::pool::Settings;
 struct Desk {
     /// A batch takes one to go on.
     passes: Semaphore,
+    takes: Duration,
     batches: std::sync::Mutex<Vec<Vec<i32>>>,
     broken: AtomicUsize,
 }
@@ -23,6 +24,7 @@ impl Desk {
     fn with_passes(passes: usize) -> Arc<Self> {
         Arc::new(Self {
             passes: Semaphore::new(passes),
+            takes: Duration::ZERO,
             batches: std::sync::Mutex::default(),
             broken: AtomicUsize::new(0),
         })
@@ -50,6 +52,7 @@ impl Batch for Number {
         let desk = &batch[0].1;
         desk.batches.lock().unwrap().push(batch.iter().map(|number| number.0).collect());
         desk.passes.acquire().await.unwrap().forget();
+        tokio::time::sleep(desk.takes).await;
         if desk.broken.load(Ordering::SeqCst) > 0 {
             desk.broken.fetch_sub(1, Ordering::SeqCst);
             return Err(Error::Unavailable(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())));
@@ -120,6 +123,34 @@ async fn a_large_batch_does_not_wait_for_the_one_before() {
     for answer in answers {
         answer.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn where_the_database_is_slow_those_who_come_back_share_a_batch() {
+    const CALLERS: i32 = 8;
+    const ROUNDS: usize = 6;
+    let (writer, store) = writer();
+    let desk = Desk { takes: Duration::from_millis(20), ..Arc::into_inner(Desk::open()).unwrap() };
+    let desk = Arc::new(desk);
+    let callers = (0..CALLERS).map(|number| {
+        let (writer, store, desk) = (writer.clone(), store.clone(), desk.clone());
+        tokio::spawn(async move {
+            // The first is alone, and would be in every second batch.
+            tokio::time::sleep(Duration::from_millis(if number == 0 { 0 } else { 5 })).await;
+            for _ in 0..ROUNDS {
+                assert_eq!(writer.write(&store, Number(number, desk.clone())).await.unwrap(), number * 2);
+                // An answer's way to the caller, and the next request's way back.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    let batches = desk.batches();
+    let sizes: Vec<_> = batches.iter().map(Vec::len).collect();
+    assert_eq!(sizes.iter().sum::<usize>(), ROUNDS * CALLERS as usize);
+    assert!(sizes.len() < 2 * ROUNDS - 2, "{sizes:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt as _, stream};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{improvement, improvement_columns};
@@ -19,22 +20,26 @@ use crate::telemetry::catalogue::statements::{Statement, sql};
 /// A claim of more than this is a batch of its own.
 const JOINED: u32 = 8;
 
-/// Groups of a batch that are under way at a time: a connection each.
+/// Statements of a batch that are under way at a time: a connection each.
 const AT_A_TIME: usize = 3;
 
-/// The nth of the queue goes to the nth place. `IS TRUE` leaves only the index in the order of the queue to the planner,
-/// whatever it believes of the queue's length (migration 20). The array keeps the planner from running the locking subquery more than
-/// once, and from expecting so many that it would read the whole table.
-const CLAIM: &str = sql!(ImprovementClaim, "UPDATE dgm_improvements i SET status = 'running', worker = p.worker, lease_token = gen_random_uuid(),
+/// The nth of a group's part of the queue goes to the group's nth place. `IS TRUE` leaves only the index in the order of the queue to
+/// the planner, whatever it believes of the queue's length (migration 20). The arrays and `MATERIALIZED` keep the planner from
+/// running the locking subquery more than once for a group, and from expecting so many that it would read the whole table.
+const CLAIM: &str = sql!(ImprovementClaim, "WITH handed AS MATERIALIZED (
+        SELECT g.before + n.nth AS place, n.id
+        FROM unnest($4::jsonb[], $5::bigint[], $6::bigint[]) AS g (services, most, before)
+        CROSS JOIN LATERAL unnest(ARRAY(
+            SELECT q.id FROM dgm_improvements q
+            WHERE (q.status = 'queued') IS TRUE AND q.available_at <= now() AND (g.services IS NULL OR g.services ? q.service_name)
+            ORDER BY q.priority_rank, q.created_at, q.id FOR UPDATE SKIP LOCKED LIMIT g.most))
+            WITH ORDINALITY AS n (id, nth))
+     UPDATE dgm_improvements i SET status = 'running', worker = p.worker, lease_token = gen_random_uuid(),
         lease_expires_at = now() + make_interval(secs => least(p.lease, i.max_improvement_time)), heartbeat_at = now(),
         attempts = i.attempts + 1, started_at = now(), completed_at = NULL, progress = 0, progress_message = NULL
-     FROM unnest(ARRAY(
-        SELECT q.id FROM dgm_improvements q
-        WHERE (q.status = 'queued') IS TRUE AND q.available_at <= now() AND ($4::text[] IS NULL OR q.service_name = ANY($4))
-        ORDER BY q.priority_rank, q.created_at, q.id FOR UPDATE SKIP LOCKED LIMIT cardinality($1)))
-        WITH ORDINALITY AS n (id, place)
+     FROM handed
      JOIN unnest($1::int[], $2::text[], $3::float8[]) WITH ORDINALITY AS p (request, worker, lease, place) USING (place)
-     WHERE i.id = n.id
+     WHERE i.id = handed.id
      RETURNING place, p.request, ",
     improvement_columns!());
 
@@ -62,7 +67,8 @@ impl Store {
     ) -> Result<Vec<Claimed>, Error> {
         let wish = Wish { worker: worker.to_owned(), services, max, lease_seconds };
         if max > JOINED {
-            return Ok(claim(self, wish.services.as_deref(), &[&wish]).await?.pop().unwrap_or_default());
+            let group = (wish.services.as_deref(), vec![(0, &wish)]);
+            return Ok(claim(self, &[group]).await?.pop().unwrap_or_default());
         }
         self.writers.claims.write(self, wish).await
     }
@@ -80,19 +86,22 @@ impl Batch for Wish {
     }
 
     async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Vec<Claimed>, Error>>, Error> {
-        let mut alike: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        let mut alike: BTreeMap<_, Vec<(usize, &Self)>> = BTreeMap::new();
         for (index, wish) in batch.iter().enumerate() {
-            alike.entry(wish.services.as_deref()).or_default().push(index);
+            alike.entry(wish.services.as_deref()).or_default().push((index, wish));
         }
-        // Each group is committed by itself: what one got stays got when another fails. They hardly meet at the same rows, and
-        // one after the other the last would wait for all.
-        let mut groups = Vec::with_capacity(alike.len());
-        for (services, indices) in alike {
-            groups.push(answer(store, services, batch, indices));
+        // Groups that are for one service each never want the same rows: one statement serves them all. The others are
+        // committed each by itself, since one statement would hand a row that two of them want to both and give it to one.
+        let (apart, others): (Vec<Group<'_>>, Vec<Group<'_>>) =
+            alike.into_iter().partition(|(services, _)| services.is_some_and(|services| services.len() == 1));
+        let statements = std::iter::once(apart).chain(others.into_iter().map(|group| vec![group]));
+        let mut answers = Vec::new();
+        for groups in statements.filter(|groups| !groups.is_empty()) {
+            answers.push(answer(store, groups));
         }
-        let groups: Vec<_> = stream::iter(groups).buffer_unordered(AT_A_TIME).collect().await;
+        let answers: Vec<_> = stream::iter(answers).buffer_unordered(AT_A_TIME).collect().await;
         let mut replies: Vec<_> = batch.iter().map(|_| Ok(Vec::new())).collect();
-        for (index, claimed) in groups.into_iter().flatten() {
+        for (index, claimed) in answers.into_iter().flatten() {
             if let Some(reply) = replies.get_mut(index) {
                 *reply = claimed;
             }
@@ -101,35 +110,38 @@ impl Batch for Wish {
     }
 }
 
+/// Wishes for the same services, with their places in the batch.
+type Group<'a> = (Option<&'a [String]>, Vec<(usize, &'a Wish)>);
+
 type Answer = Result<Vec<Claimed>, Error>;
 
-/// What those of a batch get that are for the same services.
-async fn answer(
-    store: &Store,
-    services: Option<&[String]>,
-    batch: &[Wish],
-    indices: Vec<usize>,
-) -> Vec<(usize, Answer)> {
-    let wishes: Vec<&Wish> = indices.iter().filter_map(|index| batch.get(*index)).collect();
-    let each: Vec<_> = match claim(store, services, &wishes).await {
-        Ok(claimed) => claimed.into_iter().map(Ok).collect(),
-        Err(error) => indices.iter().map(|_| Err(error.again())).collect(),
-    };
-    indices.into_iter().zip(each).collect()
+/// What the wishes of some groups get, which one statement serves.
+async fn answer(store: &Store, groups: Vec<Group<'_>>) -> Vec<(usize, Answer)> {
+    let indices = groups.iter().flat_map(|(_, wishes)| wishes).map(|(index, _)| *index);
+    match claim(store, &groups).await {
+        Ok(claimed) => indices.zip(claimed.into_iter().map(Ok)).collect(),
+        Err(error) => indices.map(|index| (index, Err(error.again()))).collect(),
+    }
 }
 
-/// What each of the wishes gets, which are for the same services.
-async fn claim(store: &Store, services: Option<&[String]>, wishes: &[&Wish]) -> Result<Vec<Vec<Claimed>>, Error> {
+/// What each of the wishes gets, group by group.
+async fn claim(store: &Store, groups: &[Group<'_>]) -> Result<Vec<Vec<Claimed>>, Error> {
+    let wishes: Vec<&Wish> = groups.iter().flat_map(|(_, wishes)| wishes).map(|(_, wish)| *wish).collect();
     let places = || {
-        let numbered = (0_i32..).zip(wishes);
+        let numbered = (0_i32..).zip(&wishes);
         numbered.flat_map(|(request, wish)| std::iter::repeat_n((request, *wish), wish.max as usize))
     };
+    let size = |(_, wishes): &Group<'_>| wishes.iter().map(|(_, wish)| i64::from(wish.max)).sum::<i64>();
+    let sizes: Vec<i64> = groups.iter().map(size).collect();
+    let before: Vec<i64> = sizes.iter().scan(0, |sum, size| Some(std::mem::replace(sum, *sum + size))).collect();
     let mut connection = store.acquire_writing().await?;
     let query = sqlx::query(CLAIM)
         .bind(places().map(|(request, _)| request).collect::<Vec<_>>())
         .bind(places().map(|(_, wish)| wish.worker.as_str()).collect::<Vec<_>>())
         .bind(places().map(|(_, wish)| f64::from(wish.lease_seconds)).collect::<Vec<_>>())
-        .bind(services)
+        .bind(groups.iter().map(|(services, _)| services.map(Json)).collect::<Vec<_>>())
+        .bind(sizes)
+        .bind(before)
         .try_map(|row: PgRow| {
             let order: (i64, i32) = (row.try_get("place")?, row.try_get("request")?);
             let lease_token: Uuid = row.try_get("lease_token")?;

@@ -196,6 +196,65 @@ fn sixteen_claimers_never_get_one_twice_and_go_by_priority_then_age() {
     assert!(metrics.contains("dgm_improvements_claimed_total{priority=\"critical\"} 2500"), "{metrics}");
 }
 
+/// Claims for one service each are answered by one statement, those for several or any by others beside it.
+#[test]
+fn claimers_of_different_services_get_their_own_in_order_and_none_twice() {
+    const EACH: usize = 200;
+    let services = ["plain", "a \"quoted\" one", r"back\slash", "{b,r}'aces?"];
+    let dev = Dev::new();
+    for (at, service) in services.iter().enumerate() {
+        let service = service.replace('\'', "''");
+        dev.sql(&format!(
+            "INSERT INTO dgm_improvements (improvement_id, service_name, problem_statement, created_at)
+             SELECT '{at}-' || n, '{service}', 'p', now() - make_interval(secs => {EACH} - n) FROM generate_series(0, {EACH} - 1) n"
+        ));
+    }
+    let [one, two, three, four] = [0, 1, 2, 3];
+    let wishes: Vec<Vec<usize>> = [one, two, three, four, one, two, three, four].map(|at| vec![at]).into();
+    let wishes: Vec<_> =
+        wishes.into_iter().chain([vec![one, two], vec![three, four], vec![one, four], vec![]]).collect();
+    let got: Vec<Vec<String>> = std::thread::scope(|scope| {
+        let claimers: Vec<_> = (wishes.iter().enumerate())
+            .map(|(n, of)| {
+                let (dev, of) = (&dev, of.iter().map(|at| services[*at]).collect::<Vec<_>>());
+                scope.spawn(move || {
+                    let mut wish = json!({"worker": format!("w{n}"), "max": 1 + n % 3});
+                    if !of.is_empty() {
+                        wish["services"] = json!(of);
+                    }
+                    let mut got = Vec::new();
+                    loop {
+                        let claimed = dev.post("/api/v1/improvements:claim", &wish).expect(200);
+                        let items = claimed["items"].as_array().unwrap();
+                        for item in items {
+                            assert_eq!(item["worker"], wish["worker"]);
+                            got.push(item["improvement_id"].as_str().unwrap().to_owned());
+                        }
+                        if items.is_empty() {
+                            return got;
+                        }
+                    }
+                })
+            })
+            .collect();
+        claimers.into_iter().map(|claimer| claimer.join().unwrap()).collect()
+    });
+    let all: BTreeSet<&String> = got.iter().flatten().collect();
+    assert_eq!((all.len(), got.iter().map(Vec::len).sum()), (services.len() * EACH, services.len() * EACH));
+    for (of, got) in wishes.iter().zip(&got) {
+        let mut last = [None; 4];
+        for id in got {
+            let (service, nth): (usize, usize) =
+                id.split_once('-').map(|(service, nth)| (service.parse().unwrap(), nth.parse().unwrap())).unwrap();
+            assert!(of.is_empty() || of.contains(&service), "{id} for {of:?}");
+            assert!(last[service] < Some(nth), "{id} after {:?}", last[service]);
+            last[service] = Some(nth);
+        }
+    }
+    // Nobody was left without: there was enough for all who ask for the same.
+    assert!(got[..8].iter().all(|got| !got.is_empty()), "{got:?}");
+}
+
 /// What arrives at once is written together, and must not share its fate.
 #[test]
 fn of_many_at_once_each_is_judged_alone() {

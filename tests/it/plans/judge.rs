@@ -26,10 +26,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("i.status = 'running' AND i.lease_token = $2", &["dgm_improvements_improvement_id_key"]),
     ("(i.status = 'running') IS TRUE", &["dgm_improvements_improvement_id_key"]),
     ("ORDER BY i.improvement_id FOR UPDATE", &["dgm_improvements_improvement_id_key"]),
-    (
-        "FOR UPDATE SKIP LOCKED LIMIT cardinality",
-        &["idx_dgm_improvements_claimable", "idx_dgm_improvements_service_created"],
-    ),
+    ("FOR UPDATE SKIP LOCKED LIMIT g.most", &["idx_dgm_improvements_claimable"]),
     ("WHERE improvement_id = $1 AND event_id > $2", &["idx_dgm_improvement_events_of"]),
     ("percentile_cont", &["dgm_performance_metrics_"]),
     ("SELECT t.metric_type, newest.*", &["dgm_performance_metrics_"]),

@@ -22,9 +22,12 @@ pub(super) fn ranks(levels: &Levels, count: u32, rule: Rule, n: usize, seed: u64
     }
     let rng = &mut ChaCha8Rng::seed_from_u64(seed);
     Ok(match rule {
-        Rule::ScoreChildProp => Table::new(levels, true, steep).draw(n, rng),
-        Rule::ScoreProp => Table::new(levels, false, steep).draw(n, rng),
-        Rule::Weighted => Table::new(levels, true, around_median(levels, count)).draw(n, rng),
+        Rule::ScoreChildProp => Table::new(levels, true, |_, level| level.steep).draw(n, rng),
+        Rule::ScoreProp => Table::new(levels, false, |_, level| level.steep).draw(n, rng),
+        Rule::Weighted => {
+            let weigh = around_median(levels, count);
+            Table::new(levels, true, |score, _| fixed(weigh(score))).draw(n, rng)
+        }
         Rule::PowerLaw { alpha } if !alpha.is_finite() || alpha < 0.0 => {
             return Err(Error::Parameter("alpha must be a finite number, 0 or more"));
         }
@@ -55,8 +58,8 @@ fn whole(place: f64, count: u32) -> u32 {
 }
 
 /// The Darwin Gödel Machine's weight of a score.
-fn steep(score: Score) -> f64 {
-    sigmoid(10.0 * (score.get() - 0.5))
+pub(super) fn steep(score: Score) -> u64 {
+    fixed(sigmoid(10.0 * (score.get() - 0.5)))
 }
 
 /// `ShinkaEvolve`'s weight of a score.
@@ -90,6 +93,13 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
+/// A weight in 0..=1 as a whole number.
+fn fixed(weight: f64) -> u64 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=2^47 by construction")]
+    let whole = (weight * ONE).round() as u64;
+    whole
+}
+
 /// Every level with what it weighs, cumulated: a candidate owns as many of the numbers below `total` as it weighs.
 struct Table<'a> {
     /// Where each row's numbers start; apart from the rows, since it is these that are searched.
@@ -108,12 +118,11 @@ struct Row<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn new(levels: &'a Levels, by_children: bool, weigh: impl Fn(Score) -> f64) -> Self {
+    fn new(levels: &'a Levels, by_children: bool, weigh: impl Fn(Score, &Level) -> u64) -> Self {
         let (mut starts, mut rows) = (Vec::with_capacity(levels.len()), Vec::with_capacity(levels.len()));
         let (mut total, mut first) = (0, 0);
         for (score, level) in levels.iter() {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=2^47 by construction")]
-            let weight = (weigh(score) * ONE).round() as u64;
+            let weight = weigh(score, level);
             // What weighs nothing is never drawn. Something always weighs: every score by the first two rules, and by
             // the third every score from the median up.
             if weight > 0 {

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::draw::steep;
 use super::score::Score;
 
 /// What entries rank by before the id decides: score, highest first, then children, fewest first.
@@ -19,8 +20,10 @@ pub(super) fn share(children: u32) -> u64 {
 }
 
 /// The entries of one score.
-#[derive(Default)]
 pub(super) struct Level {
+    /// The Darwin Gödel Machine's weight of the score: a draw asks for that of every level, and to work it out anew would be most
+    /// of what it costs.
+    pub(super) steep: u64,
     /// How many.
     pub(super) entries: u32,
     /// The sum of their [`share`]s.
@@ -38,7 +41,8 @@ pub(super) struct Levels {
 
 impl Levels {
     pub(super) fn add(&mut self, (score, children): Key) {
-        let level = self.levels.entry(score).or_default();
+        let new = || Level { steep: steep(score.0), entries: 0, shares: 0, groups: BTreeMap::new() };
+        let level = self.levels.entry(score).or_insert_with(new);
         level.entries += 1;
         level.shares += u128::from(share(children));
         let group = level.groups.entry(children).or_default();

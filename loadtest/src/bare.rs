@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::processes::Meter;
+
 /// An answer of the service, to be given again and again.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
@@ -27,7 +29,7 @@ struct Answer {
 /// A bare handler that runs until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Bare {
-    _child: Child,
+    child: Child,
     pub(crate) url: Url,
 }
 
@@ -57,7 +59,12 @@ impl Bare {
         // It has read it.
         let _ = fs::remove_file(&file);
         let url = line.trim().parse().with_context(|| format!("the bare handler did not start: {line:?}"))?;
-        Ok(Self { _child: child, url })
+        Ok(Self { child, url })
+    }
+
+    /// Measures its processor time and that of this process from now on.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter::of([("bare handler", self.child.id().and_then(|pid| pid.try_into().ok()))])
     }
 }
 

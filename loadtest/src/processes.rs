@@ -34,15 +34,21 @@ impl Meter {
     /// # Errors
     /// When a variable names no process.
     pub(crate) fn start() -> Result<Self> {
-        let mut processes = vec![("load test", None)];
+        let mut processes = Vec::new();
         for (name, variable) in OTHERS {
             let Some(pid) = env::var(variable).ok().filter(|pid| !pid.is_empty()) else { continue };
             let pid = pid.parse::<i32>().with_context(|| format!("{variable}={pid}"))?;
             seconds(Some(pid)).with_context(|| format!("{variable} {pid}: no such process to measure"))?;
             processes.push((name, Some(pid)));
         }
+        Ok(Self::of(processes))
+    }
+
+    /// Starts to measure this process and these, by name.
+    pub(crate) fn of(others: impl IntoIterator<Item = (&'static str, Option<i32>)>) -> Self {
+        let processes: Vec<_> = std::iter::once(("load test", None)).chain(others).collect();
         let before = processes.iter().map(|(_, pid)| seconds(*pid)).collect();
-        Ok(Self { processes, before, began: Instant::now() })
+        Self { processes, before, began: Instant::now() }
     }
 
     /// What was used since the start; of one that is gone nothing is known.
@@ -90,9 +96,7 @@ mod tests {
 
     #[test]
     fn work_costs_time_and_who_is_gone_has_none() {
-        let processes = vec![("load test", None), ("gone", Some(i32::MAX))];
-        let before = processes.iter().map(|(_, pid)| seconds(*pid)).collect();
-        let meter = Meter { processes, before, began: Instant::now() };
+        let meter = Meter::of([("gone", Some(i32::MAX))]);
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(200) {
             std::hint::black_box(start);

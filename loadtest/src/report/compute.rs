@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bare, Open, PhaseFigures, Waits};
+use super::{Bare, Lap, Open, PhaseFigures, Waits};
 use crate::figures::{figures, millis};
 use crate::profile::OpenLoop;
 use crate::record::{Record, Second};
@@ -48,7 +48,7 @@ pub(crate) fn open(record: &Record, elapsed: Duration, open: OpenLoop, waits: Wa
 
 /// What came of the laps of the bare handler; `None` when there were none.
 #[expect(clippy::cast_precision_loss, reason = "two laps")]
-pub(crate) fn bare(laps: Vec<f64>, rate: f64) -> Option<Bare> {
-    let mean = laps.iter().sum::<f64>() / laps.len() as f64;
+pub(crate) fn bare(laps: Vec<Lap>, rate: f64) -> Option<Bare> {
+    let mean = laps.iter().map(|lap| lap.requests_per_second).sum::<f64>() / laps.len() as f64;
     (mean > 0.0).then(|| Bare { laps, requests_per_second: mean, ratio: rate / mean })
 }

@@ -28,7 +28,7 @@ use crate::verdict::Target;
 use crate::watch::Look;
 
 /// Of the document's form.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The result of a run. Times are in milliseconds, rates in events a second.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -81,11 +81,20 @@ pub(crate) struct OperationFigures {
     pub(crate) figures: Figures,
 }
 
+/// A lap of the bare handler.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Lap {
+    /// Those that succeeded.
+    pub(crate) requests_per_second: f64,
+    /// Processor time of the load test and the handler: a lap that does not use the machine up is no measure.
+    pub(crate) processes: Vec<Share>,
+}
+
 /// What goose reaches against a handler that does nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bare {
     /// Of each lap: just before and just after the load.
-    pub(crate) laps: Vec<f64>,
+    pub(crate) laps: Vec<Lap>,
     /// Their mean.
     pub(crate) requests_per_second: f64,
     /// The service's rate beside it.

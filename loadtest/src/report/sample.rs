@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bare, FailureCount, Open, OperationFigures, PhaseFigures, Report, SecondFigures, Server, VERSION, Waits};
+use super::{
+    Bare, FailureCount, Lap, Open, OperationFigures, PhaseFigures, Report, SecondFigures, Server, VERSION, Waits,
+};
 use crate::facts::CORES;
 use crate::figures::{Figures, Latency};
 use crate::processes::Share;
@@ -52,6 +54,10 @@ fn look(at: u32) -> Look {
     Look { at: f64::from(at), values: values.map(|(name, value)| (name.to_owned(), value)).into() }
 }
 
+fn lap(requests_per_second: f64) -> Lap {
+    Lap { requests_per_second, processes: Vec::new() }
+}
+
 fn target(name: &str, outcome: Outcome) -> Target {
     Target { name: name.to_owned(), wanted: ">= 10000/s".to_owned(), measured: "9000/s".to_owned(), outcome }
 }
@@ -90,7 +96,7 @@ pub(crate) fn sample() -> Report {
         requests_per_second: 980.0,
         all: figures(58_800, 2.0),
         operations: vec![operation("GET /api/v1/archive/{id}", 50_000), operation(HOSTILE, 8_800)],
-        bare: Some(Bare { laps: vec![2_000.0, 2_100.0], requests_per_second: 2_050.0, ratio: 0.478 }),
+        bare: Some(Bare { laps: vec![lap(2_000.0), lap(2_100.0)], requests_per_second: 2_050.0, ratio: 0.478 }),
         open_loop: Some(Open {
             rate: 1_000,
             reached: 998.0,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::format::{count, figure, millis, percent};
 use super::{Cell, Part, Section, Table, columns};
+use crate::processes::Share;
 use crate::report::Report;
 use crate::verdict::LATENCY_MS;
 
@@ -15,19 +16,22 @@ pub(super) fn bare(report: &Report) -> Section {
         None => (NOT_MEASURED.to_owned(), Vec::new()),
         Some(bare) => {
             let laps = bare.laps.iter().enumerate();
-            let mut rows: Vec<Vec<Cell>> =
-                laps.map(|(at, lap)| vec![format!("lap {}", at + 1).into(), figure(*lap).into()]).collect();
-            rows.push(vec!["mean".into(), figure(bare.requests_per_second).into()]);
-            rows.push(vec!["the service".into(), figure(report.requests_per_second).into()]);
-            rows.push(vec!["ratio".into(), figure(bare.ratio).into()]);
+            let row = |what: String, rate: f64, processes: &[Share]| -> Vec<Cell> {
+                let cores: f64 = processes.iter().map(|share| share.cores).sum();
+                vec![what.into(), figure(rate).into(), figure(cores).into(), figure(cores / rate * 1e4).into()]
+            };
+            let mut rows: Vec<_> =
+                laps.map(|(at, lap)| row(format!("lap {}", at + 1), lap.requests_per_second, &lap.processes)).collect();
+            rows.push(row("the service".into(), report.requests_per_second, &report.processes));
             let text = format!(
                 "The same users reach {} requests a second against axum with an answer of the service and none of its \
                  work: the service reaches {} of that.",
                 figure(bare.requests_per_second),
                 percent(bare.ratio),
             );
-            let caption = "Successful requests a second".to_owned();
-            (text, vec![Table { caption, columns: columns("Against", &["Per second"]), rows }])
+            let caption = "Successful requests, and what took part of the processor".to_owned();
+            let headings = ["Requests a second", "Cores kept busy", "Processor seconds of 10,000 requests"];
+            (text, vec![Table { caption, columns: columns("Against", &headings), rows }])
         }
     };
     Section { part: Part::Bare, title: "Beside a bare handler", text: vec![text], tables }

@@ -11,13 +11,14 @@ const CHEAP: Duration = Duration::from_millis(1);
 const FACTOR: u32 = 3;
 /// Longest pause.
 const LONGEST: Duration = Duration::from_millis(15);
-/// Of what a batch takes, as remembered, each one replaces this part.
+/// Of what batches take and hold, as remembered, each one replaces this part.
 const RENEWED: f64 = 0.125;
 /// Of the size of the largest batch lately, each smaller one takes this part off. Batches vary by chance: forgotten sooner, a small
 /// one would end pauses early, and so make the next one small.
 const FORGOTTEN: f64 = 0.03;
-/// Requests of a batch above which others seem to come while one is waiting.
-const COMPANY: f64 = 1.5;
+/// Requests of a batch, on average, above which others come while one is waiting. A pair now and then is not worth the wait of all
+/// who come alone.
+const COMPANY: f64 = 1.3;
 
 /// The pace of a writer: a batch at a time and, where the database is slow to answer and requests come in company, a pause after
 /// each, so that more of them share the next one. It ends when as many have come as lately at most: callers that wait for their
@@ -33,6 +34,8 @@ struct State {
     under_way: usize,
     /// Requests of the largest batch lately.
     most: f64,
+    /// Requests of a batch lately, on average.
+    mean: f64,
     /// What a batch took lately.
     took: Duration,
     /// When the pause after the last batch is over.
@@ -89,8 +92,9 @@ impl State {
     fn end(&mut self, requests: usize, took: Duration, now: Instant) {
         self.under_way = self.under_way.saturating_sub(1);
         self.most = (self.most * (1.0 - FORGOTTEN)).max(requests as f64);
+        self.mean += (requests as f64 - self.mean) * RENEWED;
         self.took = self.took.mul_f64(1.0 - RENEWED) + took.mul_f64(RENEWED);
-        let is_worth_it = self.most > COMPANY && self.took >= CHEAP;
+        let is_worth_it = self.mean > COMPANY && self.took >= CHEAP;
         self.resume = is_worth_it.then(|| now + (self.took * FACTOR).min(LONGEST));
     }
 }
@@ -138,6 +142,15 @@ mod tests {
         }
         let (state, now) = after(0, 0, SLOW);
         assert_eq!(pause(&state, 1, now), None);
+    }
+
+    #[test]
+    fn a_pair_now_and_then_is_no_company() {
+        let (mut state, now) = after(0, 0, SLOW);
+        for nth in 0..1_000 {
+            state.end(if nth % 10 == 0 { 2 } else { 1 }, SLOW, now);
+            assert_eq!(pause(&state, 1, now), None, "{nth}");
+        }
     }
 
     #[test]

@@ -62,6 +62,11 @@ impl Meter {
     }
 }
 
+/// Cores that all of them kept busy.
+pub(crate) fn cores(shares: &[Share]) -> f64 {
+    shares.iter().map(|share| share.cores).sum()
+}
+
 /// Processor seconds of a process (of this one when none is named) and of its children (`proc_pid_stat(5)`): PostgreSQL is
 /// its first process and those it has started. What children used that have ended stands in their parent's books.
 #[cfg(target_os = "linux")]

@@ -7,10 +7,9 @@ use rand_distr::Zipf;
 
 use super::levels::{Level, Levels, WHOLE, share};
 use super::score::Score;
+use super::weight::{fixed, sigmoid};
 use super::{Error, Rule};
 
-/// The weight 1 of a score, 2^47. Weights are whole numbers, as shares are: see [`WHOLE`].
-const ONE: f64 = 140_737_488_355_328.0;
 /// Nearer to 1 than this, the exponent is taken for 1: Zipf's cumulative function divides by their difference, and would
 /// lose more digits by it than the difference makes.
 const NEAR: f64 = 1e-8;
@@ -57,11 +56,6 @@ fn whole(place: f64, count: u32) -> u32 {
     (place as u32).min(count - 1)
 }
 
-/// The Darwin Gödel Machine's weight of a score.
-pub(super) fn steep(score: Score) -> u64 {
-    fixed(sigmoid(10.0 * (score.get() - 0.5)))
-}
-
 /// `ShinkaEvolve`'s weight of a score.
 pub(super) fn around_median(levels: &Levels, count: u32) -> impl Fn(Score) -> f64 {
     let middle = twice_median(levels.iter().map(|(score, level)| (score.ten_thousandths(), level.entries)), count);
@@ -87,17 +81,6 @@ fn twice_median(sorted: impl Iterator<Item = (u32, u32)>, count: u32) -> u32 {
         seen += times;
     }
     sum
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-/// A weight in 0..=1 as a whole number.
-fn fixed(weight: f64) -> u64 {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=2^47 by construction")]
-    let whole = (weight * ONE).round() as u64;
-    whole
 }
 
 /// Every level with what it weighs, cumulated: a candidate owns as many of the numbers below `total` as it weighs.

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::draw::steep;
 use super::score::Score;
+use super::weight::steep;
 
 /// What entries rank by before the id decides: score, highest first, then children, fewest first.
 pub(super) type Key = (Reverse<Score>, u32);

@@ -13,6 +13,7 @@ mod ranking;
 mod score;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use elites::{Candidate, map_elites};
 pub use load::Loader;

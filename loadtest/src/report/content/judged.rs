@@ -3,6 +3,7 @@
 use super::format::{figure, percent};
 use super::{Cell, Column, Mark, Part, Section, Table, columns};
 use crate::facts::CORES;
+use crate::processes;
 use crate::report::Report;
 use crate::verdict::Outcome;
 
@@ -31,7 +32,7 @@ pub(super) fn verdict(report: &Report) -> Section {
 }
 
 pub(super) fn cores(report: &Report) -> Section {
-    let all: f64 = report.processes.iter().map(|share| share.cores).sum();
+    let all = processes::cores(&report.processes);
     let rows = report.processes.iter().map(|share| {
         let of_machine = cores_of(report).map_or_else(|| "-".to_owned(), |cores| percent(share.cores / cores));
         vec![
@@ -68,7 +69,7 @@ pub(crate) fn bottleneck(report: &Report) -> String {
                 DGM_REDIS_PID), or the service is not on this machine."
             .to_owned();
     };
-    let used: f64 = report.processes.iter().map(|share| share.cores).sum();
+    let used = processes::cores(&report.processes);
     let mut programs: Vec<_> = report.processes.iter().collect();
     programs.sort_by(|a, b| b.cores.total_cmp(&a.cores));
     let Some(cores) = cores_of(report) else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::format::{count, figure, millis, percent};
 use super::{Cell, Part, Section, Table, columns};
-use crate::processes::Share;
+use crate::processes::{self, Share};
 use crate::report::Report;
 use crate::verdict::LATENCY_MS;
 
@@ -17,7 +17,7 @@ pub(super) fn bare(report: &Report) -> Section {
         Some(bare) => {
             let laps = bare.laps.iter().enumerate();
             let row = |what: String, rate: f64, processes: &[Share]| -> Vec<Cell> {
-                let cores: f64 = processes.iter().map(|share| share.cores).sum();
+                let cores = processes::cores(processes);
                 vec![what.into(), figure(rate).into(), figure(cores).into(), figure(cores / rate * 1e4).into()]
             };
             let mut rows: Vec<_> =

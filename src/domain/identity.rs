@@ -68,6 +68,57 @@ impl Principal {
     }
 }
 
+/// An API token in a list. The secret itself is not stored.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TokenInfo {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name, unique.
+    pub name: String,
+    /// What it may do.
+    pub role: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// A new session; its secret is shown once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NewSession {
+    /// Use it as the bearer token; it is not shown again.
+    pub session_token: String,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+    /// Whose it is.
+    pub principal: Principal,
+}
+
+/// An API token to create.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// Its name, unique.
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it ends; never when absent.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A new token, shown once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreatedToken {
+    /// The token; only its hash is kept.
+    pub token: String,
+    /// The rest.
+    #[serde(flatten)]
+    pub info: TokenInfo,
+}
+
 /// What stands at the start of an API token, so that secret scanners know one.
 pub const TOKEN_PREFIX: &str = "dgm_";
 /// What stands at the start of a session.

@@ -13,14 +13,14 @@ use utoipa::ToSchema;
 pub use runner::{Outcome, Runner};
 pub use schedule::{Schedule, Schedules};
 
-use crate::service::Service;
+use crate::domain::improvement::Rescued;
+use crate::domain::job::JobRun;
+use crate::service::Services;
 use crate::service::artifacts::Collected;
-use crate::service::health::JobRun;
-use crate::service::improvements::Rescued;
-use crate::service::logs::Pruned;
-use crate::service::retention::Retention;
+use crate::service::partitions::Retention;
 use crate::telemetry::catalogue::jobs::ReportedJob;
 use crate::telemetry::catalogue::labels;
+use crate::telemetry::files::Pruned;
 
 /// A job as operators see it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -226,25 +226,25 @@ impl Job {
     }
 
     /// What was done, or why not, in words.
-    async fn work(&self, service: &Service) -> Result<String, String> {
+    async fn work(&self, services: &Services) -> Result<String, String> {
         let done = match self.task {
-            Task::RescueLeases => service.rescue_leases().await.map(|rescued| {
+            Task::RescueLeases => services.improvements.rescue_leases().await.map(|rescued| {
                 let Rescued { requeued, failed } = rescued;
                 format!("{requeued} requeued, {failed} failed")
             }),
-            Task::EnsurePartitions => service.ensure_partitions().await.map(|made| format!("{made} made")),
-            Task::EnforceRetention => match service.enforce_retention().await {
+            Task::EnsurePartitions => services.partitions.ensure().await.map(|made| format!("{made} made")),
+            Task::EnforceRetention => match services.partitions.enforce_retention().await {
                 Ok(Retention { failed: Some((name, reason)), .. }) => return Err(format!("{name}: {reason}")),
                 done => done.map(|done| format!("{} dropped", done.dropped.len())),
             },
-            Task::PruneChanges => service.prune_changes().await.map(|forgotten| format!("{forgotten} forgotten")),
-            Task::WarmCache => service.warm_cache().await.map(|fetched| format!("{fetched} fetched")),
-            Task::FlushAccessCounts => service.flush_reads().await.map(|entries| format!("{entries} entries")),
+            Task::PruneChanges => services.changes.prune().await.map(|forgotten| format!("{forgotten} forgotten")),
+            Task::WarmCache => services.archive.warm_cache().await.map(|fetched| format!("{fetched} fetched")),
+            Task::FlushAccessCounts => services.archive.flush_reads().await.map(|entries| format!("{entries} entries")),
             Task::CollectHealth => {
-                service.observe_volumes().await;
-                service.observe_database().await.map(|()| "measured".to_owned())
+                services.operations.measure_volumes().await;
+                services.operations.measure().await.map(|()| "measured".to_owned())
             }
-            Task::CollectArtifacts => service.collect_artifacts().await.map(|collected| {
+            Task::CollectArtifacts => services.artifacts.collect().await.map(|collected| {
                 collected.map_or_else(
                     || "none are kept: artifacts.url is empty".to_owned(),
                     |Collected { unreferenced, stray, unfinished }| {
@@ -253,7 +253,7 @@ impl Job {
                 )
             }),
             Task::PruneLogs => {
-                return match service.prune_logs().await {
+                return match services.operations.prune_logs().await {
                     Ok(Some(Pruned { files, bytes })) => Ok(format!("{files} files with {bytes} bytes deleted")),
                     Ok(None) => Ok("no log files are written: telemetry.log_dir is empty".to_owned()),
                     Err(error) => Err(error.to_string()),

@@ -115,7 +115,7 @@ fn the_reference_is_what_the_database_says() {
     let database = Database::start();
     assert!(database.dgm(&["migrate", "up"]).status.success());
     for (path, fresh) in
-        [("docs/SCHEMA.md", reference(&database)), ("src/store/objects.txt", database.sql(OBJECTS) + "\n")]
+        [("docs/SCHEMA.md", reference(&database)), ("src/store/integrity/objects.txt", database.sql(OBJECTS) + "\n")]
     {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         if std::env::var_os("DGM_GENERATE").is_some() {

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, TimeDelta, TimeZone as _, Utc};
 use dgm_service::cache::{self, Cache};
+use dgm_service::db::{self, Database as Pools};
 use dgm_service::domain::clock::Clock;
+use dgm_service::domain::partition::PartitionState;
 use dgm_service::domain::sample::NewSample;
 use dgm_service::jobs::{Job, Outcome, Runner, Schedules};
-use dgm_service::service::logs::Retention;
-use dgm_service::service::partitions::State;
-use dgm_service::service::{Service, Settings};
-use dgm_service::store::bucket::Bucket;
-use dgm_service::store::pool::{self, Store};
+use dgm_service::objects::Bucket;
+use dgm_service::service::Services;
+use dgm_service::service::settings::{SampleWindow, Settings};
+use dgm_service::store::Stores;
+use dgm_service::telemetry::files::Retention;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -77,21 +79,20 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
     let exports = tempfile::tempdir().unwrap();
     let clock = Arc::new(Travelling(AtomicI64::new(start.timestamp_micros())));
     let _context = runtime.enter();
-    let store = Store::new(&database.url(), &pool::Settings::default()).unwrap();
+    let stores = Stores::new(Pools::new(&database.url(), &db::Settings::default()).unwrap());
     let cache = Cache::new(&cache::Settings { max_bytes: 1 << 20, redis: None, coherent: true }).unwrap();
     let settings = Settings {
-        retention_months: RETENTION,
+        window: SampleWindow { retention_months: RETENTION, max_future: TimeDelta::seconds(300) },
         premake_months: AHEAD,
-        retention_patience: Duration::from_secs(10),
-        export: Some(Bucket::open(&format!("file://{}", exports.path().display())).unwrap()),
+        retention_timeout: Duration::from_secs(10),
+        exports: Some(Bucket::open(&format!("file://{}", exports.path().display())).unwrap()),
         artifacts: None,
         logs: None,
-        max_future: TimeDelta::seconds(300),
         selection_max_bytes: 1 << 20,
         session_ttl: Duration::from_mins(1),
     };
-    let service = Service::new(store, cache, Arc::<Travelling>::clone(&clock), settings);
-    let runner = Runner::new(service.clone(), Schedules::parse("").unwrap(), CancellationToken::new());
+    let services = Services::new(stores, cache, Arc::<Travelling>::clone(&clock), settings);
+    let runner = Runner::new(services.clone(), Schedules::parse("").unwrap(), CancellationToken::new());
     let run = async |name: &str| match runner.run(Job::named(name).unwrap(), None).await.unwrap() {
         Outcome::Success(done) => done,
         other => panic!("{name}: {other:?}"),
@@ -102,7 +103,7 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
         // Somebody who writes without a pause while everything else happens.
         let stop = Arc::new(AtomicBool::new(false));
         let writer = tokio::spawn({
-            let (service, stop) = (service.clone(), Arc::clone(&stop));
+            let (services, stop) = (services.clone(), Arc::clone(&stop));
             async move {
                 let mut stored = 0_u64;
                 while !stop.load(Ordering::SeqCst) {
@@ -110,7 +111,7 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
                         json!({"service_name": "steady", "metric_type": "m", "metric_value": 1}),
                     )
                     .unwrap();
-                    stored += service.ingest(vec![sample], false).await.unwrap().accepted;
+                    stored += services.samples.accept(vec![sample], false).await.unwrap().accepted;
                 }
                 stored
             }
@@ -122,17 +123,20 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
             run("enforce-retention").await;
             let samples: Vec<NewSample> = times(now).into_iter().map(sample).collect();
             let count = samples.len() as u64;
-            assert_eq!(service.ingest(samples, true).await.unwrap().accepted, count, "at {now}");
+            assert_eq!(services.samples.accept(samples, true).await.unwrap().accepted, count, "at {now}");
             stored += count;
-            let partitions = service.partitions().await.unwrap();
-            assert!(partitions.iter().all(|partition| partition.state == State::Attached), "at {now}: {partitions:?}");
+            let partitions = services.partitions.list().await.unwrap();
+            assert!(
+                partitions.iter().all(|partition| partition.state == PartitionState::Attached),
+                "at {now}: {partitions:?}"
+            );
             let months: Vec<NaiveDate> = partitions.iter().map(|partition| partition.month.unwrap()).collect();
             // Exactly the months that hold what is kept, or are made ahead; the oldest only once something was put there.
             let last = month(now).checked_add_months(Months::new(AHEAD)).unwrap();
             let oldest = month(now.checked_sub_months(Months::new(RETENTION)).unwrap());
             assert_eq!(months.last(), Some(&last), "at {now}");
             assert!(months.first().unwrap() >= &oldest, "at {now}: {months:?}");
-            assert!(service.missing_months(&partitions).is_empty(), "at {now}: {months:?}");
+            assert!(services.partitions.missing_months(&partitions).is_empty(), "at {now}: {months:?}");
             rounds += 1;
             now += ROUND;
         }
@@ -145,9 +149,9 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
         );
         // What is older than the window, or too far ahead, is refused and makes no partition.
         for at in [now - TimeDelta::days(400), now + TimeDelta::days(40)] {
-            assert!(service.ingest(vec![sample(at)], false).await.is_err());
+            assert!(services.samples.accept(vec![sample(at)], false).await.is_err());
         }
-        service.close().await;
+        services.close().await;
         (rounds, stored + steady)
     });
     assert!(rounds > 1000 && stored > 10_000, "{rounds} {stored}");
@@ -189,23 +193,23 @@ fn log_files_are_pruned_by_the_clock_of_the_service() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _context = runtime.enter();
     // The job asks no database.
-    let store = Store::new("postgres://nobody@127.0.0.1:1/none", &pool::Settings::default()).unwrap();
+    let pools = Pools::new("postgres://nobody@127.0.0.1:1/none", &db::Settings::default()).unwrap();
+    let stores = Stores::new(pools);
     let cache = Cache::new(&cache::Settings { max_bytes: 1 << 20, redis: None, coherent: true }).unwrap();
     let clock = Arc::new(Travelling(AtomicI64::new(0)));
     let runner = |logs: Option<Retention>| {
         let settings = Settings {
-            retention_months: RETENTION,
+            window: SampleWindow { retention_months: RETENTION, max_future: TimeDelta::seconds(300) },
             premake_months: AHEAD,
-            retention_patience: Duration::from_secs(10),
-            export: None,
+            retention_timeout: Duration::from_secs(10),
+            exports: None,
             artifacts: None,
             logs,
-            max_future: TimeDelta::seconds(300),
             selection_max_bytes: 1 << 20,
             session_ttl: Duration::from_mins(1),
         };
-        let service = Service::new(store.clone(), cache.clone(), Arc::<Travelling>::clone(&clock), settings);
-        Runner::new(service, Schedules::parse("").unwrap(), CancellationToken::new())
+        let services = Services::new(stores.clone(), cache.clone(), Arc::<Travelling>::clone(&clock), settings);
+        Runner::new(services, Schedules::parse("").unwrap(), CancellationToken::new())
     };
     let run = |logs: Option<Retention>| {
         let run = runtime.block_on(runner(logs).run(Job::named("prune-logs").unwrap(), None));

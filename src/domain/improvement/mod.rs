@@ -1,5 +1,6 @@
 //! Improvements: jobs that workers claim under a lease.
 
+mod queue;
 mod requests;
 
 use chrono::{DateTime, Utc};
@@ -8,6 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub use queue::{Filter, Rescued};
 pub use requests::{
     Claim, Completion, DEFAULT_LEASE_SECONDS, Failure, Heartbeat, NewImprovement, Progress, ResultEntry,
 };

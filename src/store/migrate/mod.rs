@@ -10,7 +10,9 @@ mod step;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{ConnectOptions as _, PgConnection};
+
+use crate::db::{Kind, Source};
 
 /// Every migration, embedded in the binary.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -116,8 +118,8 @@ impl Session {
     /// # Errors
     /// [`Error::Locked`] when another migrator keeps the lock, [`Error::Database`] when the server cannot be reached.
     pub async fn open(database_url: &str, patience: Duration) -> Result<Self, Error> {
-        let mut connection = PgConnection::connect(database_url).await?;
-        sqlx::raw_sql("SET application_name = 'dgm migrate'").execute(&mut connection).await?;
+        let source = Source::parse(database_url, Duration::ZERO)?;
+        let mut connection = source.options(Kind::Migration).connect().await?;
         let started = tokio::time::Instant::now();
         while !sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)")
             .bind(LOCK_KEY)
@@ -225,6 +227,12 @@ impl Session {
             None => Ok(status),
         }
     }
+}
+
+/// The newest migration that this binary knows.
+#[must_use]
+pub fn newest_version() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 fn known(kind: MigrationType) -> impl Iterator<Item = &'static Migration> {

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use metrics::{Key, KeyName, Level, Metadata, Recorder};
 
 use super::labels::Route;
@@ -15,6 +16,12 @@ static METADATA: Metadata<'static> = Metadata::new("dgm", Level::INFO, None);
 #[allow(clippy::cast_precision_loss, reason = "see above")]
 pub fn figure(number: impl TryInto<i64>) -> f64 {
     number.try_into().unwrap_or(i64::MAX) as f64
+}
+
+/// Whole seconds since 1970, as a metric value.
+#[must_use]
+pub fn unix_seconds(at: DateTime<Utc>) -> f64 {
+    figure(at.timestamp())
 }
 
 /// The kind of a metric.

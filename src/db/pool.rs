@@ -50,7 +50,7 @@ impl Pool {
     /// [`Error::Unavailable`].
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
         let started = Instant::now();
-        let connection = spans::acquire(pin!(self.pool.acquire())).await;
+        let connection = spans::waiting(pin!(self.pool.acquire())).await;
         Ok(self.count(started, connection)?)
     }
 

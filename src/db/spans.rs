@@ -52,7 +52,7 @@ pub(super) fn returned<T>(rows: &[T]) {
 }
 
 /// The wait for a connection: a span only where there is a wait.
-pub(super) async fn acquire<F: Future>(mut connection: Pin<&mut F>) -> F::Output {
+pub(super) async fn waiting<F: Future>(mut connection: Pin<&mut F>) -> F::Output {
     if spans::are_followed() {
         if let Some(ready) = connection.as_mut().now_or_never() {
             return ready;

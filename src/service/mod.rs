@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::domain::clock::Clock;
+use crate::objects::Bucket;
 use crate::store::Stores;
 use operations::Volumes;
 use settings::Settings;
@@ -66,7 +67,7 @@ impl Services {
         let Settings { window, premake_months, retention_timeout, exports, artifacts, logs, .. } = settings;
         let volumes = Volumes {
             logs,
-            exports: exports.as_ref().and_then(|bucket| bucket.folder()),
+            exports: exports.as_ref().and_then(Bucket::folder),
             artifacts: artifacts.as_ref().and_then(|storage| storage.bucket.folder()),
         };
         let retention = partitions::Settings { premake_months, retention_timeout, exports: exports.clone(), window };

@@ -14,7 +14,7 @@ impl From<Cached> for Rendered {
     }
 }
 
-pub(super) fn entry(entry: &Entry) -> Result<Cached, Error> {
+pub(super) fn render_entry(entry: &Entry) -> Result<Cached, Error> {
     Ok(Cached::new(json(entry)?, Some(entry.summary.revision().etag()), entry.summary.version))
 }
 

@@ -79,7 +79,7 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
     let exports = tempfile::tempdir().unwrap();
     let clock = Arc::new(Travelling(AtomicI64::new(start.timestamp_micros())));
     let _context = runtime.enter();
-    let stores = Stores::new(Pools::new(&database.url(), &db::Settings::default()).unwrap());
+    let pools = Pools::new(&database.url(), &db::Settings::default()).unwrap();
     let cache = Cache::new(&cache::Settings { max_bytes: 1 << 20, redis: None, coherent: true }).unwrap();
     let settings = Settings {
         window: SampleWindow { retention_months: RETENTION, max_future: TimeDelta::seconds(300) },
@@ -91,7 +91,7 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
         selection_max_bytes: 1 << 20,
         session_ttl: Duration::from_mins(1),
     };
-    let services = Services::new(stores, cache, Arc::<Travelling>::clone(&clock), settings);
+    let services = Services::new(Stores::new(pools), cache, Arc::<Travelling>::clone(&clock), settings);
     let runner = Runner::new(services.clone(), Schedules::parse("").unwrap(), CancellationToken::new());
     let run = async |name: &str| match runner.run(Job::named(name).unwrap(), None).await.unwrap() {
         Outcome::Success(done) => done,

@@ -154,7 +154,7 @@ pub(in crate::http) async fn get(
     Id(id): Id,
     known: Known,
 ) -> Result<Response, Problem> {
-    Ok(respond(state.services.archive.get(&id).await?, &known))
+    Ok(respond(state.services.archive.fetch(&id).await?, &known))
 }
 
 /// A page of entries, without patches and evaluation results.

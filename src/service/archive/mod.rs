@@ -112,7 +112,7 @@ impl ArchiveService {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn get(&self, id: &str) -> Result<Rendered, Error> {
+    pub async fn fetch(&self, id: &str) -> Result<Rendered, Error> {
         valid_id(id)?;
         let load = || {
             let (archive, prefetch, owned) = (self.archive.clone(), self.prefetch.clone(), id.to_owned());
@@ -121,7 +121,7 @@ impl ArchiveService {
                 prefetch.request(&seen);
                 let Seen { entry, as_of } = seen;
                 let ttl = ttl::by_quality(entry.summary.accuracy_score, entry.summary.constitutional_compliance_score);
-                Ok::<_, Error>(Loaded::Found { cached: render::entry(&entry)?, ttl, as_of })
+                Ok::<_, Error>(Loaded::Found { cached: render::render_entry(&entry)?, ttl, as_of })
             }
         };
         let found = self.cache.get_or_load(&Key::Entry { id: id.to_owned() }, load).await;
@@ -140,7 +140,7 @@ impl ArchiveService {
             Patched::VersionDiffers(current) => Err(Error::VersionDiffers { current }),
             Patched::Done { version, transaction } => {
                 self.cache.wrote(&Key::Entry { id: id.to_owned() }, version, transaction).await;
-                self.get(id).await
+                self.fetch(id).await
             }
         }
     }
@@ -199,7 +199,7 @@ impl ArchiveService {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn children(&self, id: &str, cursor: Option<&str>, limit: Option<u32>) -> Result<Page<Summary>, Error> {
-        self.get(id).await?;
+        self.fetch(id).await?;
         let filter = Filter { parent: Some(id.to_owned()), ..Filter::default() };
         self.list(&filter, Sort::Created, cursor, limit).await
     }

@@ -60,7 +60,7 @@ impl ArchiveService {
         let mut ids = self.archive.most_read(WARM).await?;
         ids.retain(|id| !self.cache.holds(&Key::Entry { id: id.clone() }));
         for ids in ids.chunks(BATCH) {
-            self.fetch(ids, &[]).await;
+            self.fetch_ahead(ids, &[]).await;
         }
         Ok(ids.len())
     }
@@ -74,11 +74,11 @@ impl ArchiveService {
             let parents: Vec<String> =
                 requests.iter_mut().filter_map(|request| request.parent.take()).filter(missing).collect();
             let of: Vec<String> = requests.drain(..).map(|request| request.id).collect();
-            self.fetch(&parents, &of).await;
+            self.fetch_ahead(&parents, &of).await;
         }
     }
 
-    async fn fetch(&self, ids: &[String], parents: &[String]) {
+    async fn fetch_ahead(&self, ids: &[String], parents: &[String]) {
         let generation = self.cache.generation();
         let found = match self.archive.neighbours(ids, parents).await {
             Ok(found) => found,
@@ -86,7 +86,7 @@ impl ArchiveService {
         };
         for Seen { entry, as_of } in found {
             let ttl = ttl::by_quality(entry.summary.accuracy_score, entry.summary.constitutional_compliance_score);
-            let Ok(cached) = render::entry(&entry) else { continue };
+            let Ok(cached) = render::render_entry(&entry) else { continue };
             let key = Key::Entry { id: entry.summary.archive_entry_id };
             self.cache.offer(&key, cached, ttl, as_of, generation).await;
             CACHE_PREFETCHED.increment(());

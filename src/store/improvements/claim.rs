@@ -41,14 +41,14 @@ const CLAIM: &str = sql!(ImprovementClaim, "WITH handed AS MATERIALIZED (
 
 /// A worker's request for leases.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct LeaseRequest {
     pub(super) worker: String,
     pub(super) services: Option<Vec<String>>,
     pub(super) max: u32,
     pub(super) lease_seconds: u32,
 }
 
-impl Batch for Lease {
+impl Batch for LeaseRequest {
     const LABEL: Writer = Writer::Claims;
     const WORKERS: usize = 1;
     const FULL: usize = usize::MAX;
@@ -86,12 +86,12 @@ impl Batch for Lease {
 }
 
 /// Requests for the same services, with their places in the batch.
-type Group<'a> = (Option<&'a [String]>, Vec<(usize, &'a Lease)>);
+type Group<'a> = (Option<&'a [String]>, Vec<(usize, &'a LeaseRequest)>);
 
 type Answer = Result<Vec<Claimed>, Error>;
 
 /// The leases of one request, by a statement of its own.
-pub(super) async fn lease_alone(database: &Database, request: &Lease) -> Result<Vec<Claimed>, Error> {
+pub(super) async fn lease_alone(database: &Database, request: &LeaseRequest) -> Result<Vec<Claimed>, Error> {
     let group = (request.services.as_deref(), vec![(0, request)]);
     Ok(claim_groups(database, &[group]).await?.pop().unwrap_or_default())
 }
@@ -107,7 +107,8 @@ async fn answer_groups(database: &Database, groups: Vec<Group<'_>>) -> Vec<(usiz
 
 /// The leases of each request, group by group.
 async fn claim_groups(database: &Database, groups: &[Group<'_>]) -> Result<Vec<Vec<Claimed>>, Error> {
-    let requests: Vec<&Lease> = groups.iter().flat_map(|(_, requests)| requests).map(|(_, request)| *request).collect();
+    let requests: Vec<&LeaseRequest> =
+        groups.iter().flat_map(|(_, requests)| requests).map(|(_, request)| *request).collect();
     let places = || {
         let numbered = (0_i32..).zip(&requests);
         numbered.flat_map(|(number, request)| std::iter::repeat_n((number, *request), request.max as usize))

@@ -24,7 +24,7 @@ use super::archive::Created;
 use crate::batch::Writer;
 use crate::db::{Database, Error};
 use crate::domain::improvement::{Claimed, Completion, Improvement, NewImprovement};
-use claim::{Lease, lease_alone};
+use claim::{LeaseRequest, lease_alone};
 use complete::Done;
 use create::Queueing;
 use heartbeat::{Heartbeat, Says};
@@ -42,7 +42,7 @@ pub struct ImprovementStore {
 #[derive(Debug)]
 struct Writers {
     creates: Writer<Queueing>,
-    leases: Writer<Lease>,
+    leases: Writer<LeaseRequest>,
     completions: Writer<Done>,
     heartbeats: Writer<Heartbeat>,
 }
@@ -84,7 +84,7 @@ impl ImprovementStore {
         max: u32,
         lease_seconds: u32,
     ) -> Result<Vec<Claimed>, Error> {
-        let request = Lease { worker: worker.to_owned(), services, max, lease_seconds };
+        let request = LeaseRequest { worker: worker.to_owned(), services, max, lease_seconds };
         if max > MAX_SHARED {
             return lease_alone(&self.database, &request).await;
         }

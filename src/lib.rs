@@ -1,6 +1,6 @@
 //! `dgm-service`: archive, improvement queue and performance metrics for self-improving agent loops.
 //!
-//! The layers and who may use whom stand in docs/ARCHITECTURE.md; `tests/it/architecture.rs` enforces them.
+//! The layers and who may use whom stand in docs/ARCHITECTURE.md; `tests/deploy/architecture.rs` enforces them.
 
 pub mod app;
 pub mod cache;

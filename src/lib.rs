@@ -5,6 +5,7 @@
 pub mod app;
 pub mod cache;
 pub mod cli;
+mod closed;
 pub mod config;
 pub mod domain;
 pub mod http;

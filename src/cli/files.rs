@@ -8,11 +8,11 @@ use clap::Subcommand;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::settings::Common;
+use crate::domain::job::RunOutcome;
 use crate::jobs::instance;
 use crate::service::files::{ARTIFACTS, Copied, Depth, Direction, Lost, Verified};
 use crate::service::health::Report;
 use crate::telemetry::catalogue::jobs::ReportedJob;
-use crate::telemetry::catalogue::labels::JobOutcome;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FilesCommand {
@@ -83,7 +83,7 @@ async fn copy(common: &Common, url: &str, direction: Direction) -> anyhow::Resul
     };
     if direction == Direction::Backup {
         let well = copied.as_ref().is_ok_and(|copied| copied.lost == 0);
-        let outcome = if well { JobOutcome::Success } else { JobOutcome::Failure };
+        let outcome = if well { RunOutcome::Success } else { RunOutcome::Failure };
         let report = Report::new(ReportedJob::BackupFiles.as_str(), instance(), started_at, outcome, &said);
         service.report_job(&report).await.context("the service cannot be told")?;
     }

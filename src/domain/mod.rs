@@ -6,6 +6,7 @@ pub mod artifact;
 pub mod clock;
 pub mod identity;
 pub mod improvement;
+pub mod job;
 pub mod page;
 pub mod sample;
 pub mod selection;

@@ -12,6 +12,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use super::{JOBS, Job, JobInfo, REPORTED, Schedules, Scope, instance};
+use crate::domain::job::RunOutcome;
 use crate::service::health::{JobStart, unix_seconds};
 use crate::service::{Error, Service};
 use crate::telemetry::catalogue::jobs::{
@@ -39,8 +40,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn of(label: JobOutcome, detail: String) -> Self {
-        if label == JobOutcome::Success { Self::Success(detail) } else { Self::Failure(detail) }
+    fn of(outcome: RunOutcome, detail: String) -> Self {
+        if outcome == RunOutcome::Success { Self::Success(detail) } else { Self::Failure(detail) }
     }
 }
 
@@ -106,8 +107,8 @@ impl Runner {
 
     async fn run_once(&self, job: &'static Job, occurrence: Option<DateTime<Utc>>) -> Result<Outcome, Error> {
         if job.scope == Scope::Each {
-            let (label, detail) = self.work(job, std::future::pending()).await;
-            return Ok(Outcome::of(label, detail));
+            let (outcome, detail) = self.work(job, std::future::pending()).await;
+            return Ok(Outcome::of(outcome, detail));
         }
         let (lock, lost) = match self.service.start_job(job.name, &self.instance, occurrence).await? {
             JobStart::Run { lock, lost } => (Some(lock), lost),
@@ -119,9 +120,9 @@ impl Runner {
             JOB_RUNS.increment((job.label, JobOutcome::Skipped));
             return Ok(Outcome::Skipped);
         };
-        let (label, detail) = self.work(job, lock.lost()).await;
-        lock.finish(label.as_str(), &detail).await?;
-        Ok(Outcome::of(label, detail))
+        let (outcome, detail) = self.work(job, lock.lost()).await;
+        lock.finish(outcome, &detail).await?;
+        Ok(Outcome::of(outcome, detail))
     }
 
     /// Runs a job now, by hand; it goes on when nobody waits for it any more.
@@ -158,30 +159,30 @@ impl Runner {
 
     /// Does the work until it is done, its time is over, the process stops, or the right to it is lost; answers what was
     /// done, or why not, in words.
-    async fn work(&self, job: &'static Job, lost: impl Future<Output = ()>) -> (JobOutcome, String) {
+    async fn work(&self, job: &'static Job, lost: impl Future<Output = ()>) -> (RunOutcome, String) {
         let started = Instant::now();
         JOB_LAST_START.set((job.label,), unix_seconds(self.service.now()));
         let running = Running::begin(job.label);
-        let (label, detail) = tokio::select! {
+        let (outcome, detail) = tokio::select! {
             done = tokio::time::timeout(job.timeout, job.work(&self.service)) => match done {
-                Ok(Ok(done)) => (JobOutcome::Success, done),
-                Ok(Err(reason)) => (JobOutcome::Failure, reason),
-                Err(_) => (JobOutcome::Timeout, format!("not done after {:?}", job.timeout)),
+                Ok(Ok(done)) => (RunOutcome::Success, done),
+                Ok(Err(reason)) => (RunOutcome::Failure, reason),
+                Err(_) => (RunOutcome::Timeout, format!("not done after {:?}", job.timeout)),
             },
-            () = lost => (JobOutcome::Failure, "the connection that holds its lock broke".to_owned()),
-            () = self.stop.cancelled() => (JobOutcome::Cancelled, "the process stops".to_owned()),
+            () = lost => (RunOutcome::Failure, "the connection that holds its lock broke".to_owned()),
+            () = self.stop.cancelled() => (RunOutcome::Cancelled, "the process stops".to_owned()),
         };
         drop(running);
         JOB_DURATION.observe((job.label,), started.elapsed());
-        JOB_RUNS.increment((job.label, label));
-        Span::current().record("job.outcome", label.as_str());
-        if label == JobOutcome::Success {
+        JOB_RUNS.increment((job.label, outcome.into()));
+        Span::current().record("job.outcome", outcome.as_str());
+        if outcome == RunOutcome::Success {
             JOB_LAST_SUCCESS.set((AnyJob::Scheduled(job.label),), unix_seconds(self.service.now()));
             tracing::debug!(job = job.name, done = detail, "job done");
         } else {
             tracing::warn!(job = job.name, reason = detail, "job failed");
         }
-        (label, detail)
+        (outcome, detail)
     }
 
     /// Starts the clock: of the jobs of each process, which run at once for the first time, and with `shared` of those that

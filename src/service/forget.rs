@@ -13,7 +13,7 @@ use crate::cache::{self, Key};
 use crate::domain::validation::{Check, MAX_NAME};
 use crate::store;
 pub use crate::store::forget::{Footprint, Reference, Survey};
-use crate::store::forget::{Pick, Step};
+use crate::store::forget::{Pick, ReferenceKind, Step};
 
 /// After this, running replicas show nothing of what was removed.
 pub const NOTICED: Duration = cache::BOUND;
@@ -214,11 +214,11 @@ impl Survey {
     pub fn refusal(&self) -> Option<String> {
         let leased = self.leased();
         let referred = self.references.iter().map(|other| {
-            let (what, does) = match other.kind.as_str() {
-                "child" => ("entry", "with a parent in"),
-                "inspired" => ("entry", "inspired by entries of"),
-                "improves" => ("improvement", "with a parent in"),
-                _ => ("improvement", "that made entries of"),
+            let (what, does) = match other.kind {
+                ReferenceKind::Child => ("entry", "with a parent in"),
+                ReferenceKind::Inspired => ("entry", "inspired by entries of"),
+                ReferenceKind::Improves => ("improvement", "with a parent in"),
+                ReferenceKind::Made => ("improvement", "that made entries of"),
             };
             let Reference { service, of, first, .. } = other;
             format!("{} of {service:?} {does} {of:?}, as {first:?}: name {service:?} too", counted(other.count, what))

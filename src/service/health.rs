@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Error, Service};
 pub use crate::cache::RedisStatus;
+use crate::domain::improvement::Status;
 use crate::store::improvements::Depth;
 pub use crate::store::jobs::{JobLock, JobRun, JobStart, Report};
 pub use crate::store::upkeep::Upkeep;
@@ -141,11 +142,11 @@ impl Service {
 fn observe_queue(depths: &[Depth]) {
     for state in ImprovementState::ALL.iter().copied() {
         for priority in Priority::ALL.iter().copied() {
-            let is_it = |depth: &&Depth| depth.status == state.as_str() && depth.priority == priority.as_str();
+            let is_it = |depth: &&Depth| depth.status == Status::from(state) && depth.priority == priority.into();
             IMPROVEMENTS.set((state, priority), figure(depths.iter().find(is_it).map_or(0, |depth| depth.count)));
         }
     }
-    let queued = depths.iter().filter(|depth| depth.status == ImprovementState::Queued.as_str());
+    let queued = depths.iter().filter(|depth| depth.status == Status::Queued);
     OLDEST_QUEUED.set((), queued.filter_map(|depth| depth.oldest).min().map_or(0.0, unix_seconds));
 }
 

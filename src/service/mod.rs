@@ -9,6 +9,7 @@ pub mod forget;
 pub mod health;
 pub mod identity;
 pub mod improvements;
+mod labels;
 pub mod logs;
 pub mod parents;
 pub mod partitions;

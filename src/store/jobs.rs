@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::error::Error;
 use super::pool::{Store, timed, timed_rows};
-use crate::telemetry::catalogue::labels::JobOutcome;
+use crate::domain::job::RunOutcome;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const RUNS_OF_ALL: &str = sql!(
@@ -95,8 +95,8 @@ pub struct Report {
     pub instance: String,
     /// When it started.
     pub started_at: DateTime<Utc>,
-    /// `success` or `failure`.
-    pub outcome: &'static str,
+    /// How it ended.
+    pub outcome: RunOutcome,
     /// What it did, or why it failed.
     pub detail: String,
 }
@@ -111,11 +111,11 @@ impl Report {
         job: &'static str,
         instance: String,
         started_at: DateTime<Utc>,
-        outcome: JobOutcome,
+        outcome: RunOutcome,
         detail: &str,
     ) -> Self {
         let detail = detail.chars().take(Self::DETAIL).collect();
-        Self { job, instance, started_at, outcome: outcome.as_str(), detail }
+        Self { job, instance, started_at, outcome, detail }
     }
 }
 
@@ -153,8 +153,8 @@ pub struct JobRun {
     pub started_at: DateTime<Utc>,
     /// When it ended; `null` while it runs, or when its replica died and nobody ran the job since.
     pub finished_at: Option<DateTime<Utc>>,
-    /// `success`, `failure`, `timeout`, `cancelled` or `lost` (its replica died).
-    pub outcome: Option<String>,
+    /// How it ended; `null` like `finished_at`.
+    pub outcome: Option<RunOutcome>,
     /// What it did, or why it failed.
     pub detail: Option<String>,
 }
@@ -272,7 +272,7 @@ impl JobLock {
     ///
     /// # Errors
     /// The server's; the lock is free in any case.
-    pub async fn finish(mut self, outcome: &str, detail: &str) -> Result<(), Error> {
+    pub async fn finish(mut self, outcome: RunOutcome, detail: &str) -> Result<(), Error> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let query =
             sqlx::query(FINISH).bind(self.run).bind(outcome).bind(detail).bind(self.job).execute(&mut **connection);

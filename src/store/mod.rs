@@ -18,6 +18,7 @@ mod replica;
 pub mod retention;
 pub mod samples;
 pub mod server;
+mod text;
 pub mod tokens;
 pub mod upkeep;
 mod writer;

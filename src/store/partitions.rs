@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::error::Error;
 use super::pool::{Store, timed, timed_rows};
+use crate::closed::wire;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const ENSURE: &str = sql!(PartitionEnsure, "SELECT create_monthly_partition('dgm_performance_metrics', $1)");
@@ -24,28 +25,16 @@ const ALL: &str = sql!(
     ORDER BY c.relname"
 );
 
-/// What a partition is to its parent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(as = PartitionState)]
-pub enum State {
-    /// A part of it.
-    Attached,
-    /// Its detachment was interrupted: readers pass by it, and it can be finished.
-    Detaching,
-    /// A table of its own, left over between detaching and dropping.
-    Detached,
-}
-
-impl State {
-    /// The word for operators.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Attached => "attached",
-            Self::Detaching => "detaching",
-            Self::Detached => "detached",
-        }
+wire! {
+    /// What a partition is to its parent.
+    #[schema(as = PartitionState)]
+    pub State "state of a partition" {
+        /// A part of it.
+        Attached "attached",
+        /// Its detachment was interrupted: readers pass by it, and it can be finished.
+        Detaching "detaching",
+        /// A table of its own, left over between detaching and dropping.
+        Detached "detached",
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod ceiling;
+mod closed_sets;
 mod cluster;
 mod coherence;
 mod containers;

@@ -16,6 +16,7 @@ use pools::Held;
 pub(super) use pools::Pools;
 
 use super::{Error, Service};
+use crate::closed::wire;
 use crate::domain::selection::{self, Rule};
 use crate::domain::validation::{Check, Invalid};
 use crate::store::archive::Changed;
@@ -25,27 +26,28 @@ pub const MAX_PARENTS: u32 = 10_000;
 /// Above this many draws, drawing leaves the async threads.
 const FEW: usize = 1000;
 
-/// How parents are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// The Darwin Gödel Machine's: sigmoid of the score, times 1/(1+children).
-    #[default]
-    ScoreChildProp,
-    /// The sigmoid alone.
-    ScoreProp,
-    /// `ShinkaEvolve`'s: like the first, around the median in units of the median absolute deviation.
-    Weighted,
-    /// `ShinkaEvolve`'s: by rank; see `alpha`.
-    PowerLaw,
-    /// The best of `size` drawn uniformly.
-    Tournament,
-    /// MAP-Elites: uniform over the occupied cells of the named `features`, the best of the cell.
-    MapElites,
-    /// Every entry alike.
-    Uniform,
-    /// The `n` best, without chance.
-    Best,
+wire! {
+    /// How parents are drawn.
+    #[derive(Default)]
+    pub Method "method of selection" {
+        /// The Darwin Gödel Machine's: sigmoid of the score, times 1/(1+children).
+        #[default]
+        ScoreChildProp "score_child_prop",
+        /// The sigmoid alone.
+        ScoreProp "score_prop",
+        /// `ShinkaEvolve`'s: like the first, around the median in units of the median absolute deviation.
+        Weighted "weighted",
+        /// `ShinkaEvolve`'s: by rank; see `alpha`.
+        PowerLaw "power_law",
+        /// The best of `size` drawn uniformly.
+        Tournament "tournament",
+        /// MAP-Elites: uniform over the occupied cells of the named `features`, the best of the cell.
+        MapElites "map_elites",
+        /// Every entry alike.
+        Uniform "uniform",
+        /// The `n` best, without chance.
+        Best "best",
+    }
 }
 
 /// A wish for parents.

@@ -1,12 +1,11 @@
 //! Lists of entries: filters, orders, keyset pages.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde_json::Value;
 use sqlx::{Postgres, QueryBuilder};
-use utoipa::ToSchema;
 
 use super::{summary, summary_columns};
+use crate::closed::wire;
 use crate::domain::archive::{Status, Summary};
 use crate::domain::page::Position;
 use crate::domain::validation::Invalid;
@@ -14,30 +13,21 @@ use crate::store::error::Error;
 use crate::store::pool::{Store, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
-/// An order; always the greatest first, equals the newest first, and then by id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Sort {
-    /// By accuracy.
-    Accuracy,
-    /// By constitutional compliance.
-    Compliance,
-    /// By time of creation.
-    #[default]
-    Created,
+wire! {
+    /// An order; always the greatest first, equals the newest first, and then by id.
+    #[derive(Default)]
+    pub Sort "order" {
+        /// By accuracy.
+        Accuracy "accuracy",
+        /// By constitutional compliance.
+        Compliance "compliance",
+        /// By time of creation.
+        #[default]
+        Created "created",
+    }
 }
 
 impl Sort {
-    /// The parameter's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::Compliance => "compliance",
-            Self::Created => "created",
-        }
-    }
-
     const fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Accuracy => &["a.accuracy_score", "a.created_at", "a.archive_entry_id"],
@@ -152,12 +142,8 @@ fn build(filter: &Filter, sort: Sort, after: Option<&Position>, limit: u32) -> Q
         push_order(&mut query, sort, limit);
     } else {
         // A literal out of a closed set: only so does the planner see that a partial index serves.
-        let status = filter.status.map(|status| match status {
-            Status::Active => "= 'active'",
-            Status::Failed => "= 'failed'",
-            Status::Archived => "= 'archived'",
-        });
-        push_rows(&mut query, filter, status, sort, after, limit);
+        let status = filter.status.map(|status| format!("= '{status}'"));
+        push_rows(&mut query, filter, status.as_deref(), sort, after, limit);
     }
     query
 }
@@ -165,7 +151,7 @@ fn build(filter: &Filter, sort: Sort, after: Option<&Position>, limit: u32) -> Q
 fn push_rows(
     query: &mut QueryBuilder<Postgres>,
     filter: &Filter,
-    status: Option<&'static str>,
+    status: Option<&str>,
     sort: Sort,
     after: Option<&Position>,
     limit: i64,

@@ -10,7 +10,7 @@ use sqlx::postgres::PgRow;
 use utoipa::ToSchema;
 
 use super::{summary, summary_columns};
-use crate::domain::archive::{Entry, Inspiration, InspirationKind};
+use crate::domain::archive::{Entry, Inspiration, InspirationKind, Status};
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -124,7 +124,7 @@ pub struct Stats {
     /// Entries of every status.
     pub total: i64,
     /// Entries by status.
-    pub by_status: BTreeMap<&'static str, i64>,
+    pub by_status: BTreeMap<Status, i64>,
     /// The active entry with the best accuracy (the older one of equals).
     pub best_entry_id: Option<String>,
     /// By generation, rising.
@@ -205,7 +205,12 @@ impl Store {
         Ok(Stats {
             service_name: service.map(str::to_owned),
             total: sum(|r| r.1),
-            by_status: [("active", sum(|r| r.5)), ("failed", sum(|r| r.6)), ("archived", sum(|r| r.7))].into(),
+            by_status: [
+                (Status::Active, sum(|r| r.5)),
+                (Status::Failed, sum(|r| r.6)),
+                (Status::Archived, sum(|r| r.7)),
+            ]
+            .into(),
             best_entry_id,
             generations: rows
                 .iter()
@@ -227,13 +232,7 @@ pub(super) fn seen(row: &PgRow) -> Result<Seen, sqlx::Error> {
 
 fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
     let ids: Option<Vec<String>> = row.try_get("inspiration_ids")?;
-    let kinds: Option<Vec<String>> = row.try_get("inspiration_kinds")?;
-    let kind = |word: &str| match word {
-        "parent" => InspirationKind::Parent,
-        "archive" => InspirationKind::Archive,
-        "top_k" => InspirationKind::TopK,
-        _ => InspirationKind::Inspiration,
-    };
+    let kinds: Option<Vec<InspirationKind>> = row.try_get("inspiration_kinds")?;
     Ok(Entry {
         id: row.try_get("id")?,
         summary: summary(row)?,
@@ -243,7 +242,7 @@ fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
             .unwrap_or_default()
             .into_iter()
             .zip(kinds.unwrap_or_default())
-            .map(|(archive_entry_id, word)| Inspiration { archive_entry_id, kind: kind(&word) })
+            .map(|(archive_entry_id, kind)| Inspiration { archive_entry_id, kind })
             .collect(),
         created_by: row.try_get("created_by")?,
     })

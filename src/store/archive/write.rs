@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::archive::{EntryPatch, NewEntry, Revision, Status};
+use crate::domain::archive::{EntryPatch, NewEntry, Revision};
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -133,7 +133,7 @@ impl Store {
         let query = sqlx::query_as(PATCH)
             .bind(id)
             .bind(known.map(|known| known.version))
-            .bind(patch.status.map(Status::as_str))
+            .bind(patch.status)
             .bind(patch.evaluation_results.clone().map(Value::Object))
             .bind(patch.performance_metrics.clone().map(Value::Object))
             .bind(patch.accuracy_score)

@@ -12,6 +12,7 @@ pub use remove::{Pick, Step};
 use super::error::Error;
 use super::partitions::{Partition, State};
 use super::pool::{Store, timed, timed_rows};
+use crate::closed::closed;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// Every name that a table knows, one descent of an index each. All of them, since in the order of most collations those
@@ -126,11 +127,25 @@ pub struct Footprint {
     pub samples: BTreeMap<NaiveDate, i64>,
 }
 
+closed! {
+    /// How something refers to an entry of another service.
+    pub ReferenceKind "kind of reference" {
+        /// An entry whose parent it is.
+        Child "child",
+        /// An entry that it inspired.
+        Inspired "inspired",
+        /// An improvement that starts from it.
+        Improves "improves",
+        /// An improvement whose result it is.
+        Made "made",
+    }
+}
+
 /// What another service has that refers to entries of one.
 #[derive(Debug, Clone, FromRow)]
 pub struct Reference {
-    /// `child` and `inspired` are entries, `improves` and `made` improvements.
-    pub kind: String,
+    /// How it refers to them.
+    pub kind: ReferenceKind,
     /// Whose they are.
     pub service: String,
     /// Whose entries they refer to.

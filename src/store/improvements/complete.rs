@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::life::{Outcome, Refusal};
 use super::{by_id, improvement, improvement_columns, in_order, rounds};
-use crate::domain::improvement::{Completion, Improvement};
+use crate::domain::improvement::{Completion, Improvement, Status};
 use crate::store::archive::{Created, NewRow, create};
 use crate::store::error::Error;
 use crate::store::pool::{Store, timed_rows};
@@ -145,10 +145,10 @@ async fn lock(connection: &mut PgConnection, round: &[(usize, &Done)]) -> Result
 /// The improvement, when this lease runs; else what is to be answered.
 fn judge(state: Option<(Improvement, Option<Uuid>)>, token: Uuid) -> ControlFlow<Outcome, Improvement> {
     let Some((state, holder)) = state else { return ControlFlow::Break(Err(Refusal::Missing)) };
-    match state.status.as_str() {
-        "completed" if holder == Some(token) => ControlFlow::Break(Ok(state)),
-        "running" if holder == Some(token) => ControlFlow::Continue(state),
-        "running" => ControlFlow::Break(Err(Refusal::LeaseLost)),
+    match state.status {
+        Status::Completed if holder == Some(token) => ControlFlow::Break(Ok(state)),
+        Status::Running if holder == Some(token) => ControlFlow::Continue(state),
+        Status::Running => ControlFlow::Break(Err(Refusal::LeaseLost)),
         _ => ControlFlow::Break(Err(Refusal::State(Box::new(state)))),
     }
 }

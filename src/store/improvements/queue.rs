@@ -45,10 +45,10 @@ const DEPTHS: &str = sql!(
 /// Improvements of one state and priority.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Depth {
-    /// `queued` or `running`.
-    pub status: String,
+    /// Queued or running.
+    pub status: Status,
     /// How urgent they are.
-    pub priority: String,
+    pub priority: Priority,
     /// How many there are.
     pub count: i64,
     /// Since when the oldest may be claimed.
@@ -117,7 +117,7 @@ impl Store {
             query.push(" AND i.status = '").push(status.as_str()).push("'");
         }
         if let Some(priority) = filter.priority {
-            query.push(" AND i.priority = ").push_bind(priority.as_str());
+            query.push(" AND i.priority = ").push_bind(priority);
         }
         if let Some(worker) = &filter.worker {
             query.push(" AND i.worker = ").push_bind(worker);
@@ -149,10 +149,10 @@ impl Store {
     /// The server's.
     pub async fn rescue(&self, limit: i64) -> Result<Rescued, Error> {
         let mut connection = self.acquire().await?;
-        let query = sqlx::query_scalar::<_, String>(RESCUE).bind(limit).fetch_all(&mut *connection);
+        let query = sqlx::query_scalar::<_, Status>(RESCUE).bind(limit).fetch_all(&mut *connection);
         let mut rescued = Rescued::default();
         for status in timed_rows(Statement::ImprovementRescue, query).await? {
-            if status == "queued" { rescued.requeued += 1 } else { rescued.failed += 1 }
+            if status == Status::Queued { rescued.requeued += 1 } else { rescued.failed += 1 }
         }
         Ok(rescued)
     }

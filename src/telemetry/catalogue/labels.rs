@@ -8,22 +8,15 @@ use super::metric::Label;
 /// Declares a label and its values.
 macro_rules! label {
     ($(#[$doc:meta])* $name:ident $label:literal { $($variant:ident $value:literal,)* }) => {
-        $(#[$doc])* #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[allow(missing_docs, reason = "the values say it")]
-        pub enum $name { $($variant,)* }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The value on the wire.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $value,)* } }
+        $crate::closed::closed! {
+            $(#[$doc])*
+            #[allow(missing_docs, reason = "the values say it")]
+            pub $name $label { $($variant $value,)* }
         }
 
         impl $crate::telemetry::catalogue::Label for $name {
             const NAME: &'static str = $label;
-            fn values() -> Vec<&'static str> { Self::ALL.iter().map(|value| value.as_str()).collect() }
+            fn values() -> Vec<&'static str> { Self::WORDS.to_vec() }
             fn count() -> usize { Self::ALL.len() }
             fn index(self) -> usize { self as usize }
         }

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::v1::{admin, archive, artifacts, improvements, metrics, operations, sessions};
 use super::{State, access, observe, openapi, ops, problem, status};
 use crate::telemetry::catalogue::http::HTTP_CONNECTIONS;
-use crate::telemetry::catalogue::labels::Route;
+use crate::telemetry::catalogue::routes;
 
 /// The routes of the API with their documentation.
 pub(super) fn documented() -> OpenApiRouter<State> {
@@ -52,9 +52,9 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .routes(routes!(operations::partitions))
 }
 
-/// Tells the catalogue of metrics what is served: a route is a label.
+/// Hands the table of routes to the catalogue of metrics, whose labels of routes and methods are made from it.
 pub fn define_routes() {
-    Route::define(&access::TABLE.iter().map(|(method, route, _)| (*method, *route)).collect::<Vec<_>>());
+    routes::define(access::TABLE.iter().map(|(method, route, _)| (*method, *route)));
 }
 
 /// The API listener.

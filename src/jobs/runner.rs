@@ -16,9 +16,9 @@ use crate::domain::job::RunOutcome;
 use crate::service::health::{JobStart, unix_seconds};
 use crate::service::{Error, Service};
 use crate::telemetry::catalogue::jobs::{
-    AnyJob, JOB_DURATION, JOB_INTERVAL, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
+    self, AnyJob, JOB_DURATION, JOB_INTERVAL, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
 };
-use crate::telemetry::catalogue::labels::{Job as JobLabel, JobOutcome};
+use crate::telemetry::catalogue::labels::JobOutcome;
 use crate::telemetry::spans::{self, Place};
 
 /// How often missed occurrences are looked for.
@@ -46,10 +46,10 @@ impl Outcome {
 }
 
 /// A run under way; over also when it panics.
-struct Running(JobLabel);
+struct Running(jobs::Job);
 
 impl Running {
-    fn begin(job: JobLabel) -> Self {
+    fn begin(job: jobs::Job) -> Self {
         JOB_RUNNING.set((job,), 1.0);
         Self(job)
     }
@@ -115,9 +115,9 @@ impl Runner {
             JobStart::Done { lost } => (None, lost),
             JobStart::Running => (None, 0),
         };
-        JOB_RUNS.add((job.label, JobOutcome::Lost), lost);
+        JOB_RUNS.add((job.label(), JobOutcome::Lost), lost);
         let Some(mut lock) = lock else {
-            JOB_RUNS.increment((job.label, JobOutcome::Skipped));
+            JOB_RUNS.increment((job.label(), JobOutcome::Skipped));
             return Ok(Outcome::Skipped);
         };
         let (outcome, detail) = self.work(job, lock.lost()).await;
@@ -161,10 +161,10 @@ impl Runner {
     /// done, or why not, in words.
     async fn work(&self, job: &'static Job, lost: impl Future<Output = ()>) -> (RunOutcome, String) {
         let started = Instant::now();
-        JOB_LAST_START.set((job.label,), unix_seconds(self.service.now()));
-        let running = Running::begin(job.label);
+        JOB_LAST_START.set((job.label(),), unix_seconds(self.service.now()));
+        let running = Running::begin(job.label());
         let (outcome, detail) = tokio::select! {
-            done = tokio::time::timeout(job.timeout, job.work(&self.service)) => match done {
+            done = tokio::time::timeout(job.timeout, (job.work)(&self.service)) => match done {
                 Ok(Ok(done)) => (RunOutcome::Success, done),
                 Ok(Err(reason)) => (RunOutcome::Failure, reason),
                 Err(_) => (RunOutcome::Timeout, format!("not done after {:?}", job.timeout)),
@@ -173,11 +173,11 @@ impl Runner {
             () = self.stop.cancelled() => (RunOutcome::Cancelled, "the process stops".to_owned()),
         };
         drop(running);
-        JOB_DURATION.observe((job.label,), started.elapsed());
-        JOB_RUNS.increment((job.label, outcome.into()));
+        JOB_DURATION.observe((job.label(),), started.elapsed());
+        JOB_RUNS.increment((job.label(), outcome.into()));
         Span::current().record("job.outcome", outcome.as_str());
         if outcome == RunOutcome::Success {
-            JOB_LAST_SUCCESS.set((AnyJob::Scheduled(job.label),), unix_seconds(self.service.now()));
+            JOB_LAST_SUCCESS.set((AnyJob::Scheduled(job.label()),), unix_seconds(self.service.now()));
             tracing::debug!(job = job.name, done = detail, "job done");
         } else {
             tracing::warn!(job = job.name, reason = detail, "job failed");
@@ -195,7 +195,7 @@ impl Runner {
         for (job, schedule) in self.schedules.iter() {
             let interval = schedule.interval(self.service.now()).and_then(|interval| interval.to_std().ok());
             if let Some(interval) = interval {
-                JOB_INTERVAL.set((job.label,), interval.as_secs_f64());
+                JOB_INTERVAL.set((job.label(),), interval.as_secs_f64());
             }
             if !shared && job.scope == Scope::One {
                 continue;
@@ -234,10 +234,10 @@ impl Runner {
             }
             match runner.run(job, occurrence).await {
                 Ok(Outcome::Skipped) => {}
-                Ok(_) => JOB_MISSED.add((job.label,), missed as u64),
+                Ok(_) => JOB_MISSED.add((job.label(),), missed as u64),
                 Err(_) if runner.stop.is_cancelled() => {}
                 Err(error) => {
-                    JOB_RUNS.increment((job.label, JobOutcome::Failure));
+                    JOB_RUNS.increment((job.label(), JobOutcome::Failure));
                     tracing::warn!(job = job.name, %error, "job could not start");
                 }
             }

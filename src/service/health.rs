@@ -11,8 +11,8 @@ pub use crate::store::upkeep::Upkeep;
 use crate::telemetry::catalogue::database::{
     INDEXES_INVALID, INDEXES_UNUSED, ROWS_DEAD, ROWS_LIVE, ROWS_READ, STATISTICS_SINCE, TABLE_BYTES, XID_AGE,
 };
-use crate::telemetry::catalogue::jobs::{AnyJob, JOB_LAST_SUCCESS, ReportedJob};
-use crate::telemetry::catalogue::labels::{self, Access, ImprovementState, Priority, Relation};
+use crate::telemetry::catalogue::jobs::{AnyJob, JOB_LAST_SUCCESS, Job, ReportedJob};
+use crate::telemetry::catalogue::labels::{Access, ImprovementState, Priority, Relation};
 use crate::telemetry::catalogue::queue::{IMPROVEMENTS, OLDEST_QUEUED};
 use crate::telemetry::catalogue::{Label as _, figure};
 use crate::telemetry::theirs::Theirs;
@@ -82,11 +82,9 @@ impl Service {
 
     /// What ran in any process counts here, too: whoever asks one of them learns whether the work is done.
     async fn observe_jobs(&self) -> Result<(), Error> {
-        let names: Vec<&str> = labels::Job::ALL.iter().map(|job| job.as_str()).collect();
+        let names: Vec<&str> = Job::all().map(Job::as_str).collect();
         for (name, at) in self.store.last_successes(&names).await? {
-            if let Some(job) = labels::Job::ALL.iter().find(|job| job.as_str() == name) {
-                JOB_LAST_SUCCESS.set((AnyJob::Scheduled(*job),), unix_seconds(at));
-            }
+            JOB_LAST_SUCCESS.set((AnyJob::Scheduled(Job::of(&name)),), unix_seconds(at));
         }
         for (name, at) in self.store.reported(&ReportedJob::values()).await? {
             if let Some(job) = ReportedJob::ALL.iter().find(|job| job.as_str() == name) {

@@ -11,6 +11,7 @@ mod dev;
 mod durability;
 mod forget;
 mod http;
+mod job_rows;
 mod jobs;
 mod kubernetes;
 mod loadtest;

@@ -107,14 +107,6 @@ label! {
     Access "access" { Sequence "sequence", Index "index", }
 }
 label! {
-    /// A scheduled job. Not `job`, which Prometheus gives to every series of a target.
-    Job "job_name" {
-        RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", EnforceRetention "enforce-retention",
-        PruneChanges "prune-changes", WarmCache "warm-cache", FlushAccessCounts "flush-access-counts",
-        CollectHealth "collect-health", PruneLogs "prune-logs", CollectArtifacts "collect-artifacts",
-    }
-}
-label! {
     /// How serious a log line is.
     LogLevel "level" { Error "error", Warn "warn", Info "info", Debug "debug", }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dgm_service::http::access::TABLE;
-use dgm_service::http::define_routes;
+use dgm_service::http::define_labels;
 use dgm_service::telemetry::catalogue::Label as _;
 use dgm_service::telemetry::catalogue::routes::{Method, Route};
 use serde_json::json;
@@ -24,7 +24,7 @@ fn counted(exposition: &str) -> BTreeSet<(String, String)> {
 
 #[test]
 fn every_route_and_method_of_the_table_has_a_label() {
-    define_routes();
+    define_labels();
     for (method, route, _) in TABLE {
         assert_eq!((Method::of(method).as_str(), Route::of(route).as_str()), (*method, *route));
     }

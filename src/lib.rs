@@ -6,6 +6,7 @@ pub mod app;
 pub mod batch;
 pub mod cache;
 pub mod cli;
+mod closed;
 pub mod config;
 pub mod db;
 pub mod domain;

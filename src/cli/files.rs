@@ -8,10 +8,10 @@ use clap::Subcommand;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::settings::Common;
+use crate::domain::job::RunOutcome;
 use crate::jobs::instance;
 use crate::service::artifacts::{ARTIFACTS, Copied, Depth, Direction, Lost, Verified};
 use crate::telemetry::catalogue::jobs::ReportedJob;
-use crate::telemetry::catalogue::labels::JobOutcome;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FilesCommand {
@@ -82,7 +82,7 @@ async fn copy(common: &Common, url: &str, direction: Direction) -> anyhow::Resul
     };
     if direction == Direction::Backup {
         let well = copied.as_ref().is_ok_and(|copied| copied.lost == 0);
-        let outcome = if well { JobOutcome::Success } else { JobOutcome::Failure };
+        let outcome = if well { RunOutcome::Success } else { RunOutcome::Failure };
         let job = ReportedJob::BackupFiles.as_str();
         let reported = services.jobs.report(job, instance(), started_at, outcome, &said).await;
         reported.context("the run cannot be reported to the service")?;

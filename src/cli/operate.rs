@@ -8,10 +8,10 @@ use clap::{Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Common;
+use crate::domain::job::RunOutcome;
 use crate::domain::partition::{PartitionState, horizon};
 use crate::jobs::{self, Job, Outcome, Runner, Schedules, Scope, instance};
 use crate::service::partitions::Dropped;
-use crate::telemetry::catalogue::labels::JobOutcome;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
@@ -73,7 +73,7 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
                 let last = job.last_run.map_or_else(
                     || "never".to_owned(),
                     |run| {
-                        let outcome = run.outcome.as_deref().unwrap_or("running");
+                        let outcome = run.outcome.map_or("running", RunOutcome::as_str);
                         format!("{} {outcome}", run.started_at.format("%Y-%m-%dT%H:%M:%SZ"))
                     },
                 );
@@ -102,8 +102,8 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
         JobCommand::Report { name, started, outcome, details } => {
             let job = jobs::reported(&name).map_err(anyhow::Error::msg)?;
             let outcome = match outcome {
-                Reported::Ok => JobOutcome::Success,
-                Reported::Failed => JobOutcome::Failure,
+                Reported::Ok => RunOutcome::Success,
+                Reported::Failed => RunOutcome::Failure,
             };
             services.jobs.report(job, instance(), started, outcome, &details).await?;
             say!("{name}: {} since {started}", outcome.as_str());

@@ -6,44 +6,20 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// What a caller may do; each role may do all that the roles before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Looks.
-    Reader,
-    /// Runs the loop: writes entries, improvements and samples.
-    Worker,
-    /// Runs the service: cancels, retries, runs jobs.
-    Operator,
-    /// Manages identities.
-    Admin,
-}
+use crate::closed::wire;
 
-impl Role {
-    /// Every role, least first.
-    pub const ALL: [Self; 4] = [Self::Reader, Self::Worker, Self::Operator, Self::Admin];
-
-    /// The column's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Worker => "worker",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or_else(|| format!("no role {text:?}: reader, worker, operator or admin"))
+wire! {
+    /// What a caller may do; each role may do all that the roles before it may.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub Role "role" {
+        /// Reads.
+        Reader "reader",
+        /// Runs the loop: writes entries, improvements and samples.
+        Worker "worker",
+        /// Runs the service: cancels, retries, runs jobs.
+        Operator "operator",
+        /// Manages identities.
+        Admin "admin",
     }
 }
 
@@ -76,7 +52,7 @@ pub struct TokenInfo {
     /// Its name, unique.
     pub name: String,
     /// What it may do.
-    pub role: String,
+    pub role: Role,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it ends.

@@ -4,6 +4,24 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::closed::wire;
+
+wire! {
+    /// How a run of a job ended.
+    pub RunOutcome "outcome of a run" {
+        /// Done.
+        Success "success",
+        /// It failed.
+        Failure "failure",
+        /// Not done within its timeout.
+        Timeout "timeout",
+        /// Its process stopped.
+        Cancelled "cancelled",
+        /// Its process died, as the next run found.
+        Lost "lost",
+    }
+}
+
 /// The answer to a request to run a job; `L` is the lock that a run holds.
 #[derive(Debug)]
 pub enum JobStart<L> {
@@ -38,8 +56,8 @@ pub struct JobRun {
     pub started_at: DateTime<Utc>,
     /// When it ended; `null` while it runs, or when its replica died and nobody ran the job since.
     pub finished_at: Option<DateTime<Utc>>,
-    /// `success`, `failure`, `timeout`, `cancelled` or `lost` (its replica died).
-    pub outcome: Option<String>,
+    /// How it ended; `null` like `finished_at`.
+    pub outcome: Option<RunOutcome>,
     /// What it did, or why it failed.
     pub detail: Option<String>,
 }

@@ -5,30 +5,32 @@ use utoipa::ToSchema;
 
 use super::selection::Rule;
 use super::validation::{Check, Invalid};
+use crate::closed::wire;
 
 /// Maximum number of parents of one selection.
 pub const MAX_PARENTS: u32 = 10_000;
-/// How parents are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// The Darwin Gödel Machine's: sigmoid of the score, times 1/(1+children).
-    #[default]
-    ScoreChildProp,
-    /// The sigmoid alone.
-    ScoreProp,
-    /// `ShinkaEvolve`'s: like the first, around the median in units of the median absolute deviation.
-    Weighted,
-    /// `ShinkaEvolve`'s: by rank; see `alpha`.
-    PowerLaw,
-    /// The best of `size` drawn uniformly.
-    Tournament,
-    /// MAP-Elites: uniform over the occupied cells of the named `features`, the best of the cell.
-    MapElites,
-    /// Every entry alike.
-    Uniform,
-    /// The `n` best, without chance.
-    Best,
+wire! {
+    /// How parents are drawn.
+    #[derive(Default)]
+    pub Method "method of selection" {
+        /// The Darwin Gödel Machine's: sigmoid of the score, times 1/(1+children).
+        #[default]
+        ScoreChildProp "score_child_prop",
+        /// The sigmoid alone.
+        ScoreProp "score_prop",
+        /// `ShinkaEvolve`'s: like the first, around the median in units of the median absolute deviation.
+        Weighted "weighted",
+        /// `ShinkaEvolve`'s: by rank; see `alpha`.
+        PowerLaw "power_law",
+        /// The best of `size` drawn uniformly.
+        Tournament "tournament",
+        /// MAP-Elites: uniform over the occupied cells of the named `features`, the best of the cell.
+        MapElites "map_elites",
+        /// Every entry alike.
+        Uniform "uniform",
+        /// The `n` best, without chance.
+        Best "best",
+    }
 }
 
 /// A request for parents.

@@ -4,27 +4,17 @@ use chrono::{DateTime, Datelike as _, Months, NaiveDate, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What a partition is to its parent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PartitionState {
-    /// A part of it.
-    Attached,
-    /// Its detachment was interrupted: readers skip it, and the detachment can be finished.
-    Detaching,
-    /// A table of its own, left over between detaching and dropping.
-    Detached,
-}
+use crate::closed::wire;
 
-impl PartitionState {
-    /// The name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Attached => "attached",
-            Self::Detaching => "detaching",
-            Self::Detached => "detached",
-        }
+wire! {
+    /// What a partition is to its parent.
+    pub PartitionState "state of a partition" {
+        /// A part of it.
+        Attached "attached",
+        /// Its detachment was interrupted: readers skip it, and the detachment can be finished.
+        Detaching "detaching",
+        /// A table of its own, between detaching and dropping.
+        Detached "detached",
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::validation::{Check, MAX_NAME};
+use crate::closed::closed;
 
 /// Minimum number of characters before a `*`, so that a pattern names an experiment and not half of all services.
 const MIN_PREFIX: usize = 8;
@@ -57,11 +58,25 @@ pub struct Footprint {
     pub samples: BTreeMap<NaiveDate, i64>,
 }
 
+closed! {
+    /// How something refers to an entry of another service.
+    pub ReferenceKind "kind of reference" {
+        /// An entry whose parent it is.
+        Child "child",
+        /// An entry that it inspired.
+        Inspired "inspired",
+        /// An improvement that starts from it.
+        Improves "improves",
+        /// An improvement whose result it is.
+        Made "made",
+    }
+}
+
 /// References from another service to entries of a service.
 #[derive(Debug, Clone)]
 pub struct Reference {
-    /// `child` and `inspired` are entries, `improves` and `made` improvements.
-    pub kind: String,
+    /// What refers.
+    pub kind: ReferenceKind,
     /// Whose they are.
     pub service: String,
     /// Whose entries they refer to.
@@ -95,11 +110,11 @@ impl Survey {
     pub fn refusal(&self) -> Option<String> {
         let leased = self.leased();
         let referred = self.references.iter().map(|other| {
-            let (what, does) = match other.kind.as_str() {
-                "child" => ("entry", "with a parent in"),
-                "inspired" => ("entry", "inspired by entries of"),
-                "improves" => ("improvement", "with a parent in"),
-                _ => ("improvement", "that made entries of"),
+            let (what, does) = match other.kind {
+                ReferenceKind::Child => ("entry", "with a parent in"),
+                ReferenceKind::Inspired => ("entry", "inspired by entries of"),
+                ReferenceKind::Improves => ("improvement", "with a parent in"),
+                ReferenceKind::Made => ("improvement", "that made entries of"),
             };
             let Reference { service, of, first, .. } = other;
             format!("{} of {service:?} {does} {of:?}, as {first:?}: name {service:?} too", counted(other.count, what))

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub use openapi::document;
-pub use router::{api, define_routes, operations};
+pub use router::{api, define_labels, operations};
 pub use server::{Callers, serve};
 
 use crate::jobs::{Runner, Schedules};

@@ -46,7 +46,7 @@ pub enum Error {
     #[error("{0}")]
     Unauthenticated(&'static str),
     /// The caller may not.
-    #[error("this needs the role {needed}, the caller is {has}", needed = .needed.as_str(), has = .has.as_str())]
+    #[error("this needs the role {needed}, the caller is {has}")]
     Forbidden {
         /// The least role that may.
         needed: Role,

@@ -10,7 +10,7 @@ use crate::cache::{Cache, Key};
 use crate::domain::clock::Clock;
 use crate::domain::improvement::{
     Claim, Claimed, Completion, DEFAULT_LEASE_SECONDS, Event, Failure, Filter, Heartbeat, Improvement, NewImprovement,
-    Progress, Rescued,
+    Progress, Rescued, Status,
 };
 use crate::domain::page::{self, Page, Position};
 use crate::domain::validation::{Check, Invalid};
@@ -92,7 +92,7 @@ impl ImprovementService {
         let claimed = self.improvements.lease(&claim.worker, claim.services, max, lease).await?;
         for one in &claimed {
             let Improvement { priority, available_at, started_at, .. } = &one.improvement;
-            let priority = priority_label(priority);
+            let priority = labels::Priority::from(*priority);
             IMPROVEMENTS_CLAIMED.increment((priority,));
             if let Some(wait) = started_at.and_then(|started| (started - *available_at).to_std().ok()) {
                 IMPROVEMENT_WAIT.observe((priority,), wait);
@@ -159,7 +159,7 @@ impl ImprovementService {
         let outcome =
             self.improvements.fail(id, failure.lease_token, &failure.error_message, failure.retryable).await?;
         let improvement = or_error(id, "fail", outcome)?;
-        if improvement.status == "failed" {
+        if improvement.status == Status::Failed {
             finished(&improvement, FinishOutcome::Failed);
         }
         Ok(improvement)
@@ -219,16 +219,6 @@ fn finished(improvement: &Improvement, outcome: FinishOutcome) {
     let run = improvement.completed_at.zip(improvement.started_at).and_then(|(end, start)| (end - start).to_std().ok());
     if let Some(run) = run {
         IMPROVEMENT_RUN.observe((outcome,), run);
-    }
-}
-
-fn priority_label(word: &str) -> labels::Priority {
-    match word {
-        "critical" => labels::Priority::Critical,
-        "high" => labels::Priority::High,
-        "low" => labels::Priority::Low,
-        // The column's check admits one more word.
-        _ => labels::Priority::Medium,
     }
 }
 

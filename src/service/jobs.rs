@@ -3,10 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::error::Error;
-use crate::domain::job::{JobRun, JobStart};
+use crate::domain::job::{JobRun, JobStart, RunOutcome};
 use crate::store::jobs::{JobLock, JobStore, Report};
-use crate::telemetry::catalogue::jobs::{AnyJob, JOB_LAST_SUCCESS, ReportedJob};
-use crate::telemetry::catalogue::labels::{self, JobOutcome};
+use crate::telemetry::catalogue::jobs::{AnyJob, JOB_LAST_SUCCESS, Job, ReportedJob};
 use crate::telemetry::catalogue::{Label as _, unix_seconds};
 
 /// Use cases of jobs; cheap to clone.
@@ -29,7 +28,7 @@ impl JobService {
         job: &'static str,
         instance: String,
         started_at: DateTime<Utc>,
-        outcome: JobOutcome,
+        outcome: RunOutcome,
         output: &str,
     ) -> Result<(), Error> {
         Ok(self.jobs.report(&Report::new(job, instance, started_at, outcome, output)).await?)
@@ -69,11 +68,9 @@ impl JobService {
     /// # Errors
     /// [`Error::Unavailable`].
     pub(super) async fn publish(&self) -> Result<(), Error> {
-        let names: Vec<&str> = labels::Job::ALL.iter().map(|job| job.as_str()).collect();
+        let names: Vec<&str> = Job::all().map(Job::as_str).collect();
         for (name, at) in self.jobs.last_successes(&names).await? {
-            if let Some(job) = labels::Job::ALL.iter().find(|job| job.as_str() == name) {
-                JOB_LAST_SUCCESS.set((AnyJob::Scheduled(*job),), unix_seconds(at));
-            }
+            JOB_LAST_SUCCESS.set((AnyJob::Scheduled(Job::of(&name)),), unix_seconds(at));
         }
         for (name, at) in self.jobs.reported(&ReportedJob::values()).await? {
             if let Some(job) = ReportedJob::ALL.iter().find(|job| job.as_str() == name) {

@@ -8,6 +8,7 @@ pub mod error;
 pub mod identity;
 pub mod improvements;
 pub mod jobs;
+mod labels;
 pub mod operations;
 pub mod parents;
 pub mod partitions;

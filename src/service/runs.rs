@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::Error;
 use crate::cache::{Cache, Key};
-use crate::domain::archive::{Entry as ArchiveEntry, Inspiration, InspirationKind, NewEntry, Status};
+use crate::domain::archive::{Entry as ArchiveEntry, Inspiration, NewEntry};
 use crate::interchange::jsonl::Export;
 use crate::interchange::{self, Entry, Format, Mapped};
 use crate::store::archive::ArchiveStore;
@@ -127,18 +127,13 @@ fn evicted_parent(service: &str, format: Format, entry: &Entry) -> Option<String
 }
 
 fn new_entry(entry: Entry) -> NewEntry {
-    let kind = |kind| match kind {
-        interchange::InspirationKind::Archive => InspirationKind::Archive,
-        interchange::InspirationKind::TopK => InspirationKind::TopK,
-        interchange::InspirationKind::Inspiration => InspirationKind::Inspiration,
-    };
     NewEntry {
         archive_entry_id: Some(entry.archive_entry_id),
         parent_entry_id: entry.parent_entry_id,
         inspirations: entry
             .inspirations
             .into_iter()
-            .map(|(archive_entry_id, of)| Inspiration { archive_entry_id, kind: kind(of) })
+            .map(|(archive_entry_id, kind)| Inspiration { archive_entry_id, kind })
             .collect(),
         generation_number: Some(entry.generation_number),
         service_name: entry.service_name,
@@ -148,7 +143,7 @@ fn new_entry(entry: Entry) -> NewEntry {
         accuracy_score: entry.accuracy_score,
         constitutional_compliance_score: entry.constitutional_compliance_score,
         evaluation_results: Some(entry.evaluation_results),
-        status: if entry.status == "failed" { Status::Failed } else { Status::Active },
+        status: entry.status,
         created_at: entry.created_at,
     }
 }

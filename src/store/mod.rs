@@ -12,6 +12,7 @@ pub mod migrate;
 pub mod partitions;
 pub mod purge;
 pub mod samples;
+mod text;
 
 use crate::db::Database;
 

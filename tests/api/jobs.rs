@@ -75,9 +75,7 @@ fn a_missed_occurrence_is_caught_up_and_counted() {
     let serve = Serve::start_with(&database, "", &[("DGM__JOBS__SCHEDULES", &schedule)]);
     let done = "SELECT count(*) FROM dgm_job_runs WHERE job_name = 'ensure-partitions' AND outcome = 'success' AND instance <> 'old'";
     until("it is caught up", || database.sql(done) == "1");
-    until("it is counted", || {
-        serve.count("dgm_job_missed_total{job_name=\"ensure-partitions\"}") == 5
-    });
+    until("it is counted", || serve.count("dgm_job_missed_total{job_name=\"ensure-partitions\"}") == 5);
     // The service looks for missed runs again, job by job, this one first.
     let looked = || serve.count("dgm_db_statement_duration_seconds_count{statement=\"job_runs\"}");
     let before = looked();

@@ -1,6 +1,7 @@
 //! What callers and operators see of a service whose servers are well: HTTP, command line, jobs, telemetry.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod closed_sets;
 mod dev;
 mod forget;
 mod http;

@@ -22,6 +22,24 @@ const HOMES: &[(&str, &[&str])] = &[
 /// Layer, the layers of this crate that it must not name.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     (
+        "closed",
+        &[
+            "app",
+            "cache",
+            "cli",
+            "config",
+            "domain",
+            "http",
+            "interchange",
+            "jobs",
+            "observability",
+            "postgres",
+            "service",
+            "store",
+            "telemetry",
+        ],
+    ),
+    (
         "domain",
         &["app", "cache", "cli", "config", "http", "interchange", "jobs", "postgres", "service", "store", "telemetry"],
     ),

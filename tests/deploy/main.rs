@@ -4,6 +4,7 @@
 mod architecture;
 mod ceiling;
 mod containers;
+mod job_rows;
 mod kubernetes;
 mod migrations;
 mod observability;

@@ -1,38 +1,28 @@
 //! Lists of entries: filters and orders.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::{Status, Summary};
+use crate::closed::wire;
 use crate::domain::page::Position;
 use crate::domain::validation::Invalid;
 
-/// An order; always the greatest first, equals the newest first, and then by id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Sort {
-    /// By accuracy.
-    Accuracy,
-    /// By constitutional compliance.
-    Compliance,
-    /// By time of creation.
-    #[default]
-    Created,
+wire! {
+    /// An order; always the greatest first, equals the newest first, and then by id.
+    #[derive(Default)]
+    pub Sort "order" {
+        /// By accuracy.
+        Accuracy "accuracy",
+        /// By constitutional compliance.
+        Compliance "compliance",
+        /// By time of creation.
+        #[default]
+        Created "created",
+    }
 }
 
 impl Sort {
-    /// The parameter's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::Compliance => "compliance",
-            Self::Created => "created",
-        }
-    }
-
     /// The place that a cursor of this order names.
     ///
     /// # Errors

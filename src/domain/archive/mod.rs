@@ -14,62 +14,41 @@ pub use list::{Filter, Sort};
 pub use stats::{Generation, Relative, Stats};
 
 use super::validation::{Check, Invalid};
+use crate::closed::wire;
 
 /// Most entries of one batch.
 pub const MAX_BATCH: usize = 1000;
 /// Most inspirations of one entry.
 pub const MAX_INSPIRATIONS: usize = 100;
 
-/// Where an entry stands. The API deletes none, so that lineage stays whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Takes part in parent selection.
-    #[default]
-    Active,
-    /// Did not compile or could not be evaluated; kept for the lineage.
-    Failed,
-    /// Retired from parent selection; kept for the lineage.
-    Archived,
-}
-
-impl Status {
-    /// The column's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Failed => "failed",
-            Self::Archived => "archived",
-        }
+wire! {
+    /// The state of an entry. The API deletes none, so that lineage stays whole.
+    #[derive(Default, PartialOrd, Ord)]
+    #[schema(as = EntryStatus)]
+    pub Status "entry status" {
+        /// Takes part in parent selection.
+        #[default]
+        Active "active",
+        /// Did not compile or could not be evaluated; kept for the lineage.
+        Failed "failed",
+        /// Retired from parent selection; kept for the lineage.
+        Archived "archived",
     }
 }
 
-/// How an entry helped to make another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InspirationKind {
-    /// A further parent.
-    Parent,
-    /// Shown to the model, no more is known.
-    #[default]
-    Inspiration,
-    /// Drawn from the elite archive.
-    Archive,
-    /// One of the k best.
-    TopK,
-}
-
-impl InspirationKind {
-    /// The column's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Parent => "parent",
-            Self::Inspiration => "inspiration",
-            Self::Archive => "archive",
-            Self::TopK => "top_k",
-        }
+wire! {
+    /// How an entry helped to make another.
+    #[derive(Default, PartialOrd, Ord)]
+    pub InspirationKind "kind of inspiration" {
+        /// A further parent.
+        Parent "parent",
+        /// Shown to the model, no more is known.
+        #[default]
+        Inspiration "inspiration",
+        /// Drawn from the elite archive.
+        Archive "archive",
+        /// One of the k best.
+        TopK "top_k",
     }
 }
 
@@ -256,8 +235,8 @@ pub struct Summary {
     pub accuracy_score: f64,
     /// Constitutional compliance, 0..1, four decimals.
     pub constitutional_compliance_score: f64,
-    /// Where it stands.
-    pub status: String,
+    /// Its state.
+    pub status: Status,
     /// Raised at each change; the ETag is made from it.
     pub version: i64,
     /// When it was made.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Summary;
+use super::{Status, Summary};
 
 /// A generation in figures.
 #[allow(clippy::struct_field_names, reason = "the wire's name is the column's")]
@@ -31,7 +31,7 @@ pub struct Stats {
     /// Entries of every status.
     pub total: i64,
     /// Entries by status.
-    pub by_status: BTreeMap<&'static str, i64>,
+    pub by_status: BTreeMap<Status, i64>,
     /// The active entry with the best accuracy (the older one of equals).
     pub best_entry_id: Option<String>,
     /// By generation, rising.

@@ -203,8 +203,8 @@ fn follow(state: State, id: String, after: i64) -> impl Stream<Item = Result<sse
             if let Some(event) = waiting.pop_front() {
                 after = event.event_id;
                 // A retry starts a new life, so only the last word counts.
-                ended = waiting.is_empty() && matches!(event.event.as_str(), "completed" | "failed" | "cancelled");
-                let frame = sse::Event::default().id(after.to_string()).event(&event.event).json_data(&event);
+                ended = waiting.is_empty() && event.event.is_final();
+                let frame = sse::Event::default().id(after.to_string()).event(event.event.as_str()).json_data(&event);
                 return Some((Ok(frame.ok()?), (state, id, after, waiting, ended)));
             }
             if ended || state.stopping.is_cancelled() {

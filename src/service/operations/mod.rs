@@ -14,6 +14,7 @@ use super::partitions::PartitionService;
 use crate::cache::Cache;
 use crate::domain::clock::Clock;
 use crate::domain::health::RedisStatus;
+use crate::domain::improvement::Status;
 use crate::store::Stores;
 use crate::store::improvements::{Depth, ImprovementStore};
 use crate::store::maintenance::{Maintenance, MaintenanceStore};
@@ -131,11 +132,11 @@ impl OperationsService {
 fn publish_queue(depths: &[Depth]) {
     for state in ImprovementState::ALL.iter().copied() {
         for priority in Priority::ALL.iter().copied() {
-            let is_it = |depth: &&Depth| depth.status == state.as_str() && depth.priority == priority.as_str();
+            let is_it = |depth: &&Depth| depth.status == Status::from(state) && depth.priority == priority.into();
             IMPROVEMENTS.set((state, priority), figure(depths.iter().find(is_it).map_or(0, |depth| depth.count)));
         }
     }
-    let queued = depths.iter().filter(|depth| depth.status == ImprovementState::Queued.as_str());
+    let queued = depths.iter().filter(|depth| depth.status == Status::Queued);
     OLDEST_QUEUED.set((), queued.filter_map(|depth| depth.oldest).min().map_or(0.0, unix_seconds));
 }
 

@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 
 use super::{ArchiveStore, summary, summary_columns};
 use crate::db::{Error, timed, timed_rows};
-use crate::domain::archive::{Entry, Generation, Inspiration, InspirationKind, Stats};
+use crate::domain::archive::{Entry, Generation, Inspiration, InspirationKind, Stats, Status};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// An entry with its inspirations as two parallel arrays, so that one round trip answers all. `as_of` is the xmin of the
@@ -170,7 +170,12 @@ impl ArchiveStore {
         Ok(Stats {
             service_name: service.map(str::to_owned),
             total: sum(|r| r.1),
-            by_status: [("active", sum(|r| r.5)), ("failed", sum(|r| r.6)), ("archived", sum(|r| r.7))].into(),
+            by_status: [
+                (Status::Active, sum(|r| r.5)),
+                (Status::Failed, sum(|r| r.6)),
+                (Status::Archived, sum(|r| r.7)),
+            ]
+            .into(),
             best_entry_id,
             generations: rows
                 .iter()
@@ -192,13 +197,7 @@ pub(super) fn seen(row: &PgRow) -> Result<Seen, sqlx::Error> {
 
 fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
     let ids: Option<Vec<String>> = row.try_get("inspiration_ids")?;
-    let kinds: Option<Vec<String>> = row.try_get("inspiration_kinds")?;
-    let kind = |word: &str| match word {
-        "parent" => InspirationKind::Parent,
-        "archive" => InspirationKind::Archive,
-        "top_k" => InspirationKind::TopK,
-        _ => InspirationKind::Inspiration,
-    };
+    let kinds: Option<Vec<InspirationKind>> = row.try_get("inspiration_kinds")?;
     Ok(Entry {
         id: row.try_get("id")?,
         summary: summary(row)?,
@@ -208,7 +207,7 @@ fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
             .unwrap_or_default()
             .into_iter()
             .zip(kinds.unwrap_or_default())
-            .map(|(archive_entry_id, word)| Inspiration { archive_entry_id, kind: kind(&word) })
+            .map(|(archive_entry_id, kind)| Inspiration { archive_entry_id, kind })
             .collect(),
         created_by: row.try_get("created_by")?,
     })

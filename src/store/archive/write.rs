@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::ArchiveStore;
 use crate::db::{Error, timed, timed_rows};
-use crate::domain::archive::{EntryPatch, NewEntry, Revision, Status};
+use crate::domain::archive::{EntryPatch, NewEntry, Revision};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// Rows a statement: enough to amortise the round trip, few enough for progress to be seen.
@@ -133,7 +133,7 @@ impl ArchiveStore {
         let query = sqlx::query_as(PATCH)
             .bind(id)
             .bind(known.map(|known| known.version))
-            .bind(patch.status.map(Status::as_str))
+            .bind(patch.status)
             .bind(patch.evaluation_results.clone().map(Value::Object))
             .bind(patch.performance_metrics.clone().map(Value::Object))
             .bind(patch.accuracy_score)

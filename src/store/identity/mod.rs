@@ -42,11 +42,12 @@ impl IdentityStore {
         ))
         .bind(token_hash.as_slice())
         .try_map(|row: PgRow| {
-            let role: String = row.try_get("role")?;
-            let role: Role = role.parse().map_err(|e: String| sqlx::Error::Decode(e.into()))?;
-            let (name, user_id, expires_at) =
-                (row.try_get("name")?, row.try_get("user_id")?, row.try_get("expires_at")?);
-            Ok(Principal { name, role, user_id, expires_at })
+            Ok(Principal {
+                name: row.try_get("name")?,
+                role: row.try_get("role")?,
+                user_id: row.try_get("user_id")?,
+                expires_at: row.try_get("expires_at")?,
+            })
         })
         .fetch_optional(&mut *connection);
         timed(Statement::TokenFind, query).await
@@ -70,7 +71,7 @@ impl IdentityStore {
              RETURNING id, name, role, created_at, expires_at, revoked_at"
         ))
         .bind(name)
-        .bind(role.as_str())
+        .bind(role)
         .bind(token_hash.as_slice())
         .bind(expires_at)
         .try_map(|row| info(&row))

@@ -12,7 +12,7 @@ use super::lifecycle::{Outcome, Refusal};
 use super::{by_id, improvement, improvement_columns, in_order, rounds};
 use crate::batch::Batch;
 use crate::db::{Database, Error, timed_rows};
-use crate::domain::improvement::{Completion, Improvement};
+use crate::domain::improvement::{Completion, Improvement, Status};
 use crate::store::archive::{Created, NewRow, create};
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -130,10 +130,10 @@ async fn lock(connection: &mut PgConnection, round: &[(usize, &Done)]) -> Result
 /// The improvement, when this lease runs; else what is to be answered.
 fn check(state: Option<(Improvement, Option<Uuid>)>, token: Uuid) -> ControlFlow<Outcome, Improvement> {
     let Some((state, holder)) = state else { return ControlFlow::Break(Err(Refusal::Missing)) };
-    match state.status.as_str() {
-        "completed" if holder == Some(token) => ControlFlow::Break(Ok(state)),
-        "running" if holder == Some(token) => ControlFlow::Continue(state),
-        "running" => ControlFlow::Break(Err(Refusal::LeaseLost)),
+    match state.status {
+        Status::Completed if holder == Some(token) => ControlFlow::Break(Ok(state)),
+        Status::Running if holder == Some(token) => ControlFlow::Continue(state),
+        Status::Running => ControlFlow::Break(Err(Refusal::LeaseLost)),
         _ => ControlFlow::Break(Err(Refusal::State(Box::new(state)))),
     }
 }

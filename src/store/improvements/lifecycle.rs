@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{ImprovementStore, improvement, improvement_columns};
 use crate::db::{Error, timed};
-use crate::domain::improvement::Improvement;
+use crate::domain::improvement::{Improvement, Status};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// `$2` is the lease token; nobody but the holder may write, and only while the improvement runs. Backoff: 10 s, doubled at each
@@ -67,7 +67,7 @@ impl ImprovementStore {
         let changed = timed(Statement::ImprovementFail, query).await?;
         match or_refusal(&mut connection, id, Some(token), changed).await? {
             // A repeated call whose first answer was lost; the token stays with the row until the next claim.
-            Err(Refusal::State(state)) if matches!(state.status.as_str(), "failed" | "queued") => {
+            Err(Refusal::State(state)) if matches!(state.status, Status::Failed | Status::Queued) => {
                 let query = sqlx::query_scalar(HOLDER).bind(id).fetch_one(&mut *connection);
                 let last: Option<Uuid> = timed(Statement::ImprovementFail, query).await?;
                 Ok(if last == Some(token) { Ok(*state) } else { Err(Refusal::State(state)) })
@@ -85,7 +85,7 @@ impl ImprovementStore {
         let query = sqlx::query(CANCEL).bind(id).try_map(|row| improvement(&row)).fetch_optional(&mut *connection);
         let changed = timed(Statement::ImprovementCancel, query).await?;
         match or_refusal(&mut connection, id, None, changed).await? {
-            Err(Refusal::State(state)) if state.status == "cancelled" => Ok(Ok(*state)),
+            Err(Refusal::State(state)) if state.status == Status::Cancelled => Ok(Ok(*state)),
             outcome => Ok(outcome),
         }
     }
@@ -115,7 +115,7 @@ pub(super) async fn or_refusal(
     let query = sqlx::query(STATE).bind(id).try_map(|row| improvement(&row)).fetch_optional(connection);
     Ok(Err(match timed(Statement::ImprovementGet, query).await? {
         None => Refusal::Missing,
-        Some(state) if state.status == "running" && token.is_some() => Refusal::LeaseLost,
+        Some(state) if state.status == Status::Running && token.is_some() => Refusal::LeaseLost,
         Some(state) => Refusal::State(Box::new(state)),
     }))
 }

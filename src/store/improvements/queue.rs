@@ -5,7 +5,7 @@ use sqlx::{Postgres, QueryBuilder};
 
 use super::{ImprovementStore, improvement, improvement_columns};
 use crate::db::{Error, timed, timed_rows};
-use crate::domain::improvement::{Filter, Improvement, Rescued};
+use crate::domain::improvement::{Filter, Improvement, Priority, Rescued, Status};
 use crate::domain::page::Position;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -44,10 +44,10 @@ const DEPTHS: &str = sql!(
 /// Improvements of one state and priority.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Depth {
-    /// `queued` or `running`.
-    pub status: String,
+    /// Queued or running.
+    pub status: Status,
     /// How urgent they are.
-    pub priority: String,
+    pub priority: Priority,
     /// How many there are.
     pub count: i64,
     /// Since when the oldest may be claimed.
@@ -83,7 +83,7 @@ impl ImprovementStore {
             query.push(" AND i.status = '").push(status.as_str()).push("'");
         }
         if let Some(priority) = filter.priority {
-            query.push(" AND i.priority = ").push_bind(priority.as_str());
+            query.push(" AND i.priority = ").push_bind(priority);
         }
         if let Some(worker) = &filter.worker {
             query.push(" AND i.worker = ").push_bind(worker);
@@ -115,10 +115,10 @@ impl ImprovementStore {
     /// The server's.
     pub async fn rescue(&self, limit: i64) -> Result<Rescued, Error> {
         let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query_scalar::<_, String>(RESCUE).bind(limit).fetch_all(&mut *connection);
+        let query = sqlx::query_scalar::<_, Status>(RESCUE).bind(limit).fetch_all(&mut *connection);
         let mut rescued = Rescued::default();
         for status in timed_rows(Statement::ImprovementRescue, query).await? {
-            if status == "queued" { rescued.requeued += 1 } else { rescued.failed += 1 }
+            if status == Status::Queued { rescued.requeued += 1 } else { rescued.failed += 1 }
         }
         Ok(rescued)
     }

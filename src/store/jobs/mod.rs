@@ -8,8 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, Postgres, Row as _};
 
 use crate::db::{Database, Error, timed, timed_rows};
-use crate::domain::job::{JobRun, JobStart};
-use crate::telemetry::catalogue::labels::JobOutcome;
+use crate::domain::job::{JobRun, JobStart, RunOutcome};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const RUNS_OF_ALL: &str = sql!(
@@ -94,8 +93,8 @@ pub struct Report {
     pub instance: String,
     /// When it started.
     pub started_at: DateTime<Utc>,
-    /// `success` or `failure`.
-    pub outcome: &'static str,
+    /// How it ended.
+    pub outcome: RunOutcome,
     /// What it did, or why it failed.
     pub detail: String,
 }
@@ -110,11 +109,11 @@ impl Report {
         job: &'static str,
         instance: String,
         started_at: DateTime<Utc>,
-        outcome: JobOutcome,
+        outcome: RunOutcome,
         detail: &str,
     ) -> Self {
         let detail = detail.chars().take(Self::DETAIL).collect();
-        Self { job, instance, started_at, outcome: outcome.as_str(), detail }
+        Self { job, instance, started_at, outcome, detail }
     }
 }
 
@@ -230,7 +229,7 @@ impl JobLock {
     ///
     /// # Errors
     /// The server's; the lock is free in any case.
-    pub async fn finish(mut self, outcome: &str, detail: &str) -> Result<(), Error> {
+    pub async fn finish(mut self, outcome: RunOutcome, detail: &str) -> Result<(), Error> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let query =
             sqlx::query(FINISH).bind(self.run).bind(outcome).bind(detail).bind(self.job).execute(&mut **connection);

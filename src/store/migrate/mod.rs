@@ -14,6 +14,8 @@ use sqlx::{ConnectOptions as _, PgConnection};
 
 use crate::db::{Kind, Source};
 
+use crate::closed::closed;
+
 /// Every migration, embedded in the binary.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -52,23 +54,13 @@ pub enum Error {
     UnknownVersion(i64),
 }
 
-/// A direction of travel, as written to the audit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Applying.
-    Up,
-    /// Reverting.
-    Down,
-}
-
-impl Direction {
-    /// The audit's word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-        }
+closed! {
+    /// The direction of a step, as written to the audit.
+    pub Direction "direction" {
+        /// Applying.
+        Up "up",
+        /// Reverting.
+        Down "down",
     }
 }
 

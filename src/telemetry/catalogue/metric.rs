@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use metrics::{Key, KeyName, Level, Metadata, Recorder};
 
-use super::labels::Route;
+use super::routes;
 
 static METADATA: Metadata<'static> = Metadata::new("dgm", Level::INFO, None);
 
@@ -266,7 +266,7 @@ impl<L: Labels> Described for Counter<L> {
 
     fn initialise(&self) {
         self.describe();
-        let can_occur = |index: &usize| Route::can_occur(&combination(&self.metric, *index));
+        let can_occur = |index: &usize| routes::can_occur(&combination(&self.metric, *index));
         for index in (0..self.metric.combinations()).filter(can_occur) {
             self.at(index, |counter| counter.increment(0));
         }

@@ -12,6 +12,7 @@ mod metric;
 pub mod process;
 pub mod queue;
 pub mod redis_server;
+pub mod routes;
 pub mod samples;
 mod seconds;
 pub mod server;

@@ -7,6 +7,7 @@ mod connections;
 mod hangups;
 mod identity;
 mod improvements;
+mod labels;
 mod metrics;
 mod operations;
 mod reading;

@@ -78,7 +78,7 @@ fn generated_files_are_fresh() {
     let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let openapi: Value = serde_json::from_str(&read("openapi.json")).unwrap();
     assert_eq!(openapi, serde_json::to_value(document()).unwrap(), "run `make generate`");
-    dgm_service::http::define_routes();
+    dgm_service::http::define_labels();
     let metrics = dgm_service::observability::reference::markdown();
     assert_eq!(read("docs/METRICS.md").trim_end(), metrics.trim_end(), "run `make generate`");
 }

@@ -18,7 +18,7 @@ fn most_replicas(manifests: &Manifests) -> u64 {
 #[test]
 fn the_autoscaler_scales_by_what_there_is() {
     // Before anybody asks for the values of labels, routes among them.
-    dgm_service::http::define_routes();
+    dgm_service::http::define_labels();
     let metrics: BTreeSet<&str> = reference::entries().iter().map(|entry| entry.name).collect();
     let adapter = text(&one(built("cluster"), "ConfigMap", "prometheus-adapter")["data"]["config.yaml"]);
     for build in SHARED {

@@ -35,7 +35,7 @@ pub(super) fn expressions() -> Vec<(String, String)> {
 
 /// Names of the exposition, with their labels: those of a histogram's parts, too.
 fn exposed() -> BTreeMap<String, BTreeMap<String, Vec<String>>> {
-    dgm_service::http::define_routes();
+    dgm_service::http::define_labels();
     let mut names = BTreeMap::new();
     for entry in reference::entries() {
         let labels: BTreeMap<String, Vec<String>> = entry
@@ -125,7 +125,7 @@ fn whichever_metric_is_removed_is_missed() {
 
 #[test]
 fn every_metric_is_set_and_shown() {
-    dgm_service::http::define_routes();
+    dgm_service::http::define_labels();
     let mut forgotten = Vec::new();
     for entry in reference::entries() {
         if entry.set_in.is_empty() {

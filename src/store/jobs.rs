@@ -9,6 +9,7 @@ use sqlx::{Connection as _, Postgres};
 use utoipa::ToSchema;
 
 use super::error::Error;
+use super::from_row;
 use super::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::labels::JobOutcome;
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -139,7 +140,7 @@ pub enum JobStart {
 }
 
 /// A run of a job.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct JobRun {
     /// Rising.
     pub id: i64,
@@ -158,6 +159,8 @@ pub struct JobRun {
     /// What it did, or why it failed.
     pub detail: Option<String>,
 }
+
+from_row!(JobRun { id, job_name, instance, scheduled_for, started_at, finished_at, outcome, detail });
 
 impl Store {
     /// Takes the job's lock and notes that a run starts, of this occurrence of its schedule or, without one, by hand.

@@ -1,9 +1,9 @@
 //! How PostgreSQL's own housekeeping is doing, from its statistics.
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
 
 use super::error::Error;
+use super::from_row;
 use super::pool::{Store, timed};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -30,7 +30,7 @@ const DATABASE: &str = sql!(
 );
 
 /// A table; all of its partitions together.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct TableCare {
     /// Its name.
     pub name: String,
@@ -46,8 +46,10 @@ pub struct TableCare {
     pub bytes: i64,
 }
 
+from_row!(TableCare { name, live, dead, read_in_sequence, read_by_index, bytes });
+
 /// An index; those of all partitions together.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct IndexCare {
     /// Its name.
     pub name: String,
@@ -58,6 +60,8 @@ pub struct IndexCare {
     /// Scans of it on this server (a replica counts its own), since [`Upkeep::since`].
     pub scans: i64,
 }
+
+from_row!(IndexCare { name, valid, is_unique, scans });
 
 /// What there is to look after.
 #[derive(Debug, Clone)]

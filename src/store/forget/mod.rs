@@ -5,11 +5,12 @@ mod remove;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
 pub use remove::{Pick, Step};
 
 use super::error::Error;
+use super::from_row;
 use super::partitions::{Partition, State};
 use super::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -57,7 +58,7 @@ const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 const COUNTS: &str = sql!(
     ForgetSurvey,
     "
-    SELECT s.name, a.entries, i.improvements, i.leased, i.first_leased, i.leased_until FROM unnest($1::text[]) AS s (name)
+    SELECT s.name AS service, a.entries, i.improvements, i.leased, i.first_leased, i.leased_until FROM unnest($1::text[]) AS s (name)
     CROSS JOIN LATERAL (SELECT count(*) AS entries FROM dgm_archive WHERE service_name = s.name) a
     CROSS JOIN LATERAL (
         SELECT count(*) AS improvements, count(*) FILTER (WHERE live) AS leased,
@@ -106,10 +107,9 @@ const REFERENCES: &str = sql!(
 );
 
 /// What there is of a service.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Footprint {
     /// Its name.
-    #[sqlx(rename = "name")]
     pub service: String,
     /// Entries of the archive.
     pub entries: i64,
@@ -122,12 +122,13 @@ pub struct Footprint {
     /// When the last of their leases ends.
     pub leased_until: Option<DateTime<Utc>>,
     /// Samples, by month; those without any are left out.
-    #[sqlx(skip)]
     pub samples: BTreeMap<NaiveDate, i64>,
 }
 
+from_row!(Footprint { service, entries, improvements, leased, first_leased, leased_until }, samples: BTreeMap::new());
+
 /// What another service has that refers to entries of one.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Reference {
     /// `child` and `inspired` are entries, `improves` and `made` improvements.
     pub kind: String,
@@ -140,6 +141,8 @@ pub struct Reference {
     /// One of them.
     pub first: String,
 }
+
+from_row!(Reference { kind, service, of, count, first });
 
 /// What there is of some services, as of one moment.
 #[derive(Debug, Clone)]

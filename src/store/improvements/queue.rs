@@ -7,6 +7,7 @@ use super::{improvement, improvement_columns};
 use crate::domain::improvement::{Improvement, Priority, Status};
 use crate::domain::page::Position;
 use crate::store::error::Error;
+use crate::store::from_row;
 use crate::store::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -43,7 +44,7 @@ const DEPTHS: &str = sql!(
 );
 
 /// Improvements of one state and priority.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct Depth {
     /// `queued` or `running`.
     pub status: String,
@@ -54,6 +55,8 @@ pub struct Depth {
     /// Since when the oldest may be claimed.
     pub oldest: Option<DateTime<Utc>>,
 }
+
+from_row!(Depth { status, priority, count, oldest });
 
 /// Which improvements; an absent field admits all.
 #[derive(Debug, Clone, Default)]

@@ -7,8 +7,9 @@ help: ## This list
 setup: ## Install what building and testing need
 	@scripts/setup
 
-up: setup ## Install what is missing, build, run `dgm dev`
-	cargo run --release --locked -- dev
+up: ## Install what is missing, build, run `dgm dev`
+	@scripts/setup up
+	cargo run --locked -- dev
 
 test: setup ## Every test, against real servers that the run starts itself
 	cargo test --workspace --locked

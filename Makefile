@@ -21,7 +21,8 @@ faults-test: setup ## The long forms of the fault tests, one after the other, wi
 scale-test: setup ## The plans of all statements at a million entries and ten million samples
 	DGM_TEST_FILL=1000000 cargo test --locked --test it -- --nocapture plans
 
-lint: ## Formatting and clippy, warnings are errors
+lint: ## Formatting, clippy (warnings are errors), the number of crates
+	scripts/crate-budget
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 

@@ -7,8 +7,9 @@ help: ## This list
 setup: ## Install what building and testing need
 	@scripts/setup
 
-up: setup ## Install what is missing, build, run `dgm dev`
-	cargo run --release --locked -- dev
+up: ## Install what is missing, build, run `dgm dev`
+	@scripts/setup up
+	cargo run --locked -- dev
 
 test: setup ## Every test, against real servers that the run starts itself
 	cargo test --workspace --locked
@@ -20,7 +21,8 @@ faults-test: setup ## The long forms of the fault tests, one after the other, wi
 scale-test: setup ## The plans of all statements at a million entries and ten million samples
 	DGM_TEST_FILL=1000000 cargo test --locked --test api -- --nocapture plans
 
-lint: ## Formatting and clippy, warnings are errors
+lint: ## Formatting, clippy (warnings are errors), the number of crates
+	scripts/crate-budget
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 

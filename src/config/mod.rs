@@ -8,7 +8,8 @@ mod unknown;
 use std::path::Path;
 
 use figment::Figment;
-use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::providers::{Env, Format, Serialized};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use secret::SecretUrl;
@@ -50,6 +51,18 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+}
+
+/// TOML for figment. Its feature `toml` depends on an older release, which compiles a second parser.
+struct Toml;
+
+impl Format for Toml {
+    type Error = toml::de::Error;
+    const NAME: &'static str = "TOML";
+
+    fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Self::Error> {
+        toml::from_str(text)
+    }
 }
 
 macro_rules! section {

@@ -1,10 +1,10 @@
 //! Refuses keys that are not in the defaults.
 
-use figment::providers::{Format as _, Toml};
+use figment::providers::Format as _;
 use figment::value::{Dict, Value};
 use figment::{Figment, Provider as _};
 
-use super::{DEFAULTS, Error};
+use super::{DEFAULTS, Error, Toml};
 
 /// Two keys this alike (0 to 1, Jaro-Winkler) are taken for a slip of the pen.
 const ALIKE: f64 = 0.75;

@@ -5,6 +5,7 @@ mod connect;
 mod error;
 mod pool;
 mod replica;
+mod row;
 mod spans;
 mod statement;
 
@@ -17,6 +18,7 @@ use sqlx::{PgConnection, Postgres};
 pub use connect::{Kind, Source};
 pub use error::Error;
 pub use pool::Pool;
+pub(crate) use row::from_row;
 pub use statement::{timed, timed_rows};
 
 use crate::telemetry::catalogue::labels;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Postgres, QueryBuilder};
 
 use super::{ImprovementStore, improvement, improvement_columns};
-use crate::db::{Error, timed, timed_rows};
+use crate::db::{Error, from_row, timed, timed_rows};
 use crate::domain::improvement::{Filter, Improvement, Priority, Rescued, Status};
 use crate::domain::page::Position;
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -42,7 +42,7 @@ const DEPTHS: &str = sql!(
 );
 
 /// Improvements of one state and priority.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct Depth {
     /// Queued or running.
     pub status: Status,
@@ -53,6 +53,8 @@ pub struct Depth {
     /// Since when the oldest may be claimed.
     pub oldest: Option<DateTime<Utc>>,
 }
+
+from_row!(Depth { status, priority, count, oldest });
 
 impl ImprovementStore {
     /// One improvement.

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgRow;
-use sqlx::{Connection as _, Postgres, Row as _};
+use sqlx::{Connection as _, Postgres};
 
-use crate::db::{Database, Error, timed, timed_rows};
+use crate::db::{Database, Error, from_row, timed, timed_rows};
 use crate::domain::job::{JobRun, JobStart, RunOutcome};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -117,6 +116,8 @@ impl Report {
     }
 }
 
+from_row!(JobRun { id, job_name, instance, scheduled_for, started_at, finished_at, outcome, detail });
+
 /// Locks and history of jobs; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct JobStore {
@@ -206,10 +207,10 @@ impl JobStore {
     pub async fn runs(&self, job: Option<&str>, limit: i64) -> Result<Vec<JobRun>, Error> {
         let mut connection = self.database.general.acquire().await?;
         let query = match job {
-            Some(job) => sqlx::query(RUNS_OF_ONE).bind(job).bind(limit),
-            None => sqlx::query(RUNS_OF_ALL).bind(limit),
+            Some(job) => sqlx::query_as(RUNS_OF_ONE).bind(job).bind(limit),
+            None => sqlx::query_as(RUNS_OF_ALL).bind(limit),
         };
-        timed_rows(Statement::JobRuns, query.try_map(|row| job_run(&row)).fetch_all(&mut *connection)).await
+        timed_rows(Statement::JobRuns, query.fetch_all(&mut *connection)).await
     }
 }
 
@@ -250,17 +251,4 @@ impl Drop for JobLock {
             }
         }
     }
-}
-
-fn job_run(row: &PgRow) -> Result<JobRun, sqlx::Error> {
-    Ok(JobRun {
-        id: row.try_get("id")?,
-        job_name: row.try_get("job_name")?,
-        instance: row.try_get("instance")?,
-        scheduled_for: row.try_get("scheduled_for")?,
-        started_at: row.try_get("started_at")?,
-        finished_at: row.try_get("finished_at")?,
-        outcome: row.try_get("outcome")?,
-        detail: row.try_get("detail")?,
-    })
 }

@@ -3,11 +3,9 @@
 mod server;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::FromRow;
-
 pub use server::{Activity, Server, StatementTotals, Totals, Visibility};
 
-use crate::db::{Database, Error, timed};
+use crate::db::{Database, Error, from_row, timed};
 use crate::store::migrate;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -35,7 +33,7 @@ const DATABASE: &str = sql!(
 );
 
 /// A table; all of its partitions together.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct TableStatistics {
     /// Its name.
     pub name: String,
@@ -51,8 +49,10 @@ pub struct TableStatistics {
     pub bytes: i64,
 }
 
+from_row!(TableStatistics { name, live, dead, read_in_sequence, read_by_index, bytes });
+
 /// An index; those of all partitions together.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct IndexStatistics {
     /// Its name.
     pub name: String,
@@ -63,6 +63,8 @@ pub struct IndexStatistics {
     /// Scans of it on this server (a replica counts its own), since [`Maintenance::since`].
     pub scans: i64,
 }
+
+from_row!(IndexStatistics { name, valid, is_unique, scans });
 
 /// Statistics of tables and indexes.
 #[derive(Debug, Clone)]

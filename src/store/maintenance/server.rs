@@ -2,10 +2,10 @@
 //! server since its start: `server` tells which.
 
 use chrono::{DateTime, Utc};
+use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
-use sqlx::{FromRow, Postgres};
 
-use crate::db::{Error, quoted, timed};
+use crate::db::{Error, from_row, quoted, timed};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// Of a session that this role may not look at, all but its process and its database is null.
@@ -64,7 +64,7 @@ const ROLE: &str =
 const CREATE_EXTENSION: &str = sql!(ServerStatements, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements");
 
 /// Clients' sessions at one moment.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Activity {
     /// Those that run a query.
     pub active: i64,
@@ -82,8 +82,10 @@ pub struct Activity {
     pub oldest_transaction: Option<DateTime<Utc>>,
 }
 
+from_row!(Activity { active, idle, idle_in_transaction, connections, most_connections, waiting, oldest_transaction });
+
 /// What the server counted of this database.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the metrics say it")]
 pub struct Totals {
     pub server: String,
@@ -101,8 +103,24 @@ pub struct Totals {
     pub last_archived: Option<DateTime<Utc>>,
 }
 
+from_row!(Totals {
+    server,
+    committed,
+    rolled_back,
+    deadlocks,
+    temporary_bytes,
+    blocks_in_cache,
+    blocks_from_disk,
+    inserted,
+    updated,
+    deleted,
+    archived,
+    failed_to_archive,
+    last_archived
+});
+
 /// What the server counted of one of our statements.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the metrics say it")]
 pub struct StatementTotals {
     pub server: String,
@@ -112,6 +130,8 @@ pub struct StatementTotals {
     pub rows: i64,
     pub blocks_read: i64,
 }
+
+from_row!(StatementTotals { server, name, calls, microseconds, rows, blocks_read });
 
 /// What this role may see.
 #[derive(Debug, Clone)]

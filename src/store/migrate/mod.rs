@@ -7,17 +7,22 @@
 mod partitioned;
 mod step;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use include_dir::{Dir, File, include_dir};
 use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{ConnectOptions as _, PgConnection};
+use sqlx::{ConnectOptions as _, PgConnection, SqlSafeStr as _};
 
 use crate::db::{Kind, Source};
 
 use crate::closed::closed;
 
 /// Every migration, embedded in the binary.
-pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+pub static MIGRATOR: LazyLock<Migrator> =
+    LazyLock::new(|| Migrator::with_migrations(FILES.files().filter_map(migration).collect()));
+
+static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
 const HISTORY: &str = "_sqlx_migrations";
 /// Key of the advisory lock that one migrator holds (`dgm_migr` in ASCII).
@@ -221,6 +226,17 @@ impl Session {
     }
 }
 
+/// A file `<version>_<description>.{up,down}.sql` as `sqlx::migrate!` reads it; `None` for other files of the folder.
+fn migration(file: &'static File<'static>) -> Option<Migration> {
+    let (version, rest) = file.path().to_str()?.split_once('_')?;
+    let kind = MigrationType::from_filename(rest);
+    let description = rest.strip_suffix(kind.suffix())?.replace('_', " ");
+    let sql = file.contents_utf8()?;
+    let outside_transaction = sql.starts_with("-- no-transaction");
+    let version = version.parse().ok()?;
+    Some(Migration::new(version, description.into(), kind, sql.into_sql_str(), outside_transaction))
+}
+
 /// The newest migration that this binary knows.
 #[must_use]
 pub fn newest_version() -> i64 {
@@ -235,4 +251,15 @@ fn known(kind: MigrationType) -> impl Iterator<Item = &'static Migration> {
 fn named_after(sql: &'static str, phrase: &'static str) -> impl Iterator<Item = &'static str> {
     let follows = sql.split(phrase).skip(1);
     follows.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_of_the_folder_is_skipped() {
+        let scripts = FILES.files().filter(|file| file.path().extension().is_some_and(|extension| extension == "sql"));
+        assert_eq!(scripts.count(), MIGRATOR.iter().count());
+    }
 }

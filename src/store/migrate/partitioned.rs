@@ -5,11 +5,9 @@
 //! missing is built here, partition by partition, and with the last one attached the parent's becomes valid. An
 //! interruption loses nothing: the next run goes on with the partitions that are left.
 
-use sqlx::FromRow;
-
 use super::step::{is_timeout, may_try_again};
 use super::{Error, Session};
-use crate::db::quoted;
+use crate::db::{from_row, quoted};
 
 /// Indexes of partitioned tables that lack some of their partitions', with those partitions. One that is about to be detached
 /// needs none. What comes after the name of an index's table says the rest of it.
@@ -24,7 +22,7 @@ const MISSING: &str = "
         WHERE h.inhparent = x.oid AND own.indrelid = c.oid)
     ORDER BY x.relname, c.relname";
 
-#[derive(Debug, FromRow)]
+#[derive(Debug)]
 struct Missing {
     index: String,
     create: String,
@@ -32,6 +30,8 @@ struct Missing {
     partition: String,
     child: String,
 }
+
+from_row!(Missing { index, create, rest, partition, child });
 
 impl Session {
     /// Builds what indexes of partitioned tables lack; answers `index on partition` for each.

@@ -5,12 +5,11 @@ mod remove;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
 pub use remove::{Pick, Step};
 
-use crate::db::{Database, Error, timed, timed_rows};
+use crate::db::{Database, Error, from_row, timed, timed_rows};
 use crate::domain::partition::{Partition, PartitionState};
 use crate::domain::purge::{Footprint, Reference, Survey};
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -58,7 +57,7 @@ const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 const COUNTS: &str = sql!(
     ForgetSurvey,
     "
-    SELECT s.name, a.entries, i.improvements, i.leased, i.first_leased, i.leased_until FROM unnest($1::text[]) AS s (name)
+    SELECT s.name AS service, a.entries, i.improvements, i.leased, i.first_leased, i.leased_until FROM unnest($1::text[]) AS s (name)
     CROSS JOIN LATERAL (SELECT count(*) AS entries FROM dgm_archive WHERE service_name = s.name) a
     CROSS JOIN LATERAL (
         SELECT count(*) AS improvements, count(*) FILTER (WHERE live) AS leased,
@@ -106,6 +105,9 @@ const REFERENCES: &str = sql!(
     FROM other GROUP BY kind, service_name, name ORDER BY kind, service_name, name"
 );
 
+from_row!(Footprint { service, entries, improvements, leased, first_leased, leased_until }, samples: BTreeMap::new());
+from_row!(Reference { kind, service, of, count, first });
+
 /// What belongs to services, for removing it; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PurgeStore {
@@ -136,7 +138,7 @@ impl PurgeStore {
         names.extend(known_names(&mut transaction, &months).await?.into_iter().filter(|name| matches(name)));
         let names: Vec<String> = names.into_iter().collect();
 
-        let query = sqlx::query(COUNTS).bind(&names).try_map(|row| footprint(&row)).fetch_all(&mut *transaction);
+        let query = sqlx::query_as(COUNTS).bind(&names).fetch_all(&mut *transaction);
         let mut services: Vec<Footprint> = timed_rows(Statement::ForgetSurvey, query).await?;
         for month in months {
             let (from, to) = bounds(month);
@@ -149,7 +151,7 @@ impl PurgeStore {
                 }
             }
         }
-        let query = sqlx::query(REFERENCES).bind(&names).try_map(|row| reference(&row)).fetch_all(&mut *transaction);
+        let query = sqlx::query_as(REFERENCES).bind(&names).fetch_all(&mut *transaction);
         let references = timed_rows(Statement::ForgetSurvey, query).await?;
         transaction.commit().await?;
         let apart = apart.into_iter().map(|partition| partition.name).collect();
@@ -179,26 +181,4 @@ async fn known_names(connection: &mut PgConnection, months: &[NaiveDate]) -> Res
 fn bounds(month: NaiveDate) -> (DateTime<Utc>, DateTime<Utc>) {
     let next = month.checked_add_months(chrono::Months::new(1)).unwrap_or(NaiveDate::MAX);
     (month.and_time(NaiveTime::MIN).and_utc(), next.and_time(NaiveTime::MIN).and_utc())
-}
-
-fn footprint(row: &PgRow) -> Result<Footprint, sqlx::Error> {
-    Ok(Footprint {
-        service: row.try_get("name")?,
-        entries: row.try_get("entries")?,
-        improvements: row.try_get("improvements")?,
-        leased: row.try_get("leased")?,
-        first_leased: row.try_get("first_leased")?,
-        leased_until: row.try_get("leased_until")?,
-        samples: BTreeMap::new(),
-    })
-}
-
-fn reference(row: &PgRow) -> Result<Reference, sqlx::Error> {
-    Ok(Reference {
-        kind: row.try_get("kind")?,
-        service: row.try_get("service")?,
-        of: row.try_get("of")?,
-        count: row.try_get("count")?,
-        first: row.try_get("first")?,
-    })
 }

@@ -121,8 +121,11 @@ fn the_build_finds_what_the_sources_name() {
     let mut outside = 0;
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
-        for line in text.lines().filter(|line| line.contains("include_str!") || line.contains("migrate!")) {
-            let Some((_, path)) = line.split_once("\"../../").or_else(|| line.split_once("\"./")) else { continue };
+        for line in text.lines().filter(|line| line.contains("include_str!") || line.contains("include_dir!(")) {
+            let Some((_, path)) = line.split_once("\"../../").or_else(|| line.split_once("\"$CARGO_MANIFEST_DIR/"))
+            else {
+                continue;
+            };
             let path = path.trim_start_matches("../").split('"').next().unwrap().trim_end_matches('/');
             outside += 1;
             assert!(has(path), "{} includes {path}, which the Dockerfile does not copy", file.display());

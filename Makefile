@@ -14,11 +14,11 @@ test: setup ## Every test, against real servers that the run starts itself
 	cargo test --workspace --locked
 
 faults-test: setup ## The long forms of the fault tests, one after the other, with a release binary
-	DGM_TEST_READS=1000000 DGM_TEST_ROUNDS=20 DGM_TEST_ENTRIES=100000 cargo test --release --locked --test it -- \
+	DGM_TEST_READS=1000000 DGM_TEST_ROUNDS=20 DGM_TEST_ENTRIES=100000 cargo test --release --locked --test faults -- \
 		--test-threads 1 --nocapture coherence durability cluster zipf
 
 scale-test: setup ## The plans of all statements at a million entries and ten million samples
-	DGM_TEST_FILL=1000000 cargo test --locked --test it -- --nocapture plans
+	DGM_TEST_FILL=1000000 cargo test --locked --test api -- --nocapture plans
 
 lint: ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check
@@ -29,7 +29,7 @@ generate: setup ## Write the generated files anew (openapi.json, docs, the lists
 	target/debug/dgm openapi > openapi.json
 	target/debug/dgm metrics > docs/METRICS.md
 	target/debug/dgm observability --output .
-	DGM_GENERATE=1 cargo test --locked --test it -- schema_reference history_of_migrations
+	DGM_GENERATE=1 cargo test --locked --test deploy -- schema_reference history_of_migrations
 
 bench: ## The ceiling table in docs/PERFORMANCE.md: the service beside a bare handler (ARGS for options, --help lists them)
 	@scripts/setup wrk
@@ -93,7 +93,7 @@ observe: setup ## `dgm dev` with Prometheus and Alertmanager beside it, all rule
 	@scripts/observe
 
 alerts-test: setup ## Nine real faults, each told to a webhook behind Alertmanager; every query after two minutes of load
-	DGM_TEST_FAULTS=9 DGM_TEST_LIVE_SECONDS=120 cargo test --locked --test it -- --test-threads 1 --nocapture observability
+	DGM_TEST_FAULTS=9 DGM_TEST_LIVE_SECONDS=120 cargo test --locked --test deploy -- --test-threads 1 --nocapture observability
 
 telemetry-cost: ## Hot reads with and without telemetry, scrapes under load (UNSCRAPED_MINUTES=30: memory that nobody scrapes)
 	@scripts/setup wrk python3

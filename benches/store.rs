@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use dgm_service::db::{Database, Settings};
 use dgm_service::domain::archive::NewEntry;
 use dgm_service::domain::improvement::NewImprovement;
 use dgm_service::domain::sample::NewSample;
 use dgm_service::postgres::Server;
+use dgm_service::store::Stores;
 use dgm_service::store::migrate::Session;
-use dgm_service::store::pool::{Settings, Store};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -38,18 +39,18 @@ fn benches(c: &mut Criterion) {
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("permissions");
     let server = Server::start(path, &[("shared_buffers", "256MB")]).expect("a server");
     let runtime = Runtime::new().expect("a runtime");
-    let store = runtime.block_on(async {
+    let stores = runtime.block_on(async {
         let url = server.url("postgres");
         Session::open(&url, Duration::from_mins(1)).await.expect("a session").up(None).await.expect("migrations");
-        let store = Store::new(&url, &Settings::default()).expect("a store");
-        store.ensure_partitions(Utc::now(), 1).await.expect("partitions");
-        store.create_entry(entry("hot"), None).await.expect("an entry");
-        store
+        let stores = Stores::new(Database::new(&url, &Settings::default()).expect("a database"));
+        stores.partitions.ensure(Utc::now(), 1).await.expect("partitions");
+        stores.archive.create_one(entry("hot"), None).await.expect("an entry");
+        stores
     });
 
-    c.bench_function("get an entry", |b| b.iter(|| runtime.block_on(store.entry("hot")).expect("an entry")));
+    c.bench_function("get an entry", |b| b.iter(|| runtime.block_on(stores.archive.find("hot")).expect("an entry")));
     c.bench_function("store a sample, one client", |b| {
-        b.iter(|| runtime.block_on(store.ingest(vec![sample()], Utc::now())).expect("stored"));
+        b.iter(|| runtime.block_on(stores.samples.store(vec![sample()], Utc::now())).expect("stored"));
     });
     let mut group = c.benchmark_group("group commit");
     for clients in [64_u64, 500] {
@@ -59,8 +60,8 @@ fn benches(c: &mut Criterion) {
                 runtime.block_on(async {
                     let mut tasks = JoinSet::new();
                     for _ in 0..clients {
-                        let store = store.clone();
-                        tasks.spawn(async move { store.ingest(vec![sample()], Utc::now()).await });
+                        let samples = stores.samples.clone();
+                        tasks.spawn(async move { samples.store(vec![sample()], Utc::now()).await });
                     }
                     while let Some(stored) = tasks.join_next().await {
                         stored.expect("a task").expect("stored");
@@ -78,8 +79,8 @@ fn benches(c: &mut Criterion) {
                 let mut queueing = JoinSet::new();
                 for _ in 0..iterations {
                     next += 1;
-                    let (store, id) = (store.clone(), format!("i{next}"));
-                    queueing.spawn(async move { store.create_improvement(&id, improvement(), None).await });
+                    let (improvements, id) = (stores.improvements.clone(), format!("i{next}"));
+                    queueing.spawn(async move { improvements.create(&id, improvement(), None).await });
                     if queueing.len() == 64 {
                         queueing.join_next().await.expect("a task").expect("a task").expect("queued");
                     }
@@ -89,13 +90,13 @@ fn benches(c: &mut Criterion) {
                 }
                 let started = Instant::now();
                 for _ in 0..iterations {
-                    store.claim("w", None, 1, 60).await.expect("claimed");
+                    stores.improvements.lease("w", None, 1, 60).await.expect("claimed");
                 }
                 started.elapsed()
             })
         });
     });
-    runtime.block_on(store.close());
+    runtime.block_on(stores.close());
 }
 
 criterion_group! {

@@ -13,31 +13,33 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::{self, Cache, Redis};
 use crate::config::Config;
+use crate::db::{self, Database};
 use crate::domain::clock::SystemClock;
 use crate::http::{self, Callers};
 use crate::jobs::Schedules;
+use crate::objects::Bucket;
+use crate::service::Services;
 use crate::service::artifacts::Storage;
-use crate::service::logs::Retention;
-use crate::service::{Service, Settings};
-use crate::store::bucket::Bucket;
-use crate::store::pool::{self, Store};
+use crate::service::settings::{SampleWindow, Settings};
+use crate::store::Stores;
+use crate::telemetry::files::Retention;
 use crate::telemetry::{catalogue, process};
 
-/// Puts the use cases together; for commands that serve nobody, too.
+/// Builds the use cases; also for commands that do not serve.
 ///
 /// # Errors
 /// When a URL of the configuration is none, or a file that it names cannot be read.
-pub fn service(config: &Config) -> anyhow::Result<Service> {
+pub fn services(config: &Config) -> anyhow::Result<Services> {
     let replica = config.database.replica_url.expose();
     let max_lag = Duration::from_millis(config.database.replica_max_lag_milliseconds);
-    let pool = pool::Settings {
+    let pools = db::Settings {
         max_connections: config.database.max_connections,
         write_connections: config.database.write_connections,
         acquire_timeout: Duration::from_secs(config.database.acquire_timeout_seconds),
         statement_timeout: Duration::from_secs(config.database.statement_timeout_seconds),
         replica: (!replica.is_empty()).then(|| (replica.to_owned(), max_lag)),
     };
-    let store = Store::new(config.database_url()?, &pool).context("database.url")?;
+    let database = Database::new(config.database_url()?, &pools).context("database.url")?;
     let cache = Cache::new(&cache::Settings {
         max_bytes: config.cache.max_bytes,
         redis: redis(config)?,
@@ -45,10 +47,13 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
     })
     .context("cache.redis_url, cache.redis_ca_file")?;
     let settings = Settings {
-        retention_months: config.samples.retention_months,
+        window: SampleWindow {
+            retention_months: config.samples.retention_months,
+            max_future: TimeDelta::seconds(i64::from(config.samples.max_future_seconds)),
+        },
         premake_months: config.samples.premake_months,
-        retention_patience: Duration::from_secs(config.samples.retention_patience_seconds),
-        export: bucket("samples.export_url", &config.samples.export_url)?,
+        retention_timeout: Duration::from_secs(config.samples.retention_patience_seconds),
+        exports: bucket("samples.export_url", &config.samples.export_url)?,
         artifacts: bucket("artifacts.url", &config.artifacts.url)?.map(|bucket| Storage {
             bucket,
             max_bytes: config.artifacts.max_bytes,
@@ -59,11 +64,10 @@ pub fn service(config: &Config) -> anyhow::Result<Service> {
             days: config.telemetry.log_retention_days,
             max_bytes: config.telemetry.log_max_bytes,
         }),
-        max_future: TimeDelta::seconds(i64::from(config.samples.max_future_seconds)),
         selection_max_bytes: config.cache.selection_max_bytes,
         session_ttl: Duration::from_secs(config.auth.session_ttl_seconds),
     };
-    Ok(Service::new(store, cache, Arc::new(SystemClock), settings))
+    Ok(Services::new(Stores::new(database), cache, Arc::new(SystemClock), settings))
 }
 
 /// Redis, if there is one.
@@ -127,22 +131,22 @@ impl App {
     /// Names the address that cannot be bound, or the job whose schedule is wrong.
     pub async fn bind(config: Config, exposure: Exposure) -> anyhow::Result<Self> {
         use_small_pages();
-        let service = service(&config)?;
+        let services = services(&config)?;
         let options = http::Options {
             authenticate: exposure.authenticate,
             loopback_hosts_only: exposure.loopback_hosts_only,
             max_body_bytes: config.http.max_body_bytes,
         };
         let schedules = Schedules::parse(&config.jobs.schedules).map_err(anyhow::Error::msg)?;
-        let state = http::State::new(service, schedules, options);
+        let state = http::State::new(services, schedules, options);
         let (api, operations) = (listen(config.http.bind).await?, listen(config.http.ops_bind).await?);
         Ok(Self { config, state, api, operations, signals: Signals::listen()? })
     }
 
     /// The use cases that are served.
     #[must_use]
-    pub fn service(&self) -> &Service {
-        &self.state.service
+    pub fn services(&self) -> &Services {
+        &self.state.services
     }
 
     /// Where the API and the operations listener are.
@@ -165,17 +169,17 @@ impl App {
         catalogue::initialise();
         let runner = state.runner.clone();
         let background = tokio::spawn({
-            let service = state.service.clone();
+            let services = state.services.clone();
             async move {
                 tokio::join!(
-                    service.follow_changes(),
-                    service.prefetch(),
-                    service.watch_replica(),
+                    services.changes.follow(),
+                    services.archive.prefetch(),
+                    services.changes.watch_replica(),
                     process::watch_delay()
                 )
             }
         });
-        state.service.changes_known().await;
+        state.services.changes.wait_until_known().await;
         let mut scheduler = runner.schedule(config.jobs.enabled).await?;
         // The operations listener outlives the API's drain, so that the last of it can still be seen.
         let ops_stop = CancellationToken::new();
@@ -201,12 +205,12 @@ impl App {
             tracing::warn!("a job still ran after {drain:?}");
         }
         background.abort();
-        if let Err(error) = state.service.flush_reads().await {
+        if let Err(error) = state.services.archive.flush_reads().await {
             tracing::warn!(%error, "the last counts of reads are lost");
         }
         ops_stop.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(1), ops).await;
-        state.service.close().await;
+        state.services.close().await;
         Ok(())
     }
 }

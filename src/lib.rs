@@ -1,15 +1,19 @@
 //! `dgm-service`: archive, improvement queue and performance metrics for self-improving agent loops.
 //!
-//! The layers and who may use whom stand in docs/ARCHITECTURE.md; `tests/it/architecture.rs` enforces them.
+//! docs/ARCHITECTURE.md describes the layers and their dependencies; the architecture test enforces them.
 
 pub mod app;
+pub mod batch;
 pub mod cache;
 pub mod cli;
+mod closed;
 pub mod config;
+pub mod db;
 pub mod domain;
 pub mod http;
 pub mod interchange;
 pub mod jobs;
+pub mod objects;
 pub mod observability;
 pub mod postgres;
 pub mod service;

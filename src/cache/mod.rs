@@ -31,6 +31,7 @@ pub use ledger::{BOUND, Change, MOST_CHANGES, News};
 pub use redis::RedisError;
 pub use value::{Cached, Loaded};
 
+use crate::domain::health::RedisStatus;
 use crate::telemetry::catalogue::cache::{CACHE_BYPASSED, CACHE_COALESCED, CACHE_CONFIRMED_AGE, CACHE_REQUESTS};
 use crate::telemetry::catalogue::labels::{Class, Lookup, Tier};
 use crate::telemetry::theirs::Theirs;
@@ -61,17 +62,6 @@ pub struct Redis {
     pub url: String,
     /// Certificates (PEM) of the authorities that may have signed its own, in place of those of the system.
     pub authorities: Option<Vec<u8>>,
-}
-
-/// How Redis is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RedisStatus {
-    /// There is none.
-    Disabled,
-    /// It answers.
-    Up,
-    /// It does not; everything goes on without it.
-    Down,
 }
 
 /// The cache; cheap to clone.
@@ -166,11 +156,11 @@ impl Cache {
         if let (false, Some(l2)) = (self.0.coherent, self.0.shared(key.class())) {
             l2.delete(&change.key).await;
         }
-        self.forget(key);
+        self.drop_local(key);
     }
 
     /// Drops what this process holds of a key, or knows to be absent. Copies in Redis stay.
-    pub fn forget(&self, key: &Key) {
+    pub fn drop_local(&self, key: &Key) {
         let text = key.text();
         self.0.flights.outdate(&text, || self.0.store(key.class()).remove(&text));
     }
@@ -180,7 +170,7 @@ impl Cache {
         if let Some(l2) = self.0.shared(key.class()) {
             l2.delete(&key.text()).await;
         }
-        self.forget(key);
+        self.drop_local(key);
     }
 
     /// Takes in what the database says of changes, drops what they made old, and only then counts as confirmed.

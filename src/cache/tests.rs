@@ -128,7 +128,7 @@ async fn errors_are_told_and_not_kept_and_absence_is_kept() {
     let absent = cache.get_or_load(&key("b"), || async { Ok::<_, Broken>(Loaded::Absent) }).await.unwrap();
     assert!(absent.is_none());
     assert!(read(&cache, "b", "x").await.is_none());
-    cache.forget(&key("b"));
+    cache.drop_local(&key("b"));
     assert_eq!(read(&cache, "b", "x").await.unwrap(), "x");
 }
 

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::settings::Common;
 use crate::config::SecretUrl;
-use crate::service::server::Sight;
+use crate::store::maintenance::Visibility;
 use crate::store::migrate::Session;
 
 /// How long to wait for a migrator that is at work.
@@ -21,7 +21,7 @@ const XID_AGE_LIMIT: i32 = 1_000_000_000;
 
 /// One line for each part; exit code 1 when one is not well.
 pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
-    let (config, service) = common.service()?;
+    let (config, services) = common.services()?;
     let mut well = true;
     let mut tell = |part: &str, verdict: Result<String, String>| {
         well &= verdict.is_ok();
@@ -31,7 +31,7 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
         };
         say!("{part:<12} {word:<5} {text}");
     };
-    let schema = service.schema_version().await;
+    let schema = services.operations.schema_version().await;
     tell("database", schema.as_ref().map(|_| config.database.url.redacted()).map_err(ToString::to_string));
     if let Ok((applied, known)) = schema {
         let verdict = if applied == known {
@@ -40,7 +40,7 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
             Err(format!("at {applied}, this binary knows {known}: run `dgm migrate up`"))
         };
         tell("migrations", verdict);
-        let ahead = service.partitions().await;
+        let ahead = services.partitions.list().await;
         let ahead = ahead.map_err(|e| e.to_string()).and_then(|partitions| {
             let newest =
                 partitions.last().map(|p| p.name.clone()).ok_or("there are none: run `dgm partition ensure`")?;
@@ -49,7 +49,7 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
         tell("partitions", ahead);
         tell(
             "upkeep",
-            service.upkeep().await.map_err(|e| e.to_string()).and_then(|upkeep| {
+            services.operations.maintenance().await.map_err(|e| e.to_string()).and_then(|upkeep| {
                 let unused: Vec<&str> = upkeep.unused().map(|index| index.name.as_str()).collect();
                 let since = upkeep.since.map_or_else(|| "the database was made".to_owned(), |since| since.to_rfc3339());
                 let unused = match unused.as_slice() {
@@ -60,7 +60,7 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
                 if upkeep.xid_age < XID_AGE_LIMIT { Ok(text) } else { Err(text) }
             }),
         );
-        tell("statistics", service.sight().await.as_ref().map(sight).map_err(ToString::to_string));
+        tell("statistics", services.operations.visibility().await.as_ref().map(visible).map_err(ToString::to_string));
         match Session::open(config.database_url()?, MIGRATOR).await {
             Ok(mut session) => {
                 let verdicts = super::migrate::judge(&mut session).await?;
@@ -75,7 +75,7 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
             }
             Err(error) => tell("integrity", Err(error.to_string())),
         }
-        let skew = service.clock_skew().await;
+        let skew = services.operations.clock_skew().await;
         tell(
             "clock",
             skew.map_err(|e| e.to_string()).and_then(|skew| {
@@ -86,13 +86,13 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
     }
     tell(
         "cache",
-        match service.probe_redis().await {
+        match services.operations.probe_redis().await {
             Ok(false) => Ok("in-process only; REDIS_URL is not set".to_owned()),
             Ok(true) => Ok(config.cache.redis_url.redacted()),
             Err(error) => Err(format!("{}: {error}", config.cache.redis_url.redacted())),
         },
     );
-    let artifacts = service.probe_artifacts().await;
+    let artifacts = services.artifacts.probe().await;
     tell(
         "artifacts",
         artifacts.map(|place| place.unwrap_or_else(|| "none are kept; artifacts.url is empty".to_owned())),
@@ -105,13 +105,13 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What PostgreSQL's statistics show; what they do not is no fault.
-fn sight(sight: &Sight) -> String {
+/// Which statistics of PostgreSQL are visible; hidden ones are not a failure.
+fn visible(visibility: &Visibility) -> String {
     let mut missing = Vec::new();
-    if !sight.sees_all {
-        missing.push(format!("sessions of other roles are hidden: GRANT pg_monitor TO \"{}\"", sight.role));
+    if !visibility.sees_all {
+        missing.push(format!("sessions of other roles are hidden: GRANT pg_monitor TO \"{}\"", visibility.role));
     }
-    if !sight.has_statements {
+    if !visibility.has_statements {
         missing.push(
             "no times of statements: shared_preload_libraries = 'pg_stat_statements', restart, \
              CREATE EXTENSION pg_stat_statements"

@@ -31,8 +31,8 @@ enum MetricsFormat {
 }
 
 pub(super) fn metrics(arguments: &MetricsArguments) -> anyhow::Result<ExitCode> {
-    // Routes are values of a label.
-    crate::http::define_routes();
+    // Routes and jobs are values of labels.
+    crate::http::define_labels();
     let text = match arguments.format {
         MetricsFormat::Markdown => reference::markdown(),
         MetricsFormat::Json => serde_json::to_string_pretty(&reference::entries())?,

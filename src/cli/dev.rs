@@ -55,8 +55,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     keep_artifacts(&mut config, &data_dir);
     let telemetry = start_telemetry(&config)?;
     let app = App::bind(config, Exposure { authenticate: arguments.auth, loopback_hosts_only: true }).await?;
-    app.service().ensure_partitions().await?;
-    if statements && let Err(error) = app.service().keep_statement_statistics().await {
+    app.services().partitions.ensure().await?;
+    if statements && let Err(error) = app.services().operations.keep_statement_statistics().await {
         tracing::debug!(%error, "no statistics of statements");
     }
     let (api, operations) = app.addresses()?;

@@ -25,7 +25,7 @@ enum Form {
 }
 
 pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let (_, service) = common.service()?;
+    let (_, services) = common.services()?;
     let Form::Jsonl = arguments.format;
     let mut out = BufWriter::new(std::io::stdout());
     let mut count = 0_u64;
@@ -41,7 +41,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
             }
         }
     };
-    service.export(&arguments.service, each).await?;
+    services.runs.export(&arguments.service, each).await?;
     match failed.map_or_else(|| out.flush(), Err) {
         // Whoever read has seen enough, as in `dgm export | head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),

@@ -8,11 +8,10 @@ use clap::Subcommand;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::settings::Common;
+use crate::domain::job::RunOutcome;
 use crate::jobs::instance;
-use crate::service::files::{ARTIFACTS, Copied, Depth, Direction, Lost, Verified};
-use crate::service::health::Report;
+use crate::service::artifacts::{ARTIFACTS, Copied, Depth, Direction, Lost, Verified};
 use crate::telemetry::catalogue::jobs::ReportedJob;
-use crate::telemetry::catalogue::labels::JobOutcome;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FilesCommand {
@@ -53,11 +52,11 @@ async fn verify(common: &Common, read: bool, copy: Option<String>) -> anyhow::Re
     if let Some(copy) = copy {
         config.artifacts.url = format!("{}/{}", copy.trim_end_matches('/'), ARTIFACTS);
     }
-    let service = crate::app::service(&config)?;
+    let services = crate::app::services(&config)?;
     let bar = spinner()?;
     let depth = if read { Depth::Content } else { Depth::Size };
     let progress = |so_far: &Verified| bar.set_position(so_far.artifacts);
-    let verified = service.verify_files(depth, |lost| tell(&bar, lost), progress).await;
+    let verified = services.artifacts.verify(depth, |lost| tell(&bar, lost), progress).await;
     bar.finish_and_clear();
     let Verified { artifacts, bytes, lost } = verified?;
     let looked = if read { "read" } else { "looked for" };
@@ -67,11 +66,11 @@ async fn verify(common: &Common, read: bool, copy: Option<String>) -> anyhow::Re
 }
 
 async fn copy(common: &Common, url: &str, direction: Direction) -> anyhow::Result<u64> {
-    let (_, service) = common.service()?;
+    let (_, services) = common.services()?;
     let started_at = Utc::now();
     let bar = spinner()?;
     let progress = |so_far: &Copied| bar.set_position(so_far.files + so_far.present + so_far.lost);
-    let copied = service.copy_files(url, direction, |lost| tell(&bar, lost), progress).await;
+    let copied = services.artifacts.copy(url, direction, |lost| tell(&bar, lost), progress).await;
     bar.finish_and_clear();
     let said = match &copied {
         Ok(Copied { files, bytes, present, lost }) => {
@@ -83,9 +82,10 @@ async fn copy(common: &Common, url: &str, direction: Direction) -> anyhow::Resul
     };
     if direction == Direction::Backup {
         let well = copied.as_ref().is_ok_and(|copied| copied.lost == 0);
-        let outcome = if well { JobOutcome::Success } else { JobOutcome::Failure };
-        let report = Report::new(ReportedJob::BackupFiles.as_str(), instance(), started_at, outcome, &said);
-        service.report_job(&report).await.context("the service cannot be told")?;
+        let outcome = if well { RunOutcome::Success } else { RunOutcome::Failure };
+        let job = ReportedJob::BackupFiles.as_str();
+        let reported = services.jobs.report(job, instance(), started_at, outcome, &said).await;
+        reported.context("the run cannot be reported to the service")?;
     }
     let lost = copied?.lost;
     say!("{said}");

@@ -9,7 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Common;
-use crate::service::forget::{NOTICED, Removed, Survey, Unfinished, Wish};
+use crate::domain::purge::{ServicePattern, Survey};
+use crate::service::purge::{Removed, Unfinished, VISIBLE_FOR};
 
 /// What a shell says of a command that was interrupted.
 const INTERRUPTED: u8 = 130;
@@ -18,15 +19,15 @@ const INTERRUPTED: u8 = 130;
 pub(super) struct Arguments {
     /// Name of a service, or the beginning of names and a `*`: at least 8 characters before it, in quotes for the shell's sake
     #[arg(required = true, value_name = "SERVICE")]
-    services: Vec<Wish>,
+    services: Vec<ServicePattern>,
     /// Remove them; without it they are only counted
     #[arg(long)]
     yes: bool,
 }
 
 pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let (_, service) = common.service()?;
-    let survey = service.survey(&arguments.services).await?;
+    let (_, services) = common.services()?;
+    let survey = services.purge.survey(&arguments.services).await?;
     for table in &survey.apart {
         eprintln!("note: {table} is no month of the samples, or no more; what is in it is not looked at");
     }
@@ -49,7 +50,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     let bar = ProgressBar::new(survey.rows().unsigned_abs());
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {per_sec}, {eta} left")?);
     let progress = |done: &Removed| bar.set_position(done.entries + done.improvements + done.samples);
-    let (removed, outcome) = service.forget(&survey, &interrupted(), progress).await;
+    let (removed, outcome) = services.purge.remove(&survey, &interrupted(), progress).await;
     bar.finish_and_clear();
     let Removed { entries, improvements, events, samples } = removed;
     say!(
@@ -66,12 +67,12 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
             bail!("stopped before the end, the same command goes on where it was: {error}")
         }
     }
-    let after = service.survey(&arguments.services).await?;
+    let after = services.purge.survey(&arguments.services).await?;
     if after.rows() > 0 {
         let reasons = after.refusal().unwrap_or_else(|| "stop whoever writes to them".to_owned());
         bail!("{} rows are there that came or were taken up meanwhile: {reasons}; then call again", after.rows());
     }
-    say!("running replicas show none of it after {} s", NOTICED.as_secs());
+    say!("running replicas show none of it after {} s", VISIBLE_FOR.as_secs());
     Ok(ExitCode::SUCCESS)
 }
 

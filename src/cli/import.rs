@@ -61,7 +61,7 @@ impl FromStr for Source {
 }
 
 pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let (_, service) = common.service()?;
+    let (_, services) = common.services()?;
     let reading = ProgressBar::new_spinner().with_message(format!("reading {}", arguments.path.display()));
     reading.enable_steady_tick(std::time::Duration::from_millis(100));
     let strict = arguments.strict;
@@ -79,17 +79,17 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
             reading.finish_and_clear();
             tell(&mapped.problems, strict)?;
             bar.set_length(mapped.entries.len() as u64);
-            service.import(format, &name, mapped, progress).await
+            services.runs.import(format, &name, mapped, progress).await
         }
         (Source::Peer(_), None) => bail!("--service NAME is required: the service (agent) that the entries belong to"),
         (Source::Export, Some(_)) => bail!("an export names the service of its entries itself; leave --service out"),
         (Source::Export, None) => {
-            let now = service.now();
+            let now = services.clock.timestamp();
             let export = tokio::task::spawn_blocking(move || interchange::jsonl::read(&arguments.path, now)).await??;
             reading.finish_and_clear();
             tell(&export.problems, strict)?;
             bar.set_length(export.entries.len() as u64);
-            service.import_export(export, progress).await
+            services.runs.import_export(export, progress).await
         }
     };
     bar.finish_and_clear();

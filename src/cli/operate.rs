@@ -8,11 +8,10 @@ use clap::{Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Common;
+use crate::domain::job::RunOutcome;
+use crate::domain::partition::{PartitionState, horizon};
 use crate::jobs::{self, Job, Outcome, Runner, Schedules, Scope, instance};
-use crate::service::health::Report;
-use crate::service::partitions::{State, horizon};
-use crate::service::retention::Dropped;
-use crate::telemetry::catalogue::labels::JobOutcome;
+use crate::service::partitions::Dropped;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
@@ -65,16 +64,16 @@ pub(super) enum PartitionCommand {
 }
 
 pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<ExitCode> {
-    let (config, service) = common.service()?;
+    let (config, services) = common.services()?;
     let schedules = Schedules::parse(&config.jobs.schedules).map_err(anyhow::Error::msg)?;
     match command {
         JobCommand::List => {
             say!("{:<20} {:<16} {:<20} {:<36} purpose", "job", "schedule (UTC)", "next run", "last run");
-            for job in Runner::new(service, schedules, CancellationToken::new()).list().await? {
+            for job in Runner::new(services, schedules, CancellationToken::new()).list().await? {
                 let last = job.last_run.map_or_else(
                     || "never".to_owned(),
                     |run| {
-                        let outcome = run.outcome.as_deref().unwrap_or("running");
+                        let outcome = run.outcome.map_or("running", RunOutcome::as_str);
                         format!("{} {outcome}", run.started_at.format("%Y-%m-%dT%H:%M:%SZ"))
                     },
                 );
@@ -87,7 +86,7 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
         }
         JobCommand::Run { name } => {
             let job = Job::named(&name).map_err(anyhow::Error::msg)?;
-            let runner = Runner::new(service, schedules, CancellationToken::new());
+            let runner = Runner::new(services, schedules, CancellationToken::new());
             match runner.run(job, None).await? {
                 Outcome::Success(done) => {
                     say!("{name}: {done}");
@@ -103,26 +102,25 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
         JobCommand::Report { name, started, outcome, details } => {
             let job = jobs::reported(&name).map_err(anyhow::Error::msg)?;
             let outcome = match outcome {
-                Reported::Ok => JobOutcome::Success,
-                Reported::Failed => JobOutcome::Failure,
+                Reported::Ok => RunOutcome::Success,
+                Reported::Failed => RunOutcome::Failure,
             };
-            let report = Report::new(job, instance(), started, outcome, &details);
-            service.report_job(&report).await?;
-            say!("{name}: {} since {started}", report.outcome);
+            services.jobs.report(job, instance(), started, outcome, &details).await?;
+            say!("{name}: {} since {started}", outcome.as_str());
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
 pub(super) async fn partition(common: &Common, command: PartitionCommand) -> anyhow::Result<ExitCode> {
-    let (config, service) = common.service()?;
+    let (config, services) = common.services()?;
     match command {
         PartitionCommand::Status => {
-            let partitions = service.partitions().await?;
+            let partitions = services.partitions.list().await?;
             say!("{:<36} {:>12} {:>14}  {:<10} bounds", "partition", "rows", "bytes", "state");
             for partition in &partitions {
                 let rows = if partition.rows < 0 { "unknown".to_owned() } else { partition.rows.to_string() };
-                let expired = partition.state == State::Attached && service.is_expired(partition);
+                let expired = partition.state == PartitionState::Attached && services.partitions.is_expired(partition);
                 let state = if expired { "expired" } else { partition.state.as_str() };
                 say!("{:<36} {rows:>12} {:>14}  {state:<10} {}", partition.name, partition.bytes, partition.bounds);
             }
@@ -131,13 +129,14 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
                 "horizon: {}",
                 horizon(&partitions).map_or_else(|| "none".to_owned(), |end| format!("samples up to {end} (UTC)"))
             );
-            let missing: Vec<_> = service.missing_months(&partitions).iter().map(ToString::to_string).collect();
+            let missing: Vec<_> =
+                services.partitions.missing_months(&partitions).iter().map(ToString::to_string).collect();
             if !missing.is_empty() {
                 say!("missing: {}; `dgm partition ensure` makes them", missing.join(", "));
             }
         }
         PartitionCommand::Drop { dry_run } => {
-            let expired = service.expired_partitions().await?;
+            let expired = services.partitions.expired().await?;
             if expired.is_empty() {
                 say!("nothing to drop: samples are kept for {} months", config.samples.retention_months);
             } else if dry_run {
@@ -149,7 +148,7 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
                     say!("would drop {} ({} bytes), {first}", partition.name, partition.bytes);
                 }
             } else {
-                let done = service.enforce_retention().await?;
+                let done = services.partitions.enforce_retention().await?;
                 for Dropped { name, export } in &done.dropped {
                     say!(
                         "dropped {name}{}",
@@ -162,7 +161,7 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
             }
         }
         PartitionCommand::Ensure => {
-            let made = service.ensure_partitions().await?;
+            let made = services.partitions.ensure().await?;
             say!("{made} partitions made");
         }
     }

@@ -22,7 +22,7 @@ pub(super) async fn run(common: &Common, _: Arguments) -> anyhow::Result<ExitCod
     let (api, operations) = app.addresses()?;
     tracing::info!(%api, %operations, version = env!("CARGO_PKG_VERSION"), "serving");
     // Not a reason to stop: the database may be away for a moment, and /ready tells whoever asks.
-    match app.service().schema_version().await {
+    match app.services().operations.schema_version().await {
         Ok((applied, known)) if applied < known => {
             tracing::warn!(applied, known, "the schema is behind: run `dgm migrate up`");
         }

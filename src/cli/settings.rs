@@ -8,7 +8,7 @@ use figment::value::Value;
 
 use crate::config::{Config, LogFormat};
 use crate::postgres;
-use crate::service::Service;
+use crate::service::Services;
 use crate::telemetry::{self, Guard};
 
 /// Flags that every subcommand with a configuration has.
@@ -41,10 +41,10 @@ impl Common {
     }
 
     /// The use cases, for a subcommand that serves nobody.
-    pub(super) fn service(&self) -> anyhow::Result<(Config, Service)> {
+    pub(super) fn services(&self) -> anyhow::Result<(Config, Services)> {
         let config = self.load_with_database()?;
-        let service = crate::app::service(&config)?;
-        Ok((config, service))
+        let services = crate::app::services(&config)?;
+        Ok((config, services))
     }
 }
 

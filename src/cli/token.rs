@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 
 use super::settings::Common;
+use crate::domain::identity::NewToken;
 use crate::domain::identity::Role;
-use crate::service::identity::NewToken;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -39,29 +39,29 @@ enum Command {
 }
 
 pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let (_, service) = common.service()?;
+    let (_, services) = common.services()?;
     match arguments.command {
         Command::Create { name, role, expires_in } => {
             let life = expires_in.map(TimeDelta::from_std).transpose()?;
-            let expires_at = life.and_then(|life| service.now().checked_add_signed(life));
-            let created = service.create_token(&NewToken { name, role, expires_at }).await?;
+            let expires_at = life.and_then(|life| services.clock.timestamp().checked_add_signed(life));
+            let created = services.identity.create_token(&NewToken { name, role, expires_at }).await?;
             say!("{}", created.token);
         }
         Command::List => {
             say!("{:<24} {:<9} {:<20} {:<20} state", "name", "role", "created", "expires");
-            for token in service.tokens().await? {
+            for token in services.identity.tokens().await? {
                 let time = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
                 let expires = token.expires_at.map_or_else(|| "never".to_owned(), time);
                 let state = match (token.revoked_at, token.expires_at) {
                     (Some(_), _) => "revoked",
-                    (None, Some(ends)) if ends <= service.now() => "expired",
+                    (None, Some(ends)) if ends <= services.clock.timestamp() => "expired",
                     _ => "valid",
                 };
                 say!("{:<24} {:<9} {:<20} {expires:<20} {state}", token.name, token.role, time(token.created_at));
             }
         }
         Command::Revoke { name } => {
-            service.revoke_token(&name).await?;
+            services.identity.revoke_token(&name).await?;
             say!(
                 "revoked {name:?}; running replicas refuse it within {} s",
                 crate::service::identity::REVOCATION.as_secs()

@@ -6,44 +6,20 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// What a caller may do; each role may do all that the roles before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Looks.
-    Reader,
-    /// Runs the loop: writes entries, improvements and samples.
-    Worker,
-    /// Runs the service: cancels, retries, runs jobs.
-    Operator,
-    /// Manages identities.
-    Admin,
-}
+use crate::closed::wire;
 
-impl Role {
-    /// Every role, least first.
-    pub const ALL: [Self; 4] = [Self::Reader, Self::Worker, Self::Operator, Self::Admin];
-
-    /// The column's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Worker => "worker",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or_else(|| format!("no role {text:?}: reader, worker, operator or admin"))
+wire! {
+    /// What a caller may do; each role may do all that the roles before it may.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub Role "role" {
+        /// Reads.
+        Reader "reader",
+        /// Runs the loop: writes entries, improvements and samples.
+        Worker "worker",
+        /// Runs the service: cancels, retries, runs jobs.
+        Operator "operator",
+        /// Manages identities.
+        Admin "admin",
     }
 }
 
@@ -66,6 +42,57 @@ impl Principal {
     pub fn unauthenticated() -> Self {
         Self { name: "unauthenticated".to_owned(), role: Role::Admin, user_id: None, expires_at: None }
     }
+}
+
+/// An API token in a list. The secret itself is not stored.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TokenInfo {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name, unique.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// A new session; its secret is shown once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NewSession {
+    /// Use it as the bearer token; it is not shown again.
+    pub session_token: String,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+    /// Whose it is.
+    pub principal: Principal,
+}
+
+/// An API token to create.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// Its name, unique.
+    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it ends; never when absent.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A new token, shown once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreatedToken {
+    /// The token; only its hash is kept.
+    pub token: String,
+    /// The rest.
+    #[serde(flatten)]
+    pub info: TokenInfo,
 }
 
 /// What stands at the start of an API token, so that secret scanners know one.

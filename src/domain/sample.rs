@@ -1,5 +1,7 @@
 //! Performance metric samples.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -141,6 +143,43 @@ pub struct Point {
     pub p95: f64,
     /// 99th percentile, interpolated.
     pub p99: f64,
+}
+
+/// The newest sample of each metric type of a service.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CurrentMetrics {
+    /// The service.
+    pub service_name: String,
+    /// By metric type; none older than 24 hours.
+    pub items: Vec<Current>,
+}
+
+/// The last 24 hours of a service, by the hour.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Trend {
+    /// The service.
+    pub service_name: String,
+    /// Width of a step, in seconds.
+    pub step_seconds: i64,
+    /// The points of each metric type.
+    pub series: BTreeMap<String, Vec<Point>>,
+}
+
+/// One series over a range.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Series {
+    /// The service.
+    pub service_name: String,
+    /// What was measured.
+    pub metric_type: String,
+    /// From, inclusive.
+    pub from: DateTime<Utc>,
+    /// To, exclusive.
+    pub to: DateTime<Utc>,
+    /// Width of a step, in seconds.
+    pub step_seconds: i64,
+    /// The steps that hold samples.
+    pub points: Vec<Point>,
 }
 
 /// A range to look at.

@@ -12,7 +12,7 @@ use super::State;
 use super::extract::{Caller, bearer};
 use super::problem::{Kind, Problem};
 use crate::domain::identity::{Principal, Role};
-use crate::service::Error;
+use crate::service::error::Error;
 use crate::telemetry::catalogue::auth::AUTH_FAILURES;
 use crate::telemetry::catalogue::labels::AuthFailure;
 
@@ -122,7 +122,7 @@ async fn caller(state: &State, authorization: Option<HeaderValue>) -> Result<Arc
         AUTH_FAILURES.increment((AuthFailure::Missing,));
         return Err(Error::Unauthenticated("send `Authorization: Bearer <token>`").into());
     };
-    Ok(state.service.authenticate(secret).await?)
+    Ok(state.services.identity.authenticate(secret).await?)
 }
 
 /// A page in a browser can make requests to 127.0.0.1, under its own name (DNS rebinding, which the Host header tells) or

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::problem::{Kind, Problem};
 use crate::domain::identity::Principal;
 use crate::domain::validation::{Check, Fault, Invalid};
-use crate::service::Error;
+use crate::service::error::Error;
 
 /// The caller, put there by the access check.
 #[derive(Debug, Clone)]

@@ -18,11 +18,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub use openapi::document;
-pub use router::{api, define_routes, operations};
+pub use router::{api, define_labels, operations};
 pub use server::{Callers, serve};
 
 use crate::jobs::{Runner, Schedules};
-use crate::service::Service;
+use crate::service::Services;
 
 /// How the surface behaves.
 #[derive(Debug, Clone, Copy)]
@@ -42,10 +42,10 @@ pub struct State(Arc<Shared>);
 impl State {
     /// The state of a process that is neither unready nor stopping.
     #[must_use]
-    pub fn new(service: Service, schedules: Schedules, options: Options) -> Self {
+    pub fn new(services: Services, schedules: Schedules, options: Options) -> Self {
         let (unready, stopping) = (CancellationToken::new(), CancellationToken::new());
-        let runner = Runner::new(service.clone(), schedules, stopping.clone());
-        Self(Arc::new(Shared { service, runner, options, unready, stopping }))
+        let runner = Runner::new(services.clone(), schedules, stopping.clone());
+        Self(Arc::new(Shared { services, runner, options, unready, stopping }))
     }
 }
 
@@ -61,7 +61,7 @@ impl Deref for State {
 #[derive(Debug)]
 pub struct Shared {
     /// The use cases.
-    pub service: Service,
+    pub services: Services,
     /// The scheduled jobs.
     pub runner: Runner,
     /// How the surface behaves.

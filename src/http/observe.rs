@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::{State, access};
 use crate::telemetry::catalogue::http::{HTTP_DURATION, HTTP_IN_FLIGHT, HTTP_REQUESTS};
-use crate::telemetry::catalogue::labels::{Method, Route, StatusClass};
+use crate::telemetry::catalogue::labels::StatusClass;
+use crate::telemetry::catalogue::routes::{Method, Route};
 use crate::telemetry::context;
 use crate::telemetry::spans::{self, Caller};
 
@@ -21,8 +22,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(super) async fn request(Extract(state): Extract<State>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let route =
-        request.extensions().get::<MatchedPath>().map_or_else(Route::unmatched, |path| Route::of(path.as_str()));
+    let route = request.extensions().get::<MatchedPath>().map_or(Route::UNMATCHED, |path| Route::of(path.as_str()));
     let method = Method::of(request.method().as_str());
     let id = request_id(&request);
     let flight = InFlight::enter();
@@ -57,10 +57,10 @@ pub(super) async fn request(Extract(state): Extract<State>, request: Request, ne
 /// matches no route, or has a method that nobody knows, must not make a name of its own.
 fn span(request: &Request, route: Route, method: Method, id: &HeaderValue) -> Span {
     let (name, method) = match method {
-        Method::Other => ("HTTP", "_OTHER"),
+        Method::OTHER => ("HTTP", "_OTHER"),
         known => (known.as_str(), known.as_str()),
     };
-    let matched = (route != Route::unmatched()).then(|| route.as_str());
+    let matched = (route != Route::UNMATCHED).then(|| route.as_str());
     tracing::info_span!(
         "request",
         otel.name = matched.map_or_else(|| name.to_owned(), |route| format!("{name} {route}")),

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use super::State;
 use super::extract::Path;
 use super::problem::{Document, Kind, Problem};
+use crate::domain::health::RedisStatus;
 use crate::observability::runbooks;
-use crate::service::health::RedisStatus;
 use crate::telemetry::recorder;
 
 /// The process answers.
@@ -49,12 +49,12 @@ pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Ready>,
         return Err(unready("the process is stopping".to_owned()));
     }
     // The server's own words may name hosts and users: they are for the log, not for whoever asks.
-    let version = state.service.schema_version().await;
+    let version = state.services.operations.schema_version().await;
     let (applied, known) = version.map_err(|_| unready("the database cannot be asked".to_owned()))?;
     if applied < known {
         return Err(unready(format!("the schema is at {applied} and must be at {known}: run `dgm migrate up`")));
     }
-    let (status, redis) = match state.service.redis_status() {
+    let (status, redis) = match state.services.operations.redis_status() {
         RedisStatus::Disabled => ("ready", "disabled"),
         RedisStatus::Up => ("ready", "up"),
         RedisStatus::Down => ("degraded", "down"),
@@ -64,7 +64,7 @@ pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Ready>,
 
 /// The Prometheus text exposition.
 pub(super) async fn metrics(Extract(state): Extract<State>) -> Result<Response, Problem> {
-    state.service.observe();
+    state.services.operations.publish();
     let off = || Problem::new(Kind::NotFound, "metrics are switched off: telemetry.metrics is false");
     let text = recorder::render().ok_or_else(off)?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())

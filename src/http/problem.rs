@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::validation::{Fault, Invalid};
-use crate::service::Error;
+use crate::service::error::Error;
 use crate::telemetry::context;
 
 /// Every kind of problem: its `type` (after `urn:dgm:problem:`), status and title.

@@ -10,8 +10,9 @@ use utoipa_axum::routes;
 
 use super::v1::{admin, archive, artifacts, improvements, metrics, operations, sessions};
 use super::{State, access, observe, openapi, ops, problem, status};
+use crate::jobs;
 use crate::telemetry::catalogue::http::HTTP_CONNECTIONS;
-use crate::telemetry::catalogue::labels::Route;
+use crate::telemetry::catalogue::routes;
 
 /// The routes of the API with their documentation.
 pub(super) fn documented() -> OpenApiRouter<State> {
@@ -52,14 +53,16 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .routes(routes!(operations::partitions))
 }
 
-/// Tells the catalogue of metrics what is served: a route is a label.
-pub fn define_routes() {
-    Route::define(&access::TABLE.iter().map(|(method, route, _)| (*method, *route)).collect::<Vec<_>>());
+/// Hands the tables of routes and jobs to the catalogue of metrics, whose labels of routes, methods and jobs are made from
+/// them.
+pub fn define_labels() {
+    jobs::define_labels();
+    routes::define(access::TABLE.iter().map(|(method, route, _)| (*method, *route)));
 }
 
 /// The API listener.
 pub fn api(state: State) -> Router {
-    define_routes();
+    define_labels();
     // That nobody is connected is to be seen before somebody is, and before either listener is served.
     HTTP_CONNECTIONS.add((), 0.0);
     let (routes, document) = documented().split_for_parts();

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::score::{self, MappingError, Scale, Score};
-use super::{Format, InspirationKind, Problem, Program, Run, lineage, nul};
+use super::{Format, Problem, Program, Run, lineage, nul};
+use crate::domain::archive::{InspirationKind, Status};
 
 /// How a run is mapped.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,8 +53,8 @@ pub struct Entry {
     pub constitutional_compliance_score: f64,
     /// `source` (where the entry comes from), `failure` (why it is failed), and what else the peer keeps.
     pub evaluation_results: Map<String, Value>,
-    /// `active` or `failed`.
-    pub status: &'static str,
+    /// Active or failed.
+    pub status: Status,
     /// The peer's time.
     pub created_at: Option<DateTime<Utc>>,
 }
@@ -151,7 +152,7 @@ pub fn map(format: Format, run: Run, options: &Options) -> Result<Mapped, Mappin
             accuracy_score: score::round(scaled[at].unwrap_or(0.0)),
             constitutional_compliance_score: score::round(compliance),
             evaluation_results,
-            status: if failure.is_some() { "failed" } else { "active" },
+            status: if failure.is_some() { Status::Failed } else { Status::Active },
             created_at: program.created_at,
         };
         for field in nul::clear_entry(&mut entry) {

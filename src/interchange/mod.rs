@@ -19,75 +19,26 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use serde_json::{Map, Value};
 
+use crate::closed::closed;
+use crate::domain::archive::InspirationKind;
 pub use mapping::{Entry, Mapped, Options, archive_entry_id, map};
 pub use score::{MappingError, Scale, Score};
 
-/// The program that wrote a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// `OpenEvolve` 0.2 and later: a folder of JSON files per checkpoint.
-    OpenEvolve,
-    /// `ShinkaEvolve`: one `SQLite` file.
-    Shinka,
-    /// The reference implementation of the Darwin Gödel Machine (arXiv:2505.22954): a folder per agent.
-    Dgm,
-}
-
-impl Format {
-    /// The name by which the command line and the archive's ids know the format.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenEvolve => "openevolve",
-            Self::Shinka => "shinka",
-            Self::Dgm => "dgm",
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        [Self::OpenEvolve, Self::Shinka, Self::Dgm]
-            .into_iter()
-            .find(|format| format.as_str() == s)
-            .ok_or_else(|| format!("unknown format {s:?}: expected openevolve, shinka or dgm"))
-    }
-}
-
-/// How an inspiration was chosen; the values of `dgm_archive_inspirations.kind`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum InspirationKind {
-    /// Drawn from the peer's archive of elites.
-    Archive,
-    /// One of the best.
-    TopK,
-    /// Shown to the model, nothing further known.
-    Inspiration,
-}
-
-impl InspirationKind {
-    /// The value of the column `kind`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Archive => "archive",
-            Self::TopK => "top_k",
-            Self::Inspiration => "inspiration",
-        }
+closed! {
+    /// The program that wrote a run.
+    #[derive(Hash)]
+    pub Format "format" {
+        /// `OpenEvolve` 0.2 and later: a folder of JSON files per checkpoint.
+        OpenEvolve "openevolve",
+        /// `ShinkaEvolve`: one `SQLite` file.
+        Shinka "shinka",
+        /// The reference implementation of the Darwin Gödel Machine (arXiv:2505.22954): a folder per agent.
+        Dgm "dgm",
     }
 }
 

@@ -12,9 +12,9 @@ use rusqlite::{Connection, OpenFlags, Row};
 use serde_json::{Map, Value};
 
 use super::{
-    Error, Format, InspirationKind, Problem, Program, Run, file_name, generation, keep, note_repairs, python_json,
-    take_text, unix_time,
+    Error, Format, Problem, Program, Run, file_name, generation, keep, note_repairs, python_json, take_text, unix_time,
 };
+use crate::domain::archive::InspirationKind;
 
 const LOOKED_FOR: &str =
     "an SQLite file with the table programs (id, code, ...), here or as evolution_db.sqlite or programs.sqlite";

@@ -1,26 +1,23 @@
 //! Scheduled jobs. tokio-cron-scheduler is the clock and nothing more: exclusion, timeouts, history and metrics are here,
-//! and the jobs stand in one table.
+//! and each job is one row of `JOBS`.
 
 mod runner;
 mod schedule;
+mod work;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use runner::{Outcome, Runner};
 pub use schedule::{Schedule, Schedules};
 
-use crate::service::Service;
-use crate::service::artifacts::Collected;
-use crate::service::health::JobRun;
-use crate::service::improvements::Rescued;
-use crate::service::logs::Pruned;
-use crate::service::retention::Retention;
-use crate::telemetry::catalogue::jobs::ReportedJob;
-use crate::telemetry::catalogue::labels;
+use crate::domain::job::JobRun;
+use crate::service::Services;
+use crate::telemetry::catalogue::jobs::{self, ReportedJob};
 
 /// A job as operators see it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -66,21 +63,8 @@ pub struct Job {
     pub jitter: Duration,
     /// It is cancelled after this.
     pub timeout: Duration,
-    pub(crate) label: labels::Job,
-    task: Task,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Task {
-    RescueLeases,
-    EnsurePartitions,
-    EnforceRetention,
-    PruneChanges,
-    WarmCache,
-    FlushAccessCounts,
-    CollectHealth,
-    PruneLogs,
-    CollectArtifacts,
+    /// Its work; answers what was done, or why not, in words.
+    work: for<'a> fn(&'a Services) -> BoxFuture<'a, Result<String, String>>,
 }
 
 /// Every job.
@@ -92,8 +76,7 @@ pub const JOBS: &[Job] = &[
         schedule: "*/5 * * * * *",
         jitter: Duration::ZERO,
         timeout: Duration::from_mins(1),
-        label: labels::Job::RescueLeases,
-        task: Task::RescueLeases,
+        work: |services| Box::pin(work::rescue_leases(services)),
     },
     Job {
         name: "ensure-partitions",
@@ -102,8 +85,7 @@ pub const JOBS: &[Job] = &[
         schedule: "0 7 * * * *",
         jitter: Duration::from_secs(5),
         timeout: Duration::from_mins(2),
-        label: labels::Job::EnsurePartitions,
-        task: Task::EnsurePartitions,
+        work: |services| Box::pin(work::ensure_partitions(services)),
     },
     Job {
         name: "enforce-retention",
@@ -112,8 +94,7 @@ pub const JOBS: &[Job] = &[
         schedule: "0 17 * * * *",
         jitter: Duration::from_secs(5),
         timeout: Duration::from_mins(30),
-        label: labels::Job::EnforceRetention,
-        task: Task::EnforceRetention,
+        work: |services| Box::pin(work::enforce_retention(services)),
     },
     Job {
         name: "prune-changes",
@@ -122,8 +103,7 @@ pub const JOBS: &[Job] = &[
         schedule: "0 23 * * * *",
         jitter: Duration::from_secs(5),
         timeout: Duration::from_mins(2),
-        label: labels::Job::PruneChanges,
-        task: Task::PruneChanges,
+        work: |services| Box::pin(work::prune_changes(services)),
     },
     Job {
         name: "warm-cache",
@@ -132,8 +112,7 @@ pub const JOBS: &[Job] = &[
         schedule: "30 */10 * * * *",
         jitter: Duration::from_mins(1),
         timeout: Duration::from_mins(1),
-        label: labels::Job::WarmCache,
-        task: Task::WarmCache,
+        work: |services| Box::pin(work::warm_cache(services)),
     },
     Job {
         name: "flush-access-counts",
@@ -142,8 +121,7 @@ pub const JOBS: &[Job] = &[
         schedule: "0 * * * * *",
         jitter: Duration::from_secs(30),
         timeout: Duration::from_secs(30),
-        label: labels::Job::FlushAccessCounts,
-        task: Task::FlushAccessCounts,
+        work: |services| Box::pin(work::flush_access_counts(services)),
     },
     Job {
         name: "collect-health",
@@ -152,8 +130,7 @@ pub const JOBS: &[Job] = &[
         schedule: "*/15 * * * * *",
         jitter: Duration::from_secs(2),
         timeout: Duration::from_secs(30),
-        label: labels::Job::CollectHealth,
-        task: Task::CollectHealth,
+        work: |services| Box::pin(work::collect_health(services)),
     },
     Job {
         name: "prune-logs",
@@ -162,8 +139,7 @@ pub const JOBS: &[Job] = &[
         schedule: "0 41 * * * *",
         jitter: Duration::from_secs(30),
         timeout: Duration::from_mins(5),
-        label: labels::Job::PruneLogs,
-        task: Task::PruneLogs,
+        work: |services| Box::pin(work::prune_logs(services)),
     },
     Job {
         name: "collect-artifacts",
@@ -172,8 +148,7 @@ pub const JOBS: &[Job] = &[
         schedule: "0 37 3 * * *",
         jitter: Duration::from_secs(30),
         timeout: Duration::from_hours(1),
-        label: labels::Job::CollectArtifacts,
-        task: Task::CollectArtifacts,
+        work: |services| Box::pin(work::collect_artifacts(services)),
     },
 ];
 
@@ -225,41 +200,13 @@ impl Job {
         JOBS.iter().find(|job| job.name == name).ok_or_else(|| format!("no job {name:?}: {}", known()))
     }
 
-    /// What was done, or why not, in words.
-    async fn work(&self, service: &Service) -> Result<String, String> {
-        let done = match self.task {
-            Task::RescueLeases => service.rescue_leases().await.map(|rescued| {
-                let Rescued { requeued, failed } = rescued;
-                format!("{requeued} requeued, {failed} failed")
-            }),
-            Task::EnsurePartitions => service.ensure_partitions().await.map(|made| format!("{made} made")),
-            Task::EnforceRetention => match service.enforce_retention().await {
-                Ok(Retention { failed: Some((name, reason)), .. }) => return Err(format!("{name}: {reason}")),
-                done => done.map(|done| format!("{} dropped", done.dropped.len())),
-            },
-            Task::PruneChanges => service.prune_changes().await.map(|forgotten| format!("{forgotten} forgotten")),
-            Task::WarmCache => service.warm_cache().await.map(|fetched| format!("{fetched} fetched")),
-            Task::FlushAccessCounts => service.flush_reads().await.map(|entries| format!("{entries} entries")),
-            Task::CollectHealth => {
-                service.observe_volumes().await;
-                service.observe_database().await.map(|()| "measured".to_owned())
-            }
-            Task::CollectArtifacts => service.collect_artifacts().await.map(|collected| {
-                collected.map_or_else(
-                    || "none are kept: artifacts.url is empty".to_owned(),
-                    |Collected { unreferenced, stray, unfinished }| {
-                        format!("{unreferenced} unreferenced, {stray} stray, {unfinished} unfinished removed")
-                    },
-                )
-            }),
-            Task::PruneLogs => {
-                return match service.prune_logs().await {
-                    Ok(Some(Pruned { files, bytes })) => Ok(format!("{files} files with {bytes} bytes deleted")),
-                    Ok(None) => Ok("no log files are written: telemetry.log_dir is empty".to_owned()),
-                    Err(error) => Err(error.to_string()),
-                };
-            }
-        };
-        done.map_err(|error| error.to_string())
+    /// The label of its metrics.
+    fn label(&self) -> jobs::Job {
+        jobs::Job::of(self.name)
     }
+}
+
+/// Hands the names of the table to the catalogue of metrics, whose label of jobs is made from them.
+pub fn define_labels() {
+    jobs::define(JOBS.iter().map(|job| job.name));
 }

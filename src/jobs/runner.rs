@@ -12,12 +12,14 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use super::{JOBS, Job, JobInfo, REPORTED, Schedules, Scope, instance};
-use crate::service::health::{JobStart, unix_seconds};
-use crate::service::{Error, Service};
+use crate::domain::job::{JobStart, RunOutcome};
+use crate::service::Services;
+use crate::service::error::Error;
 use crate::telemetry::catalogue::jobs::{
-    AnyJob, JOB_DURATION, JOB_INTERVAL, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
+    self, AnyJob, JOB_DURATION, JOB_INTERVAL, JOB_LAST_START, JOB_LAST_SUCCESS, JOB_MISSED, JOB_RUNNING, JOB_RUNS,
 };
-use crate::telemetry::catalogue::labels::{Job as JobLabel, JobOutcome};
+use crate::telemetry::catalogue::labels::JobOutcome;
+use crate::telemetry::catalogue::unix_seconds;
 use crate::telemetry::spans::{self, Place};
 
 /// How often missed occurrences are looked for.
@@ -39,16 +41,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn of(label: JobOutcome, detail: String) -> Self {
-        if label == JobOutcome::Success { Self::Success(detail) } else { Self::Failure(detail) }
+    fn of(outcome: RunOutcome, detail: String) -> Self {
+        if outcome == RunOutcome::Success { Self::Success(detail) } else { Self::Failure(detail) }
     }
 }
 
 /// A run under way; over also when it panics.
-struct Running(JobLabel);
+struct Running(jobs::Job);
 
 impl Running {
-    fn begin(job: JobLabel) -> Self {
+    fn begin(job: jobs::Job) -> Self {
         JOB_RUNNING.set((job,), 1.0);
         Self(job)
     }
@@ -63,7 +65,7 @@ impl Drop for Running {
 /// Runs jobs.
 #[derive(Debug, Clone)]
 pub struct Runner {
-    service: Service,
+    services: Services,
     schedules: Arc<Schedules>,
     instance: String,
     stop: CancellationToken,
@@ -73,8 +75,8 @@ pub struct Runner {
 impl Runner {
     /// A runner; runs are cancelled when `stop` is.
     #[must_use]
-    pub fn new(service: Service, schedules: Schedules, stop: CancellationToken) -> Self {
-        Self { service, schedules: Arc::new(schedules), instance: instance(), stop, running: TaskTracker::new() }
+    pub fn new(services: Services, schedules: Schedules, stop: CancellationToken) -> Self {
+        Self { services, schedules: Arc::new(schedules), instance: instance(), stop, running: TaskTracker::new() }
     }
 
     /// Runs a job now, unless another run of it is under way anywhere or this occurrence of its schedule was run. Without
@@ -106,22 +108,22 @@ impl Runner {
 
     async fn run_once(&self, job: &'static Job, occurrence: Option<DateTime<Utc>>) -> Result<Outcome, Error> {
         if job.scope == Scope::Each {
-            let (label, detail) = self.work(job, std::future::pending()).await;
-            return Ok(Outcome::of(label, detail));
+            let (outcome, detail) = self.work(job, std::future::pending()).await;
+            return Ok(Outcome::of(outcome, detail));
         }
-        let (lock, lost) = match self.service.start_job(job.name, &self.instance, occurrence).await? {
+        let (lock, lost) = match self.services.jobs.start(job.name, &self.instance, occurrence).await? {
             JobStart::Run { lock, lost } => (Some(lock), lost),
             JobStart::Done { lost } => (None, lost),
             JobStart::Running => (None, 0),
         };
-        JOB_RUNS.add((job.label, JobOutcome::Lost), lost);
+        JOB_RUNS.add((job.label(), JobOutcome::Lost), lost);
         let Some(mut lock) = lock else {
-            JOB_RUNS.increment((job.label, JobOutcome::Skipped));
+            JOB_RUNS.increment((job.label(), JobOutcome::Skipped));
             return Ok(Outcome::Skipped);
         };
-        let (label, detail) = self.work(job, lock.lost()).await;
-        lock.finish(label.as_str(), &detail).await?;
-        Ok(Outcome::of(label, detail))
+        let (outcome, detail) = self.work(job, lock.lost()).await;
+        lock.finish(outcome, &detail).await?;
+        Ok(Outcome::of(outcome, detail))
     }
 
     /// Runs a job now, by hand; it goes on when nobody waits for it any more.
@@ -142,14 +144,14 @@ impl Runner {
     pub async fn list(&self) -> Result<Vec<JobInfo>, Error> {
         let mut jobs = Vec::new();
         for (job, schedule) in self.schedules.iter() {
-            let last_run = self.service.job_runs(Some(job.name), 1).await?.pop();
-            let (schedule, next_run) = (schedule.as_str().to_owned(), schedule.next(self.service.now()));
+            let last_run = self.services.jobs.runs(Some(job.name), 1).await?.pop();
+            let (schedule, next_run) = (schedule.as_str().to_owned(), schedule.next(self.services.clock.timestamp()));
             let Job { name, purpose, scope, .. } = *job;
             jobs.push(JobInfo { name, purpose, scope, schedule, next_run, last_run });
         }
         for &(job, purpose) in REPORTED {
             let name = job.as_str();
-            let last_run = self.service.job_runs(Some(name), 1).await?.pop();
+            let last_run = self.services.jobs.runs(Some(name), 1).await?.pop();
             let (scope, schedule) = (Scope::Outside, String::new());
             jobs.push(JobInfo { name, purpose, scope, schedule, next_run: None, last_run });
         }
@@ -158,30 +160,30 @@ impl Runner {
 
     /// Does the work until it is done, its time is over, the process stops, or the right to it is lost; answers what was
     /// done, or why not, in words.
-    async fn work(&self, job: &'static Job, lost: impl Future<Output = ()>) -> (JobOutcome, String) {
+    async fn work(&self, job: &'static Job, lost: impl Future<Output = ()>) -> (RunOutcome, String) {
         let started = Instant::now();
-        JOB_LAST_START.set((job.label,), unix_seconds(self.service.now()));
-        let running = Running::begin(job.label);
-        let (label, detail) = tokio::select! {
-            done = tokio::time::timeout(job.timeout, job.work(&self.service)) => match done {
-                Ok(Ok(done)) => (JobOutcome::Success, done),
-                Ok(Err(reason)) => (JobOutcome::Failure, reason),
-                Err(_) => (JobOutcome::Timeout, format!("not done after {:?}", job.timeout)),
+        JOB_LAST_START.set((job.label(),), unix_seconds(self.services.clock.timestamp()));
+        let running = Running::begin(job.label());
+        let (outcome, detail) = tokio::select! {
+            done = tokio::time::timeout(job.timeout, (job.work)(&self.services)) => match done {
+                Ok(Ok(done)) => (RunOutcome::Success, done),
+                Ok(Err(reason)) => (RunOutcome::Failure, reason),
+                Err(_) => (RunOutcome::Timeout, format!("not done after {:?}", job.timeout)),
             },
-            () = lost => (JobOutcome::Failure, "the connection that holds its lock broke".to_owned()),
-            () = self.stop.cancelled() => (JobOutcome::Cancelled, "the process stops".to_owned()),
+            () = lost => (RunOutcome::Failure, "the connection that holds its lock broke".to_owned()),
+            () = self.stop.cancelled() => (RunOutcome::Cancelled, "the process stops".to_owned()),
         };
         drop(running);
-        JOB_DURATION.observe((job.label,), started.elapsed());
-        JOB_RUNS.increment((job.label, label));
-        Span::current().record("job.outcome", label.as_str());
-        if label == JobOutcome::Success {
-            JOB_LAST_SUCCESS.set((AnyJob::Scheduled(job.label),), unix_seconds(self.service.now()));
+        JOB_DURATION.observe((job.label(),), started.elapsed());
+        JOB_RUNS.increment((job.label(), outcome.into()));
+        Span::current().record("job.outcome", outcome.as_str());
+        if outcome == RunOutcome::Success {
+            JOB_LAST_SUCCESS.set((AnyJob::Scheduled(job.label()),), unix_seconds(self.services.clock.timestamp()));
             tracing::debug!(job = job.name, done = detail, "job done");
         } else {
             tracing::warn!(job = job.name, reason = detail, "job failed");
         }
-        (label, detail)
+        (outcome, detail)
     }
 
     /// Starts the clock: of the jobs of each process, which run at once for the first time, and with `shared` of those that
@@ -192,9 +194,10 @@ impl Runner {
     pub async fn schedule(&self, shared: bool) -> Result<JobScheduler, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         for (job, schedule) in self.schedules.iter() {
-            let interval = schedule.interval(self.service.now()).and_then(|interval| interval.to_std().ok());
+            let interval =
+                schedule.interval(self.services.clock.timestamp()).and_then(|interval| interval.to_std().ok());
             if let Some(interval) = interval {
-                JOB_INTERVAL.set((job.label,), interval.as_secs_f64());
+                JOB_INTERVAL.set((job.label(),), interval.as_secs_f64());
             }
             if !shared && job.scope == Scope::One {
                 continue;
@@ -203,7 +206,7 @@ impl Runner {
             // No occurrence may overtake the one before, which would pass for done.
             let jitter = interval.map_or(job.jitter, |interval| job.jitter.min(interval / 2));
             let tick = Tick::new_async(schedule.as_str().to_owned(), move |_, _| {
-                let occurrence = schedule.latest(runner.service.now());
+                let occurrence = schedule.latest(runner.services.clock.timestamp());
                 let runner = runner.clone();
                 Box::pin(async move { runner.start(job, occurrence, jitter, 0) })
             })?;
@@ -233,10 +236,10 @@ impl Runner {
             }
             match runner.run(job, occurrence).await {
                 Ok(Outcome::Skipped) => {}
-                Ok(_) => JOB_MISSED.add((job.label,), missed as u64),
+                Ok(_) => JOB_MISSED.add((job.label(),), missed as u64),
                 Err(_) if runner.stop.is_cancelled() => {}
                 Err(error) => {
-                    JOB_RUNS.increment((job.label, JobOutcome::Failure));
+                    JOB_RUNS.increment((job.label(), JobOutcome::Failure));
                     tracing::warn!(job = job.name, %error, "job could not start");
                 }
             }
@@ -245,14 +248,14 @@ impl Runner {
 
     /// Starts the jobs whose latest occurrence nobody ran: all replicas were down then, or the one that began it died.
     async fn catch_up(&self) {
-        let now = self.service.now();
+        let now = self.services.clock.timestamp();
         for (job, schedule) in self.schedules.iter().filter(|(job, _)| job.scope == Scope::One) {
             let Some(latest) = schedule.latest(now) else { continue };
             let age = (now - latest).to_std().unwrap_or_default();
             if age < PATIENCE + job.jitter {
                 continue;
             }
-            match self.service.last_occurrence(job.name).await {
+            match self.services.jobs.last_occurrence(job.name).await {
                 Ok(Some(last)) if last >= latest => {}
                 Ok(last) => {
                     // Without a record nothing was missed: the database is new.

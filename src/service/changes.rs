@@ -1,11 +1,11 @@
-//! Follows what changes in the database, so that no copy is served that is older than the bound.
+//! Follows the changes of the archive, so that no cached entry older than the bound is served.
 
 use std::time::{Duration, Instant};
 
-use super::Service;
-use crate::cache::{Change, Key, News};
-use crate::store::error::Error;
-use crate::store::feed::{Feed, Polled, nothing_seen};
+use crate::cache::{Cache, Change, Key, News};
+use crate::db::Error;
+use crate::store::changes::{self, ChangeStore, Feed, Polled, nothing_seen};
+use crate::store::maintenance::MaintenanceStore;
 use crate::telemetry::catalogue::cache::{CACHE_CHANGES, CACHE_INVALIDATION_LAG};
 
 /// Longest time between two questions; a notification brings the next one forward.
@@ -15,15 +15,27 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Time before the feed is opened anew.
 const REOPEN: Duration = Duration::from_millis(250);
 
-impl Service {
-    /// Follows the archive's changes for as long as it is polled. While the database cannot be asked, entries are read
-    /// past the cache; what changed meanwhile is learned before copies count again.
-    pub async fn follow_changes(&self) {
+/// Keeps the cache coherent with the database; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ChangeService {
+    changes: ChangeStore,
+    maintenance: MaintenanceStore,
+    cache: Cache,
+}
+
+impl ChangeService {
+    pub(super) const fn new(changes: ChangeStore, maintenance: MaintenanceStore, cache: Cache) -> Self {
+        Self { changes, maintenance, cache }
+    }
+
+    /// Follows the archive's changes for as long as it is polled. While the database cannot be polled, reads of entries bypass
+    /// the cache; changes of that time are applied before cached entries are served again.
+    pub async fn follow(&self) {
         let mut seen = Seen { snapshot: nothing_seen(), generation: None };
         let mut complained = false;
         loop {
-            let error = match self.store.feed().await {
-                Ok(feed) => self.follow(feed, &mut seen, &mut complained).await,
+            let error = match self.changes.open().await {
+                Ok(feed) => self.follow_feed(feed, &mut seen, &mut complained).await,
                 Err(error) => error,
             };
             if !complained {
@@ -36,12 +48,12 @@ impl Service {
 
     /// Measures how far the read replica is behind, for as long as it is polled.
     pub async fn watch_replica(&self) {
-        self.store.watch_replica().await;
+        self.maintenance.watch_replica().await;
     }
 
-    /// Waits until the change feed is confirmed for the first time, at most a second: without it the first reads would
-    /// pass by the cache.
-    pub async fn changes_known(&self) {
+    /// Waits, at most a second, until the change feed is confirmed for the first time: without it the first reads would
+    /// bypass the cache.
+    pub async fn wait_until_known(&self) {
         let known = async {
             while !self.cache.is_confirmed() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -51,15 +63,15 @@ impl Service {
         let _ = tokio::time::timeout(IDLE, known).await;
     }
 
-    /// Forgets changes from more than a day ago; answers how many.
+    /// Deletes changes from more than a day ago and returns their number.
     ///
     /// # Errors
-    /// [`super::Error::Unavailable`].
-    pub async fn prune_changes(&self) -> Result<i64, super::Error> {
-        Ok(self.store.prune_changes().await?)
+    /// [`super::error::Error::Unavailable`].
+    pub async fn prune(&self) -> Result<i64, super::error::Error> {
+        Ok(self.changes.prune().await?)
     }
 
-    async fn follow(&self, mut feed: Feed, seen: &mut Seen, complained: &mut bool) -> Error {
+    async fn follow_feed(&self, mut feed: Feed, seen: &mut Seen, complained: &mut bool) -> Error {
         loop {
             let asked = Instant::now();
             let polled = match feed.poll(&seen.snapshot).await {
@@ -85,7 +97,7 @@ impl Service {
     }
 
     fn learn(&self, asked: Instant, polled: &Polled, following: bool) {
-        let change = |change: &crate::store::feed::Change| Change {
+        let change = |change: &changes::Change| Change {
             key: Key::Entry { id: change.archive_entry_id.clone() }.text(),
             version: change.version,
             transaction: change.transaction,

@@ -1,9 +1,9 @@
 //! Why a use case gave no answer, in the terms of the caller.
 
 use crate::cache::LoadLost;
+use crate::db;
 use crate::domain::validation::Invalid;
 use crate::domain::{identity::Role, selection};
-use crate::store;
 
 /// Why a use case gave no answer. Cheap to clone: several callers may wait for one load.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum Error {
     #[error("{0}")]
     Unauthenticated(&'static str),
     /// The caller may not.
-    #[error("this needs the role {needed}, the caller is {has}", needed = .needed.as_str(), has = .has.as_str())]
+    #[error("this needs the role {needed}, the caller is {has}")]
     Forbidden {
         /// The least role that may.
         needed: Role,
@@ -79,30 +79,37 @@ pub enum Error {
     Internal,
 }
 
-impl From<store::error::Error> for Error {
-    fn from(error: store::error::Error) -> Self {
-        use store::error::Error as Store;
+impl From<db::Error> for Error {
+    fn from(error: db::Error) -> Self {
+        use db::Error as Database;
         match error {
-            Store::MissingReference(constraint) => Self::UnknownReference(reference(&constraint).to_owned()),
-            Store::Refused(reason) => Invalid::one("", format!("the database refuses a value: {reason}")).into(),
-            // A column is unique; which one the use case knows and says before this is reached.
-            Store::Duplicate(constraint) => {
+            Database::MissingReference(constraint) => Self::UnknownReference(reference(&constraint).to_owned()),
+            Database::Refused(reason) => Invalid::one("", format!("the database refuses a value: {reason}")).into(),
+            // The use case knows which column is unique and reports it before this point.
+            Database::Duplicate(constraint) => {
                 Self::IllegalState(format!("a row with the same key exists ({constraint})"))
             }
-            Store::Unavailable(source) => {
+            Database::Unavailable(source) => {
                 tracing::warn!(error = %source, "the database is not available");
                 Self::Unavailable
             }
-            Store::Busy => Self::Busy,
-            Store::NoPartition => {
+            Database::Busy => Self::Busy,
+            Database::NoPartition => {
                 tracing::error!("a sample found no partition although its month was just made");
                 Self::Unavailable
             }
-            Store::Other(source) => {
+            Database::Other(source) => {
                 tracing::error!(error = %source, "the database failed");
                 Self::Internal
             }
         }
+    }
+}
+
+impl Error {
+    /// There is no archive entry with this id.
+    pub(super) fn no_entry(id: &str) -> Self {
+        Self::NotFound { what: "archive entry", id: id.to_owned() }
     }
 }
 

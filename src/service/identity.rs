@@ -1,66 +1,49 @@
-//! Who calls: tokens and sessions.
+//! API tokens and sessions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
-use super::archive::json;
-use super::{Error, Service};
-use crate::cache::{Cached, Key, Loaded, RedisStatus, ttl};
-use crate::domain::identity::{Principal, Role, SESSION_PREFIX, TOKEN_PREFIX, secret, secret_hash};
+use super::error::Error;
+use super::render::json;
+use crate::cache::{Cache, Cached, Key, Loaded, ttl};
+use crate::db;
+use crate::domain::clock::Clock;
+use crate::domain::health::RedisStatus;
+use crate::domain::identity::{
+    CreatedToken, NewSession, NewToken, Principal, SESSION_PREFIX, TOKEN_PREFIX, TokenInfo, secret, secret_hash,
+};
 use crate::domain::validation::Check;
-use crate::store;
-pub use crate::store::tokens::TokenInfo;
+use crate::store::identity::IdentityStore;
 use crate::telemetry::catalogue::auth::AUTH_FAILURES;
 use crate::telemetry::catalogue::labels::AuthFailure;
 
-/// The longest time that another replica still takes a token that was revoked.
-pub const REVOCATION: std::time::Duration = ttl::TOKEN;
+/// How long another replica may accept a token after it was revoked.
+pub const REVOCATION: Duration = ttl::TOKEN;
 
-/// A session, given out once.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct NewSession {
-    /// Use it as the bearer token; it is not shown again.
-    pub session_token: String,
-    /// When it ends.
-    pub expires_at: DateTime<Utc>,
-    /// Whose it is.
-    pub principal: Principal,
-}
-
-/// A session as the cache keeps it. It names its API token by hash, so that revoking the token ends the session too.
+/// A session in the cache. It refers to its API token by hash, so that revoking the token ends the session too.
 #[derive(Debug, Serialize, Deserialize)]
 struct Session {
     token_hash: [u8; 32],
     expires_at: DateTime<Utc>,
 }
 
-/// A token to be made.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewToken {
-    /// Its name, unique.
-    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    pub name: String,
-    /// What it may do.
-    pub role: Role,
-    /// When it ends; never when absent.
-    pub expires_at: Option<DateTime<Utc>>,
+/// Use cases of API tokens and sessions; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct IdentityService {
+    identities: IdentityStore,
+    cache: Cache,
+    clock: Arc<dyn Clock>,
+    session_ttl: Duration,
 }
 
-/// A new token, shown once.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CreatedToken {
-    /// The token; only its hash is kept.
-    pub token: String,
-    /// The rest.
-    #[serde(flatten)]
-    pub info: TokenInfo,
-}
+impl IdentityService {
+    pub(super) fn new(identities: IdentityStore, cache: Cache, clock: Arc<dyn Clock>, session_ttl: Duration) -> Self {
+        Self { identities, cache, clock, session_ttl }
+    }
 
-impl Service {
     /// The caller behind a bearer secret: an API token or a session.
     ///
     /// # Errors
@@ -77,15 +60,16 @@ impl Service {
         let hash = secret_hash(bearer);
         if !bearer.starts_with(SESSION_PREFIX) {
             let principal = self.principal(hash).await?.ok_or_else(unknown)?;
-            let over = principal.expires_at.is_some_and(|ends| ends <= self.now());
+            let over = principal.expires_at.is_some_and(|ends| ends <= self.clock.timestamp());
             return if over { Err(expired()) } else { Ok(principal) };
         }
         let kept = self.cache.get(&Key::Session { digest: hash }).await;
-        // Sessions live in Redis: while it is away nobody knows whose this is.
+        // Sessions are stored in Redis: without it the session cannot be looked up.
         let kept = kept.map_err(|_| Error::Unavailable)?.ok_or_else(unknown)?;
         let session: Session = serde_json::from_slice(&kept.body).map_err(|_| unknown())?;
         let principal = self.principal(session.token_hash).await?.ok_or_else(unknown)?;
-        if over(Some(session.expires_at), self.now()) || over(principal.expires_at, self.now()) {
+        if over(Some(session.expires_at), self.clock.timestamp()) || over(principal.expires_at, self.clock.timestamp())
+        {
             return Err(expired());
         }
         Ok(Arc::new(Principal { expires_at: Some(session.expires_at), ..Principal::clone(&principal) }))
@@ -94,9 +78,9 @@ impl Service {
     /// A revoked token is refused at once by the replica that revoked it, and by others after this cache's TTL.
     async fn principal(&self, hash: [u8; 32]) -> Result<Option<Arc<Principal>>, Error> {
         let load = || {
-            let store = self.store.clone();
+            let identities = self.identities.clone();
             async move {
-                let Some(principal) = store.principal(&hash).await? else { return Ok(Loaded::Absent) };
+                let Some(principal) = identities.principal(&hash).await? else { return Ok(Loaded::Absent) };
                 Ok::<_, Error>(Loaded::for_a_while(Cached::of(principal), ttl::TOKEN))
             }
         };
@@ -114,12 +98,12 @@ impl Service {
             return Err(Error::Unauthenticated("a session opens no session: show an API token"));
         }
         let principal = self.authenticate(bearer).await?;
-        // It would be forgotten within seconds.
-        if self.redis_status() == RedisStatus::Down {
+        // It would be lost within seconds.
+        if self.cache.redis_status() == RedisStatus::Down {
             return Err(Error::Unavailable);
         }
-        let life = self.settings.session_ttl;
-        let until = self.now() + TimeDelta::from_std(life).unwrap_or(TimeDelta::MAX);
+        let life = self.session_ttl;
+        let until = self.clock.timestamp() + TimeDelta::from_std(life).unwrap_or(TimeDelta::MAX);
         let expires_at = principal.expires_at.map_or(until, |ends| ends.min(until));
         let session_token = secret(SESSION_PREFIX);
         let body = json(&Session { token_hash: secret_hash(bearer), expires_at })?;
@@ -148,14 +132,14 @@ impl Service {
     pub async fn create_token(&self, new: &NewToken) -> Result<CreatedToken, Error> {
         let mut check = Check::default();
         check.name("name", &new.name);
-        check.that(new.expires_at.is_none_or(|at| at > self.now()), "expires_at", "must lie in the future");
+        check.that(new.expires_at.is_none_or(|at| at > self.clock.timestamp()), "expires_at", "must lie in the future");
         let storable = new.expires_at.is_none_or(crate::domain::archive::storable);
         check.that(storable, "expires_at", "must have a year of four digits");
         check.done()?;
         let token = secret(TOKEN_PREFIX);
-        let kept = self.store.create_token(&new.name, new.role, &secret_hash(&token), new.expires_at).await;
+        let kept = self.identities.create_token(&new.name, new.role, &secret_hash(&token), new.expires_at).await;
         let info = kept.map_err(|error| match error {
-            store::error::Error::Duplicate(_) => Error::AlreadyExists { what: "token", id: new.name.clone() },
+            db::Error::Duplicate(_) => Error::AlreadyExists { what: "token", id: new.name.clone() },
             other => other.into(),
         })?;
         Ok(CreatedToken { token, info })
@@ -166,7 +150,7 @@ impl Service {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, Error> {
-        Ok(self.store.tokens().await?)
+        Ok(self.identities.tokens().await?)
     }
 
     /// Revokes a token.
@@ -177,10 +161,10 @@ impl Service {
         let mut check = Check::default();
         check.name("name", name);
         check.done()?;
-        let hash = self.store.revoke_token(name).await?;
+        let hash = self.identities.revoke_token(name).await?;
         let hash = hash.ok_or_else(|| Error::NotFound { what: "token that is not revoked", id: name.to_owned() })?;
         if let Ok(digest) = <[u8; 32]>::try_from(hash) {
-            self.cache.forget(&Key::Token { digest });
+            self.cache.drop_local(&Key::Token { digest });
         }
         Ok(())
     }

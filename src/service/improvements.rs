@@ -1,16 +1,21 @@
 //! The queue of improvements.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
-use super::{Error, Service, new_id};
+use super::error::Error;
+use super::new_id;
+use crate::cache::{Cache, Key};
+use crate::domain::clock::Clock;
 use crate::domain::improvement::{
-    Claim, Claimed, Completion, DEFAULT_LEASE_SECONDS, Event, Failure, Heartbeat, Improvement, NewImprovement, Progress,
+    Claim, Claimed, Completion, DEFAULT_LEASE_SECONDS, Event, Failure, Filter, Heartbeat, Improvement, NewImprovement,
+    Progress, Rescued, Status,
 };
 use crate::domain::page::{self, Page, Position};
 use crate::domain::validation::{Check, Invalid};
 use crate::store::archive::Created;
-pub use crate::store::improvements::{Filter, Rescued};
-use crate::store::improvements::{Outcome, Refusal};
+use crate::store::improvements::{ImprovementStore, Outcome, Refusal};
 use crate::telemetry::catalogue::labels::{self, FinishOutcome, RescueOutcome};
 use crate::telemetry::catalogue::queue::{
     IMPROVEMENT_RUN, IMPROVEMENT_WAIT, IMPROVEMENTS_CLAIMED, IMPROVEMENTS_FINISHED, LEASES_RESCUED,
@@ -18,19 +23,28 @@ use crate::telemetry::catalogue::queue::{
 
 const ORDER: &str = "queued";
 
-impl Service {
+/// Use cases of the queue; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ImprovementService {
+    improvements: ImprovementStore,
+    /// A completion creates an archive entry.
+    cache: Cache,
+    clock: Arc<dyn Clock>,
+}
+
+impl ImprovementService {
+    pub(super) fn new(improvements: ImprovementStore, cache: Cache, clock: Arc<dyn Clock>) -> Self {
+        Self { improvements, cache, clock }
+    }
+
     /// Queues an improvement; `true` when it is new, `false` when the same request had queued it before.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::UnknownReference`], [`Error::AlreadyExists`].
-    pub async fn create_improvement(
-        &self,
-        new: NewImprovement,
-        by: Option<Uuid>,
-    ) -> Result<(Improvement, bool), Error> {
+    pub async fn create(&self, new: NewImprovement, by: Option<Uuid>) -> Result<(Improvement, bool), Error> {
         new.validate()?;
         let id = new.improvement_id.clone().unwrap_or_else(new_id);
-        match self.store.create_improvement(&id, new, by).await? {
+        match self.improvements.create(&id, new, by).await? {
             (Created::Conflict, _) => Err(Error::AlreadyExists { what: "improvement", id }),
             (created, improvement) => Ok((improvement, created == Created::New)),
         }
@@ -40,16 +54,16 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn improvement(&self, id: &str) -> Result<Improvement, Error> {
+    pub async fn get(&self, id: &str) -> Result<Improvement, Error> {
         valid_id(id)?;
-        self.store.improvement(id).await?.ok_or_else(|| missing(id))
+        self.improvements.find(id).await?.ok_or_else(|| missing(id))
     }
 
     /// A page of improvements, newest first.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a bad limit or cursor.
-    pub async fn list_improvements(
+    pub async fn list(
         &self,
         filter: &Filter,
         cursor: Option<&str>,
@@ -57,7 +71,7 @@ impl Service {
     ) -> Result<Page<Improvement>, Error> {
         let limit = page::limit(limit)?;
         let after = cursor.map(|cursor| Position::decode(cursor, ORDER)).transpose()?;
-        let items = self.store.list_improvements(filter, after.as_ref(), limit).await?;
+        let items = self.improvements.list(filter, after.as_ref(), limit).await?;
         let position = |i: &Improvement| Position {
             order: ORDER.to_owned(),
             score: None,
@@ -67,18 +81,18 @@ impl Service {
         Ok(Page::cut(items, limit, position))
     }
 
-    /// Hands out work.
+    /// Assigns queued improvements to a worker.
     ///
     /// # Errors
     /// [`Error::Invalid`].
-    pub async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>, Error> {
+    pub async fn assign(&self, claim: Claim) -> Result<Vec<Claimed>, Error> {
         claim.validate()?;
         let lease = claim.lease_seconds.unwrap_or(DEFAULT_LEASE_SECONDS);
         let max = claim.max.unwrap_or(1);
-        let claimed = self.store.claim(&claim.worker, claim.services, max, lease).await?;
+        let claimed = self.improvements.lease(&claim.worker, claim.services, max, lease).await?;
         for one in &claimed {
             let Improvement { priority, available_at, started_at, .. } = &one.improvement;
-            let priority = priority_label(priority);
+            let priority = labels::Priority::from(*priority);
             IMPROVEMENTS_CLAIMED.increment((priority,));
             if let Some(wait) = started_at.and_then(|started| (started - *available_at).to_std().ok()) {
                 IMPROVEMENT_WAIT.observe((priority,), wait);
@@ -87,7 +101,7 @@ impl Service {
         Ok(claimed)
     }
 
-    /// Starts a lease anew.
+    /// Renews a lease.
     ///
     /// # Errors
     /// [`Error::LeaseLost`], [`Error::IllegalState`], [`Error::NotFound`].
@@ -95,28 +109,28 @@ impl Service {
         valid_id(id)?;
         beat.validate()?;
         let lease = beat.lease_seconds.unwrap_or(DEFAULT_LEASE_SECONDS);
-        judged(id, "heartbeat", self.store.heartbeat(id, beat.lease_token, lease).await?)
+        or_error(id, "heartbeat", self.improvements.heartbeat(id, beat.lease_token, lease).await?)
     }
 
-    /// Notes how far the work is.
+    /// Records the progress.
     ///
     /// # Errors
-    /// As [`Service::heartbeat`].
+    /// As [`ImprovementService::heartbeat`].
     pub async fn progress(&self, id: &str, progress: &Progress) -> Result<Improvement, Error> {
         valid_id(id)?;
         progress.validate()?;
         let outcome =
-            self.store.progress(id, progress.lease_token, progress.progress, progress.message.clone()).await?;
-        judged(id, "progress", outcome)
+            self.improvements.progress(id, progress.lease_token, progress.progress, progress.message.clone()).await?;
+        or_error(id, "progress", outcome)
     }
 
     /// Completes an improvement, writing its entry in the same transaction.
     ///
     /// # Errors
-    /// As [`Service::heartbeat`], and [`Error::AlreadyExists`], [`Error::UnknownReference`] for the entry.
+    /// As [`ImprovementService::heartbeat`], and [`Error::AlreadyExists`], [`Error::UnknownReference`] for the entry.
     pub async fn complete(&self, id: &str, mut done: Completion, by: Option<Uuid>) -> Result<Improvement, Error> {
         valid_id(id)?;
-        let now = self.now();
+        let now = self.clock.timestamp();
         let mut check = Check::default();
         check.object("results", done.results.as_ref().unwrap_or(&serde_json::Map::new()));
         check.done()?;
@@ -126,34 +140,38 @@ impl Service {
             entry.archive_entry_id.get_or_insert_with(new_id);
             entry.clone().into_entry("-", "", None).validate("/archive_entry", now)?;
         }
-        let improvement = judged(id, "complete", self.store.complete(id, done, by).await?)?;
+        let improvement = or_error(id, "complete", self.improvements.complete(id, done, by).await?)?;
         finished(&improvement, FinishOutcome::Completed);
-        self.forget_entries(improvement.archive_entry_id.as_deref().into_iter());
+        if let Some(id) = &improvement.archive_entry_id {
+            // The entry may be cached as absent.
+            self.cache.drop_local(&Key::Entry { id: id.clone() });
+        }
         Ok(improvement)
     }
 
-    /// Notes that an attempt failed.
+    /// Records that an attempt failed.
     ///
     /// # Errors
-    /// As [`Service::heartbeat`].
+    /// As [`ImprovementService::heartbeat`].
     pub async fn fail(&self, id: &str, failure: &Failure) -> Result<Improvement, Error> {
         valid_id(id)?;
         failure.validate()?;
-        let outcome = self.store.fail(id, failure.lease_token, &failure.error_message, failure.retryable).await?;
-        let improvement = judged(id, "fail", outcome)?;
-        if improvement.status == "failed" {
+        let outcome =
+            self.improvements.fail(id, failure.lease_token, &failure.error_message, failure.retryable).await?;
+        let improvement = or_error(id, "fail", outcome)?;
+        if improvement.status == Status::Failed {
             finished(&improvement, FinishOutcome::Failed);
         }
         Ok(improvement)
     }
 
-    /// Calls an improvement off.
+    /// Cancels an improvement.
     ///
     /// # Errors
     /// [`Error::IllegalState`] when it has ended, [`Error::NotFound`].
     pub async fn cancel(&self, id: &str) -> Result<Improvement, Error> {
         valid_id(id)?;
-        let improvement = judged(id, "cancel", self.store.cancel(id).await?)?;
+        let improvement = or_error(id, "cancel", self.improvements.cancel(id).await?)?;
         finished(&improvement, FinishOutcome::Cancelled);
         Ok(improvement)
     }
@@ -164,31 +182,31 @@ impl Service {
     /// [`Error::IllegalState`] when it is neither, [`Error::NotFound`].
     pub async fn retry(&self, id: &str) -> Result<Improvement, Error> {
         valid_id(id)?;
-        judged(id, "retry", self.store.retry(id).await?)
+        or_error(id, "retry", self.improvements.retry(id).await?)
     }
 
-    /// What happened to an improvement after the event `after`.
+    /// The events of an improvement after the event `after`.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn improvement_events(&self, id: &str, after: i64) -> Result<Vec<Event>, Error> {
-        Ok(self.store.improvement_events(id, after).await?)
+    pub async fn events(&self, id: &str, after: i64) -> Result<Vec<Event>, Error> {
+        Ok(self.improvements.events(id, after).await?)
     }
 
-    /// Ends the leases of workers that fell silent, all of them.
+    /// Ends every lease whose worker stopped responding.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn rescue_leases(&self) -> Result<Rescued, Error> {
-        const AT_ONCE: i64 = 500;
+        const BATCH: i64 = 500;
         let mut total = Rescued::default();
         loop {
-            let rescued = self.store.rescue(AT_ONCE).await?;
+            let rescued = self.improvements.rescue(BATCH).await?;
             total.requeued += rescued.requeued;
             total.failed += rescued.failed;
             LEASES_RESCUED.add((RescueOutcome::Requeued,), rescued.requeued);
             LEASES_RESCUED.add((RescueOutcome::Failed,), rescued.failed);
-            if rescued.requeued + rescued.failed < AT_ONCE.unsigned_abs() {
+            if rescued.requeued + rescued.failed < BATCH.unsigned_abs() {
                 return Ok(total);
             }
         }
@@ -204,16 +222,6 @@ fn finished(improvement: &Improvement, outcome: FinishOutcome) {
     }
 }
 
-fn priority_label(word: &str) -> labels::Priority {
-    match word {
-        "critical" => labels::Priority::Critical,
-        "high" => labels::Priority::High,
-        "low" => labels::Priority::Low,
-        // The column's check admits one more word.
-        _ => labels::Priority::Medium,
-    }
-}
-
 fn valid_id(id: &str) -> Result<(), Invalid> {
     let mut check = Check::default();
     check.id("improvement_id", id);
@@ -224,7 +232,7 @@ fn missing(id: &str) -> Error {
     Error::NotFound { what: "improvement", id: id.to_owned() }
 }
 
-fn judged(id: &str, verb: &str, outcome: Outcome) -> Result<Improvement, Error> {
+fn or_error(id: &str, verb: &str, outcome: Outcome) -> Result<Improvement, Error> {
     outcome.map_err(|refusal| match refusal {
         Refusal::Missing => missing(id),
         Refusal::LeaseLost => Error::LeaseLost(id.to_owned()),

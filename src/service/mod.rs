@@ -1,90 +1,114 @@
-//! Use cases. This layer owns validation, transactions' meaning and cache policy; it knows neither SQL nor HTTP.
+//! Use cases: validation, the meaning of transactions, and cache policy. One struct for each group of use cases holds only the
+//! stores that it needs. This layer knows neither SQL nor HTTP.
 
 pub mod archive;
 pub mod artifacts;
 pub mod changes;
 pub mod error;
-pub mod files;
-pub mod forget;
-pub mod health;
 pub mod identity;
 pub mod improvements;
-pub mod logs;
+pub mod jobs;
+mod labels;
+pub mod operations;
 pub mod parents;
 pub mod partitions;
-pub mod reading;
-pub mod retention;
+pub mod purge;
+mod render;
 pub mod runs;
 pub mod samples;
-pub mod server;
+pub mod settings;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use tokio::sync::Mutex;
 use uuid::Uuid;
-
-pub use error::Error;
 
 use crate::cache::Cache;
 use crate::domain::clock::Clock;
-use crate::store::bucket::Bucket;
-use crate::store::pool::Store;
+use crate::objects::Bucket;
+use crate::store::Stores;
+use operations::Volumes;
+use settings::Settings;
 
-/// What the use cases need to know.
+/// Every group of use cases; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// Months that samples are kept.
-    pub retention_months: u32,
-    /// Months that have their partitions beforehand.
-    pub premake_months: u32,
-    /// Longest wait of retention for those who look at a partition.
-    pub retention_patience: Duration,
-    /// Where samples go before their partition is dropped; `None`: nowhere.
-    pub export: Option<Bucket>,
-    /// Where artifacts are kept; `None`: nowhere.
-    pub artifacts: Option<artifacts::Storage>,
-    /// Where log files are and how much of them is kept; `None`: there are none.
-    pub logs: Option<logs::Retention>,
-    /// How far in the future a sample may lie.
-    pub max_future: TimeDelta,
-    /// Bytes that entries in the form for parent selection may take.
-    pub selection_max_bytes: usize,
-    /// Life of a session.
-    pub session_ttl: Duration,
+pub struct Services {
+    /// Archive entries.
+    pub archive: archive::ArchiveService,
+    /// Artifacts of entries.
+    pub artifacts: artifacts::ArtifactService,
+    /// Coherence of the cache.
+    pub changes: changes::ChangeService,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// API tokens and sessions.
+    pub identity: identity::IdentityService,
+    /// The queue of improvements.
+    pub improvements: improvements::ImprovementService,
+    /// Runs of jobs.
+    pub jobs: jobs::JobService,
+    /// State of the parts that the service depends on.
+    pub operations: operations::OperationsService,
+    /// Parent selection.
+    pub parents: parents::ParentService,
+    /// Partitions of the samples and their retention.
+    pub partitions: partitions::PartitionService,
+    /// Removal of whole services.
+    pub purge: purge::PurgeService,
+    /// Import and export of runs.
+    pub runs: runs::RunService,
+    /// Samples.
+    pub samples: samples::SampleService,
+    stores: Stores,
 }
 
-/// The use cases; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Service {
-    store: Store,
-    cache: Cache,
-    clock: Arc<dyn Clock>,
-    settings: Arc<Settings>,
-    wishes: reading::Wishes,
-    pools: parents::Pools,
-    /// Held while the parts are observed, which happens once at a time.
-    observed: Arc<Mutex<server::Observed>>,
-}
-
-impl Service {
-    /// Puts the parts together.
+impl Services {
+    /// Builds every group of use cases.
     #[must_use]
-    pub fn new(store: Store, cache: Cache, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        let pools = parents::Pools::new(settings.selection_max_bytes);
-        let (settings, wishes, observed) = (Arc::new(settings), reading::Wishes::default(), Arc::default());
-        Self { store, cache, clock, settings, wishes, pools, observed }
+    pub fn new(stores: Stores, cache: Cache, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        let Settings { window, premake_months, retention_timeout, exports, artifacts, logs, .. } = settings;
+        let volumes = Volumes {
+            logs,
+            exports: exports.as_ref().and_then(Bucket::folder),
+            artifacts: artifacts.as_ref().and_then(|storage| storage.bucket.folder()),
+        };
+        let retention = partitions::Settings { premake_months, retention_timeout, exports: exports.clone(), window };
+        let partitions = partitions::PartitionService::new(stores.partitions.clone(), clock.clone(), retention);
+        let jobs = jobs::JobService::new(stores.jobs.clone());
+        let measured = (jobs.clone(), partitions.clone());
+        Self {
+            archive: archive::ArchiveService::new(stores.archive.clone(), cache.clone(), clock.clone()),
+            artifacts: artifacts::ArtifactService::new(stores.artifacts.clone(), clock.clone(), artifacts, exports),
+            changes: changes::ChangeService::new(stores.changes.clone(), stores.maintenance.clone(), cache.clone()),
+            identity: identity::IdentityService::new(
+                stores.identity.clone(),
+                cache.clone(),
+                clock.clone(),
+                settings.session_ttl,
+            ),
+            improvements: improvements::ImprovementService::new(
+                stores.improvements.clone(),
+                cache.clone(),
+                clock.clone(),
+            ),
+            operations: operations::OperationsService::new(&stores, measured, cache.clone(), clock.clone(), volumes),
+            parents: parents::ParentService::new(stores.archive.clone(), settings.selection_max_bytes),
+            purge: purge::PurgeService::new(stores.purge.clone(), stores.partitions.clone(), cache.clone()),
+            runs: runs::RunService::new(stores.archive.clone(), cache.clone()),
+            samples: samples::SampleService::new(stores.samples.clone(), cache, clock.clone(), window),
+            clock,
+            jobs,
+            partitions,
+            stores,
+        }
     }
 
-    /// Now, as exact as the database keeps it.
-    #[must_use]
-    pub fn now(&self) -> DateTime<Utc> {
-        self.clock.now().trunc_subsecs(6)
+    /// Writes what is waiting, then closes every connection.
+    pub async fn close(&self) {
+        self.stores.close().await;
     }
 }
 
-/// An id for a thing that its caller left unnamed; version 7, so that new rows lie together in the index (RFC 9562).
+/// An id for an object that its caller left unnamed; version 7, so that new rows are close together in the index (RFC 9562).
 fn new_id() -> String {
     Uuid::now_v7().to_string()
 }

@@ -6,10 +6,12 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Error, Service};
-use crate::domain::archive::{Entry as ArchiveEntry, Inspiration, InspirationKind, NewEntry, Status};
+use super::error::Error;
+use crate::cache::{Cache, Key};
+use crate::domain::archive::{Entry as ArchiveEntry, Inspiration, NewEntry};
 use crate::interchange::jsonl::Export;
 use crate::interchange::{self, Entry, Format, Mapped};
+use crate::store::archive::ArchiveStore;
 
 /// What came of an import.
 #[derive(Debug, Clone, Serialize)]
@@ -28,7 +30,18 @@ pub struct Imported {
     pub generations: BTreeMap<i32, (usize, f64)>,
 }
 
-impl Service {
+/// Import and export of whole runs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RunService {
+    archive: ArchiveStore,
+    cache: Cache,
+}
+
+impl RunService {
+    pub(super) const fn new(archive: ArchiveStore, cache: Cache) -> Self {
+        Self { archive, cache }
+    }
+
     /// Imports a mapped run, all or nothing; entries that are there already are left as they are. `progress` is told how
     /// many entries were handled.
     ///
@@ -42,7 +55,7 @@ impl Service {
         progress: impl FnMut(usize),
     ) -> Result<Imported, Error> {
         let lost: Vec<String> = run.entries.iter().filter_map(|entry| evicted_parent(service, format, entry)).collect();
-        let found: HashSet<String> = self.store.existing_entries(&lost).await?.into_iter().collect();
+        let found: HashSet<String> = self.archive.existing(&lost).await?.into_iter().collect();
         let mut relinked = 0;
         let mut entries = Vec::with_capacity(run.entries.len());
         for entry in run.entries {
@@ -64,7 +77,7 @@ impl Service {
         let inside: HashSet<&str> = export.entries.iter().filter_map(|e| e.archive_entry_id.as_deref()).collect();
         let outside = export.entries.iter().filter_map(|e| e.parent_entry_id.as_deref());
         let outside: Vec<String> = outside.filter(|id| !inside.contains(id)).map(str::to_owned).collect();
-        let found: HashSet<String> = self.store.existing_entries(&outside).await?.into_iter().collect();
+        let found: HashSet<String> = self.archive.existing(&outside).await?.into_iter().collect();
         if let Some(missing) = outside.iter().find(|id| !found.contains(*id)) {
             let what = format!("the parent {missing:?} is neither in the export nor in the archive");
             return Err(Error::UnknownReference(what));
@@ -78,8 +91,11 @@ impl Service {
         depth: u32,
         progress: impl FnMut(usize),
     ) -> Result<Imported, Error> {
-        let new = self.store.import_entries(&entries, progress).await?;
-        self.forget_entries(entries.iter().filter_map(|entry| entry.archive_entry_id.as_deref()));
+        let new = self.archive.import(&entries, progress).await?;
+        for id in entries.iter().filter_map(|entry| entry.archive_entry_id.clone()) {
+            // It may be cached as absent.
+            self.cache.drop_local(&Key::Entry { id });
+        }
         let mut generations: BTreeMap<i32, (usize, f64)> = BTreeMap::new();
         for entry in &entries {
             let (count, best) = generations.entry(entry.generation_number.unwrap_or(0)).or_default();
@@ -98,7 +114,7 @@ impl Service {
         service: &str,
         each: impl FnMut(ArchiveEntry) -> ControlFlow<()> + Send,
     ) -> Result<(), Error> {
-        Ok(self.store.export(service, each).await?)
+        Ok(self.archive.export(service, each).await?)
     }
 }
 
@@ -111,18 +127,13 @@ fn evicted_parent(service: &str, format: Format, entry: &Entry) -> Option<String
 }
 
 fn new_entry(entry: Entry) -> NewEntry {
-    let kind = |kind| match kind {
-        interchange::InspirationKind::Archive => InspirationKind::Archive,
-        interchange::InspirationKind::TopK => InspirationKind::TopK,
-        interchange::InspirationKind::Inspiration => InspirationKind::Inspiration,
-    };
     NewEntry {
         archive_entry_id: Some(entry.archive_entry_id),
         parent_entry_id: entry.parent_entry_id,
         inspirations: entry
             .inspirations
             .into_iter()
-            .map(|(archive_entry_id, of)| Inspiration { archive_entry_id, kind: kind(of) })
+            .map(|(archive_entry_id, kind)| Inspiration { archive_entry_id, kind })
             .collect(),
         generation_number: Some(entry.generation_number),
         service_name: entry.service_name,
@@ -132,7 +143,7 @@ fn new_entry(entry: Entry) -> NewEntry {
         accuracy_score: entry.accuracy_score,
         constitutional_compliance_score: entry.constitutional_compliance_score,
         evaluation_results: Some(entry.evaluation_results),
-        status: if entry.status == "failed" { Status::Failed } else { Status::Active },
+        status: entry.status,
         created_at: entry.created_at,
     }
 }

@@ -15,7 +15,7 @@ use crate::telemetry::spans::{self, Caller};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 
-#[path = "../../tests/it/support/collector.rs"]
+#[path = "../../tests/support/collector.rs"]
 mod receiver;
 
 use receiver::{Received, collector};

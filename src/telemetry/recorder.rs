@@ -72,14 +72,14 @@ pub fn render() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::catalogue::{self, database, labels::Route, statements::Statement};
+    use crate::telemetry::catalogue::{self, database, routes, statements::Statement};
 
     /// One test, since a process has one recorder.
     #[test]
     fn counters_start_at_zero_histograms_have_buckets_and_promtool_is_content() {
         install().unwrap();
         assert!(install().is_err());
-        Route::define(&[("GET", "/ready"), ("POST", "/ready")]);
+        routes::define([("GET", "/ready"), ("POST", "/ready")].into_iter());
         catalogue::initialise();
         database::DB_STATEMENT_DURATION.observe((Statement::ArchiveGet,), Duration::from_millis(3));
         let text = render().unwrap();

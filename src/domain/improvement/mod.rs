@@ -1,72 +1,84 @@
 //! Improvements: jobs that workers claim under a lease.
 
+mod queue;
 mod requests;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::closed::wire;
+pub use queue::{Filter, Rescued};
 pub use requests::{
     Claim, Completion, DEFAULT_LEASE_SECONDS, Failure, Heartbeat, NewImprovement, Progress, ResultEntry,
 };
 
-/// How urgent; claimed in this order, then by age.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Priority {
-    /// When nothing else is queued.
-    Low,
-    /// The usual.
-    #[default]
-    Medium,
-    /// Before the usual.
-    High,
-    /// Before everything.
-    Critical,
-}
-
-impl Priority {
-    /// The column's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
+wire! {
+    /// The order in which improvements are claimed is highest priority first, then by age.
+    #[derive(Default)]
+    pub Priority "priority" {
+        /// When nothing else is queued.
+        Low "low",
+        /// The default.
+        #[default]
+        Medium "medium",
+        /// Before the default.
+        High "high",
+        /// Before everything.
+        Critical "critical",
     }
 }
 
-/// Where an improvement stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Waits for a worker.
-    Queued,
-    /// Held by a worker.
-    Running,
-    /// Done.
-    Completed,
-    /// Given up after its attempts.
-    Failed,
-    /// Called off.
-    Cancelled,
+wire! {
+    /// The state of an improvement.
+    #[schema(as = ImprovementStatus)]
+    pub Status "improvement status" {
+        /// Waits for a worker.
+        Queued "queued",
+        /// Held by a worker.
+        Running "running",
+        /// Done.
+        Completed "completed",
+        /// Given up after its attempts.
+        Failed "failed",
+        /// Called off.
+        Cancelled "cancelled",
+    }
 }
 
 impl Status {
-    /// The column's word.
+    /// Whether it has ended; only a retry by an operator changes it then.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+wire! {
+    /// What an event reports: the state that the improvement entered, or progress.
+    pub EventKind "event" {
+        /// Queued, for the first time or again.
+        Queued "queued",
+        /// Claimed by a worker.
+        Running "running",
+        /// Progress was reported.
+        Progress "progress",
+        /// Completed.
+        Completed "completed",
+        /// Failed for good.
+        Failed "failed",
+        /// Cancelled.
+        Cancelled "cancelled",
+    }
+}
+
+impl EventKind {
+    /// Whether the improvement has ended with it.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 }
 
@@ -82,9 +94,9 @@ pub struct Improvement {
     /// What to improve.
     pub problem_statement: String,
     /// How urgent.
-    pub priority: String,
-    /// Where it stands.
-    pub status: String,
+    pub priority: Priority,
+    /// Its state.
+    pub status: Status,
     /// Running, but its lease has expired: the worker fell silent and another will get it.
     pub stale: bool,
     /// Percent done, by the worker's word.
@@ -141,8 +153,8 @@ pub struct Claimed {
 pub struct Event {
     /// Rising; the SSE id, so that a reader that reconnects misses nothing.
     pub event_id: i64,
-    /// `queued`, `running`, `progress`, `completed`, `failed` or `cancelled`.
-    pub event: String,
+    /// What happened.
+    pub event: EventKind,
     /// The improvement's state then.
     #[schema(value_type = std::collections::HashMap<String, Value>)]
     pub data: Value,

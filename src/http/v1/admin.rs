@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::identity::{CreatedToken, NewToken, TokenInfo};
 use crate::http::State;
 use crate::http::extract::{Body, Id};
 use crate::http::problem::{Problem, Reads, Writes};
-use crate::service::identity::{CreatedToken, NewToken, TokenInfo};
 
 /// Every token.
 #[derive(Debug, Serialize, ToSchema)]
@@ -22,7 +22,7 @@ pub(in crate::http) struct Tokens {
 #[utoipa::path(get, path = "/api/v1/admin/tokens", operation_id = "list_tokens", tag = "admin",
     responses((status = 200, body = Tokens), Reads))]
 pub(in crate::http) async fn tokens(Extract(state): Extract<State>) -> Result<Json<Tokens>, Problem> {
-    Ok(Json(Tokens { items: state.service.tokens().await? }))
+    Ok(Json(Tokens { items: state.services.identity.tokens().await? }))
 }
 
 /// Make an API token. It is shown this once.
@@ -32,7 +32,7 @@ pub(in crate::http) async fn create_token(
     Extract(state): Extract<State>,
     Body(new): Body<NewToken>,
 ) -> Result<(StatusCode, Json<CreatedToken>), Problem> {
-    Ok((StatusCode::CREATED, Json(state.service.create_token(&new).await?)))
+    Ok((StatusCode::CREATED, Json(state.services.identity.create_token(&new).await?)))
 }
 
 /// Revoke an API token and its sessions. Other replicas learn of it within seconds.
@@ -40,6 +40,6 @@ pub(in crate::http) async fn create_token(
     params(("name" = String, Path, min_length = 1, max_length = 100)),
     responses((status = 204, description = "Revoked"), Reads))]
 pub(in crate::http) async fn revoke_token(Extract(state): Extract<State>, Id(name): Id) -> Result<StatusCode, Problem> {
-    state.service.revoke_token(&name).await?;
+    state.services.identity.revoke_token(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

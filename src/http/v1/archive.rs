@@ -8,16 +8,17 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Known, finished};
-use crate::domain::archive::{Entry, EntryPatch, NewEntry, Revision, Status, Summary};
+use super::{Known, respond};
+use crate::domain::archive::{
+    CreatedEntry, Entry, EntryPatch, Filter, NewEntries, NewEntry, Relative, Revision, Sort, Stats, Status, Summary,
+};
 use crate::domain::page::Page;
+use crate::domain::parents::{Parents, SelectParents};
 use crate::http::State;
 use crate::http::extract::{Body, Caller, Id, Query, invalid_parameter, parameter};
 use crate::http::problem::{Kind, Problem, Reads, Writes};
-use crate::service::archive::{Batch, CreatedEntry, Filter, Relative, Sort, Stats};
-use crate::service::parents::{Parents, SelectParents};
 
-/// What became of a batch.
+/// Results of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct CreatedBatch {
     /// In the order of the request.
@@ -125,20 +126,20 @@ pub(in crate::http) async fn create(
     Caller(caller): Caller,
     Body(entry): Body<NewEntry>,
 ) -> Result<(StatusCode, Json<CreatedEntry>), Problem> {
-    let created = state.service.create_entry(entry, caller.user_id).await?;
+    let created = state.services.archive.create(entry, caller.user_id).await?;
     Ok((status(created.created), Json(created)))
 }
 
 /// Create up to 1000 entries, all or none.
-#[utoipa::path(post, path = "/api/v1/archive:batch", operation_id = "create_entries", tag = "archive", request_body = Batch,
+#[utoipa::path(post, path = "/api/v1/archive:batch", operation_id = "create_entries", tag = "archive", request_body = NewEntries,
     responses((status = 201, body = CreatedBatch, description = "At least one is new"),
               (status = 200, body = CreatedBatch, description = "All were created before"), Reads, Writes))]
 pub(in crate::http) async fn create_batch(
     Extract(state): Extract<State>,
     Caller(caller): Caller,
-    Body(batch): Body<Batch>,
+    Body(batch): Body<NewEntries>,
 ) -> Result<(StatusCode, Json<CreatedBatch>), Problem> {
-    let items = state.service.create_entries(batch, caller.user_id).await?;
+    let items = state.services.archive.create_batch(batch, caller.user_id).await?;
     Ok((status(items.iter().any(|item| item.created)), Json(CreatedBatch { items })))
 }
 
@@ -153,7 +154,7 @@ pub(in crate::http) async fn get(
     Id(id): Id,
     known: Known,
 ) -> Result<Response, Problem> {
-    Ok(finished(state.service.entry(&id).await?, &known))
+    Ok(respond(state.services.archive.fetch(&id).await?, &known))
 }
 
 /// A page of entries, without patches and evaluation results.
@@ -178,7 +179,7 @@ pub(in crate::http) async fn list(
         created_after: query.created_after,
         created_before: query.created_before,
     };
-    let page = state.service.list_entries(&filter, query.sort, query.cursor.as_deref(), query.limit).await;
+    let page = state.services.archive.list(&filter, query.sort, query.cursor.as_deref(), query.limit).await;
     Ok(Json(page.map_err(parameter)?))
 }
 
@@ -196,8 +197,8 @@ pub(in crate::http) async fn patch(
     Body(patch): Body<EntryPatch>,
 ) -> Result<Response, Problem> {
     let known = if_match(&headers)?;
-    let entry = state.service.patch_entry(&id, known, &patch).await?;
-    Ok(finished(entry, &Known::nothing()))
+    let entry = state.services.archive.patch(&id, known, &patch).await?;
+    Ok(respond(entry, &Known::nothing()))
 }
 
 /// The state that `If-Match` names; strong comparison, so that a weak tag never matches (RFC 9110 section 13.1.1).
@@ -220,7 +221,7 @@ pub(in crate::http) async fn lineage(
     Id(id): Id,
     Query(query): Query<LineageQuery>,
 ) -> Result<Json<Relatives>, Problem> {
-    let items = state.service.lineage(&id, query.max_depth).await.map_err(parameter)?;
+    let items = state.services.archive.lineage(&id, query.max_depth).await.map_err(parameter)?;
     // Cut off by max_depth, or by a parent that is not there: the oldest one still names a parent.
     let truncated = items.last().is_some_and(|oldest| oldest.entry.parent_entry_id.is_some());
     Ok(Json(Relatives { items, truncated }))
@@ -235,7 +236,7 @@ pub(in crate::http) async fn descendants(
     Id(id): Id,
     Query(query): Query<DescendantsQuery>,
 ) -> Result<Json<Relatives>, Problem> {
-    let found = state.service.descendants(&id, query.max_depth, query.limit).await;
+    let found = state.services.archive.descendants(&id, query.max_depth, query.limit).await;
     let (items, truncated) = found.map_err(parameter)?;
     Ok(Json(Relatives { items, truncated }))
 }
@@ -249,7 +250,7 @@ pub(in crate::http) async fn children(
     Id(id): Id,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<Summary>>, Problem> {
-    let page = state.service.children(&id, query.cursor.as_deref(), query.limit).await;
+    let page = state.services.archive.children(&id, query.cursor.as_deref(), query.limit).await;
     Ok(Json(page.map_err(parameter)?))
 }
 
@@ -260,7 +261,7 @@ pub(in crate::http) async fn select_parents(
     Extract(state): Extract<State>,
     Body(wish): Body<SelectParents>,
 ) -> Result<Json<Parents>, Problem> {
-    Ok(Json(state.service.select_parents(&wish).await?))
+    Ok(Json(state.services.parents.select(&wish).await?))
 }
 
 /// The archive in figures, by generation. Up to ten seconds old.
@@ -270,5 +271,5 @@ pub(in crate::http) async fn stats(
     Extract(state): Extract<State>,
     Query(query): Query<StatsQuery>,
 ) -> Result<Response, Problem> {
-    Ok(finished(state.service.stats(query.service.as_deref()).await.map_err(parameter)?, &Known::nothing()))
+    Ok(respond(state.services.archive.stats(query.service.as_deref()).await.map_err(parameter)?, &Known::nothing()))
 }

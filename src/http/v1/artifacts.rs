@@ -52,7 +52,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Place {
     params(("archive_entry_id" = String, Path, min_length = 1, max_length = 255)),
     responses((status = 200, body = Artifacts), Reads))]
 pub(in crate::http) async fn list(Extract(state): Extract<State>, Id(id): Id) -> Result<Json<Artifacts>, Problem> {
-    Ok(Json(Artifacts { items: state.service.artifacts(&id).await? }))
+    Ok(Json(Artifacts { items: state.services.artifacts.list(&id).await? }))
 }
 
 /// Give an entry a file: a large patch, the log of an evaluation. The body is the file. Repeating the same upload is harmless;
@@ -80,7 +80,7 @@ pub(in crate::http) async fn put(
         announced: said(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         by: caller.user_id,
     };
-    let (new, artifact) = state.service.attach_artifact(upload, body.into_data_stream()).await.map_err(parameter)?;
+    let (new, artifact) = state.services.artifacts.attach(upload, body.into_data_stream()).await.map_err(parameter)?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(artifact)))
 }
 
@@ -98,7 +98,7 @@ pub(in crate::http) async fn get(
     known: Known,
     request: Request,
 ) -> Result<Response, Problem> {
-    let artifact = state.service.artifact(&archive_entry_id, &name).await?;
+    let artifact = state.services.artifacts.get(&archive_entry_id, &name).await?;
     let tag = value(format!("\"{}\"", artifact.digest));
     if known.holds(&tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
@@ -106,7 +106,7 @@ pub(in crate::http) async fn get(
     let body = if request.method() == axum::http::Method::HEAD {
         Stream::empty()
     } else {
-        Stream::from_stream(state.service.artifact_bytes(&artifact).await?)
+        Stream::from_stream(state.services.artifacts.read(&artifact).await?)
     };
     let headers = [
         (header::ETAG, tag),
@@ -129,7 +129,7 @@ pub(in crate::http) async fn delete(
     Extract(state): Extract<State>,
     Place { archive_entry_id, name }: Place,
 ) -> Result<StatusCode, Problem> {
-    state.service.detach_artifact(&archive_entry_id, &name).await?;
+    state.services.artifacts.detach(&archive_entry_id, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

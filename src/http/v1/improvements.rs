@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::improvement::{
-    Claim, Claimed, Completion, Event, Failure, Heartbeat, Improvement, NewImprovement, Priority, Progress, Status,
+    Claim, Claimed, Completion, Event, Failure, Filter, Heartbeat, Improvement, NewImprovement, Priority, Progress,
+    Status,
 };
 use crate::domain::page::Page;
 use crate::http::State;
 use crate::http::extract::{Body, Caller, Id, Query, invalid_parameter, parameter};
 use crate::http::problem::{Problem, Reads, Writes};
-use crate::service::improvements::Filter;
 
 /// How often an open stream looks for new events.
 const POLL: Duration = Duration::from_millis(500);
@@ -67,7 +67,7 @@ pub(in crate::http) async fn create(
     Caller(caller): Caller,
     Body(new): Body<NewImprovement>,
 ) -> Result<(StatusCode, Json<Improvement>), Problem> {
-    let (improvement, created) = state.service.create_improvement(new, caller.user_id).await?;
+    let (improvement, created) = state.services.improvements.create(new, caller.user_id).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(improvement)))
 }
 
@@ -76,7 +76,7 @@ pub(in crate::http) async fn create(
     params(("improvement_id" = String, Path, min_length = 1, max_length = 255)),
     responses((status = 200, body = Improvement), Reads))]
 pub(in crate::http) async fn get(Extract(state): Extract<State>, Id(id): Id) -> Result<Json<Improvement>, Problem> {
-    Ok(Json(state.service.improvement(&id).await?))
+    Ok(Json(state.services.improvements.get(&id).await?))
 }
 
 /// A page of improvements, newest first.
@@ -95,7 +95,7 @@ pub(in crate::http) async fn list(
         created_after: query.created_after,
         created_before: query.created_before,
     };
-    let page = state.service.list_improvements(&filter, query.cursor.as_deref(), query.limit).await;
+    let page = state.services.improvements.list(&filter, query.cursor.as_deref(), query.limit).await;
     Ok(Json(page.map_err(parameter)?))
 }
 
@@ -106,7 +106,7 @@ pub(in crate::http) async fn claim(
     Extract(state): Extract<State>,
     Body(claim): Body<Claim>,
 ) -> Result<Json<ClaimedItems>, Problem> {
-    Ok(Json(ClaimedItems { items: state.service.claim(claim).await? }))
+    Ok(Json(ClaimedItems { items: state.services.improvements.assign(claim).await? }))
 }
 
 /// Show life: the lease starts anew, at most up to `max_improvement_time` after the claim.
@@ -118,7 +118,7 @@ pub(in crate::http) async fn heartbeat(
     Id(id): Id,
     Body(beat): Body<Heartbeat>,
 ) -> Result<Json<Improvement>, Problem> {
-    Ok(Json(state.service.heartbeat(&id, &beat).await?))
+    Ok(Json(state.services.improvements.heartbeat(&id, &beat).await?))
 }
 
 /// Tell how far the work is.
@@ -130,7 +130,7 @@ pub(in crate::http) async fn progress(
     Id(id): Id,
     Body(progress): Body<Progress>,
 ) -> Result<Json<Improvement>, Problem> {
-    Ok(Json(state.service.progress(&id, &progress).await?))
+    Ok(Json(state.services.improvements.progress(&id, &progress).await?))
 }
 
 /// Complete, and put the result into the archive in the same transaction. Repeating it with the same lease is harmless.
@@ -143,7 +143,7 @@ pub(in crate::http) async fn complete(
     Id(id): Id,
     Body(done): Body<Completion>,
 ) -> Result<Json<Improvement>, Problem> {
-    Ok(Json(state.service.complete(&id, done, caller.user_id).await?))
+    Ok(Json(state.services.improvements.complete(&id, done, caller.user_id).await?))
 }
 
 /// Tell that the attempt failed: it is queued again after a pause while attempts are left, else it has failed.
@@ -155,7 +155,7 @@ pub(in crate::http) async fn fail(
     Id(id): Id,
     Body(failure): Body<Failure>,
 ) -> Result<Json<Improvement>, Problem> {
-    Ok(Json(state.service.fail(&id, &failure).await?))
+    Ok(Json(state.services.improvements.fail(&id, &failure).await?))
 }
 
 /// Call it off; its worker's lease ends.
@@ -163,7 +163,7 @@ pub(in crate::http) async fn fail(
     tag = "improvements", params(("improvement_id" = String, Path, min_length = 1, max_length = 255)),
     responses((status = 200, body = Improvement), Reads, Writes))]
 pub(in crate::http) async fn cancel(Extract(state): Extract<State>, Id(id): Id) -> Result<Json<Improvement>, Problem> {
-    Ok(Json(state.service.cancel(&id).await?))
+    Ok(Json(state.services.improvements.cancel(&id).await?))
 }
 
 /// Queue a failed or cancelled one again, with all its attempts.
@@ -171,7 +171,7 @@ pub(in crate::http) async fn cancel(Extract(state): Extract<State>, Id(id): Id) 
     tag = "improvements", params(("improvement_id" = String, Path, min_length = 1, max_length = 255)),
     responses((status = 200, body = Improvement), Reads, Writes))]
 pub(in crate::http) async fn retry(Extract(state): Extract<State>, Id(id): Id) -> Result<Json<Improvement>, Problem> {
-    Ok(Json(state.service.retry(&id).await?))
+    Ok(Json(state.services.improvements.retry(&id).await?))
 }
 
 /// What happened to it so far and from now on, as server-sent events; the stream ends with the improvement. With
@@ -191,7 +191,7 @@ pub(in crate::http) async fn events(
         Some(Some(after)) => after,
         Some(None) => return Err(invalid_parameter("last-event-id", "must be a number")),
     };
-    state.service.improvement(&id).await?;
+    state.services.improvements.get(&id).await?;
     Ok(Sse::new(follow(state, id, after)).keep_alive(KeepAlive::default()))
 }
 
@@ -203,14 +203,14 @@ fn follow(state: State, id: String, after: i64) -> impl Stream<Item = Result<sse
             if let Some(event) = waiting.pop_front() {
                 after = event.event_id;
                 // A retry starts a new life, so only the last word counts.
-                ended = waiting.is_empty() && matches!(event.event.as_str(), "completed" | "failed" | "cancelled");
-                let frame = sse::Event::default().id(after.to_string()).event(&event.event).json_data(&event);
+                ended = waiting.is_empty() && event.event.is_final();
+                let frame = sse::Event::default().id(after.to_string()).event(event.event.as_str()).json_data(&event);
                 return Some((Ok(frame.ok()?), (state, id, after, waiting, ended)));
             }
             if ended || state.stopping.is_cancelled() {
                 return None;
             }
-            waiting = state.service.improvement_events(&id, after).await.ok()?.into();
+            waiting = state.services.improvements.events(&id, after).await.ok()?.into();
             if waiting.is_empty() {
                 tokio::select! {
                     () = tokio::time::sleep(POLL) => {}

@@ -8,12 +8,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Known, finished};
-use crate::domain::sample::{Ingested, NewSample};
+use super::{Known, respond};
+use crate::domain::sample::{CurrentMetrics, Ingested, NewSample, Series, Trend};
 use crate::http::State;
 use crate::http::extract::{OneOrMany, Path, Query, invalid_parameter, parameter};
 use crate::http::problem::{Problem, Reads, Writes};
-use crate::service::samples::{CurrentMetrics, Series, Trend};
 
 /// One sample or up to 10000.
 #[derive(ToSchema)]
@@ -48,7 +47,7 @@ pub(in crate::http) async fn ingest(
     Extract(state): Extract<State>,
     OneOrMany(samples, many): OneOrMany<NewSample>,
 ) -> Result<(StatusCode, Json<Ingested>), Problem> {
-    let ingested = state.service.ingest(samples, many).await?;
+    let ingested = state.services.samples.accept(samples, many).await?;
     Ok((if ingested.accepted > 0 { StatusCode::CREATED } else { StatusCode::OK }, Json(ingested)))
 }
 
@@ -60,7 +59,7 @@ pub(in crate::http) async fn current(
     Extract(state): Extract<State>,
     Path(service): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(finished(state.service.current_metrics(&service).await.map_err(parameter)?, &Known::nothing()))
+    Ok(respond(state.services.samples.current(&service).await.map_err(parameter)?, &Known::nothing()))
 }
 
 /// The last 24 hours by the hour. Up to a minute old.
@@ -71,7 +70,7 @@ pub(in crate::http) async fn trend(
     Extract(state): Extract<State>,
     Path(service): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(finished(state.service.metrics_trend(&service).await.map_err(parameter)?, &Known::nothing()))
+    Ok(respond(state.services.samples.trend(&service).await.map_err(parameter)?, &Known::nothing()))
 }
 
 /// Count, mean, extremes and percentiles of one series, step by step.
@@ -85,7 +84,7 @@ pub(in crate::http) async fn range(
     Query(query): Query<RangeQuery>,
 ) -> Result<Json<Series>, Problem> {
     let step = query.step.as_deref().map(step).transpose()?;
-    let series = state.service.metric_range(&service, &metric_type, query.from, query.to, step).await;
+    let series = state.services.samples.range(&service, &metric_type, query.from, query.to, step).await;
     Ok(Json(series.map_err(parameter)?))
 }
 

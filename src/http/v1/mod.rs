@@ -16,7 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-use crate::service::archive::Cached;
+use crate::domain::rendered::Rendered;
 
 /// The entity tags that the caller has: its `If-None-Match` (RFC 9110 section 13.1.2).
 pub(in crate::http) struct Known(Vec<HeaderValue>);
@@ -43,12 +43,12 @@ impl<S: Sync> FromRequestParts<S> for Known {
     }
 }
 
-/// Finished bytes, or 304 when the caller has them already.
-fn finished(cached: Cached, known: &Known) -> Response {
-    let tag = cached.etag.and_then(|tag| HeaderValue::from_maybe_shared(tag).ok());
+/// The response, or 304 when the caller has it already.
+fn respond(rendered: Rendered, known: &Known) -> Response {
+    let tag = rendered.etag.and_then(|tag| HeaderValue::from_maybe_shared(tag).ok());
     let mut response = match &tag {
         Some(tag) if known.holds(tag) => StatusCode::NOT_MODIFIED.into_response(),
-        _ => ([(header::CONTENT_TYPE, "application/json")], Body::from(cached.body)).into_response(),
+        _ => ([(header::CONTENT_TYPE, "application/json")], Body::from(rendered.body)).into_response(),
     };
     if let Some(tag) = tag {
         response.headers_mut().insert(header::ETAG, tag);

@@ -8,13 +8,13 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::domain::job::JobRun;
 use crate::domain::page;
+use crate::domain::partition::{Partition, horizon};
 use crate::http::State;
 use crate::http::extract::{Id, Query, parameter};
 use crate::http::problem::{Kind, Problem, Reads};
 use crate::jobs::{self, Job, JobInfo, Outcome};
-use crate::service::health::JobRun;
-use crate::service::partitions::{Partition, horizon};
 
 /// How long the answer to a run waits for its end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -108,7 +108,7 @@ pub(in crate::http) async fn runs(
 ) -> Result<Json<Runs>, Problem> {
     let job = jobs::named(&name).map_err(|known| Problem::new(Kind::NotFound, known))?;
     let limit = page::limit(query.limit).map_err(|invalid| parameter(invalid.into()))?;
-    Ok(Json(Runs { items: state.service.job_runs(Some(job), i64::from(limit)).await? }))
+    Ok(Json(Runs { items: state.services.jobs.runs(Some(job), i64::from(limit)).await? }))
 }
 
 /// Run a job now. What takes longer than 5 s goes on after the answer, 202.
@@ -137,8 +137,8 @@ pub(in crate::http) async fn run(
 #[utoipa::path(get, path = "/api/v1/admin/partitions", operation_id = "list_partitions", tag = "admin",
     responses((status = 200, body = Partitions), Reads))]
 pub(in crate::http) async fn partitions(Extract(state): Extract<State>) -> Result<Json<Partitions>, Problem> {
-    let partitions = state.service.partitions().await?;
-    let (horizon, missing) = (horizon(&partitions), state.service.missing_months(&partitions));
-    let item = |partition| PartitionItem { expired: state.service.is_expired(&partition), partition };
+    let partitions = state.services.partitions.list().await?;
+    let (horizon, missing) = (horizon(&partitions), state.services.partitions.missing_months(&partitions));
+    let item = |partition| PartitionItem { expired: state.services.partitions.is_expired(&partition), partition };
     Ok(Json(Partitions { items: partitions.into_iter().map(item).collect(), horizon, missing }))
 }

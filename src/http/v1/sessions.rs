@@ -4,11 +4,10 @@ use axum::Json;
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
 
-use crate::domain::identity::Principal;
+use crate::domain::identity::{NewSession, Principal};
 use crate::http::State;
 use crate::http::extract::{Bearer, Caller};
 use crate::http::problem::{Kind, Problem, Reads, Writes};
-use crate::service::identity::NewSession;
 
 /// Trade the API token of the `Authorization` header for a session. It ends by itself, with `DELETE`, and with the token.
 #[utoipa::path(post, path = "/api/v1/sessions", operation_id = "open_session", tag = "sessions",
@@ -18,7 +17,7 @@ pub(in crate::http) async fn open(
     Bearer(secret): Bearer,
 ) -> Result<(StatusCode, Json<NewSession>), Problem> {
     let secret = secret.ok_or_else(|| Problem::new(Kind::Unauthenticated, "a session is opened with an API token"))?;
-    Ok((StatusCode::CREATED, Json(state.service.open_session(&secret).await?)))
+    Ok((StatusCode::CREATED, Json(state.services.identity.open_session(&secret).await?)))
 }
 
 /// Who the caller is, and until when.
@@ -35,6 +34,6 @@ pub(in crate::http) async fn close(
     Extract(state): Extract<State>,
     Bearer(secret): Bearer,
 ) -> Result<StatusCode, Problem> {
-    state.service.close_session(&secret.unwrap_or_default()).await?;
+    state.services.identity.close_session(&secret.unwrap_or_default()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -103,8 +103,11 @@ fn a_run() {
     assert!(!run.problems.iter().any(|p| p.place.contains("logs")));
 
     let mapped = map(Format::Dgm, run, &options()).unwrap();
-    let states: Vec<_> =
-        mapped.entries.iter().map(|e| (e.status, e.accuracy_score, e.constitutional_compliance_score)).collect();
+    let states: Vec<_> = mapped
+        .entries
+        .iter()
+        .map(|e| (e.status.as_str(), e.accuracy_score, e.constitutional_compliance_score))
+        .collect();
     let failed = ("failed", 0.0, 0.0);
     let expected =
         [("active", 0.2, 1.0), ("active", 0.5, 1.0), failed, failed, ("failed", 0.1, 0.0), ("active", 0.6, 1.0)];

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta};
 use serde_json::{Map, json};
 
 use super::{options, says};
-use crate::interchange::InspirationKind::{Archive, TopK};
+use crate::domain::archive::InspirationKind::{Archive, TopK};
 use crate::interchange::{Format, Mapped, Options, Program, Run, Severity, archive_entry_id, map};
 
 fn program(id: &str, parent: Option<&str>, generation: i32) -> Program {
@@ -48,7 +48,7 @@ fn parents_stand_before_children_and_eviction_is_kept() {
     assert_eq!(parents(&result), pairs(&expected));
     assert_eq!((result.evicted_parents, result.deepest), (1, 2));
     let stray = &result.entries[0];
-    assert_eq!((stray.generation_number, stray.status), (9, "active"));
+    assert_eq!((stray.generation_number, stray.status.as_str()), (9, "active"));
     let source =
         json!({"format": "openevolve", "id": "stray", "score": 0.5, "parent_id": "gone", "parent_evicted": true});
     assert_eq!(stray.evaluation_results["source"], source);
@@ -118,7 +118,7 @@ fn without_a_score_a_program_is_failed() {
         .iter()
         .map(|e| {
             (
-                e.status,
+                e.status.as_str(),
                 e.accuracy_score,
                 e.constitutional_compliance_score,
                 e.evaluation_results["failure"].as_str().unwrap(),

@@ -81,7 +81,7 @@ fn a_field_may_be_a_name_or_a_path() {
     let metrics = json!({"a.b": 0.25, "a": {"b": 0.5, "c": {"d": 0.75}}, "s": "1", "t": true});
     for (field, score) in [("a.b", 0.25), ("a.c.d", 0.75)] {
         let mapped = map(Format::Shinka, with(metrics.clone()), &by(field)).unwrap();
-        assert_eq!((mapped.entries[0].accuracy_score, mapped.entries[0].status), (score, "active"), "{field}");
+        assert_eq!((mapped.entries[0].accuracy_score, mapped.entries[0].status.as_str()), (score, "active"), "{field}");
         assert_eq!(mapped.entries[0].evaluation_results["source"]["score_field"], json!(field));
     }
     for field in ["a", "a.x", "s", "t", "", "s.x"] {

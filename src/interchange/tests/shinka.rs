@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::{get, ids, options, says, write};
-use crate::interchange::InspirationKind::{Archive, TopK};
+use crate::domain::archive::InspirationKind::{Archive, TopK};
 use crate::interchange::{Error, Format, Severity, map, read};
 
 const TABLE: &str =
@@ -77,7 +77,7 @@ fn a_database() {
     assert_eq!((numpy.generation, numpy.fitness, numpy.correct), (5, Some(0.5), Some(true)));
 
     let mapped = map(Format::Shinka, run, &options()).unwrap();
-    let states: Vec<_> = mapped.entries.iter().map(|e| (e.status, e.accuracy_score)).collect();
+    let states: Vec<_> = mapped.entries.iter().map(|e| (e.status.as_str(), e.accuracy_score)).collect();
     let expected =
         [("active", 0.25), ("active", 0.5), ("failed", 0.125), ("failed", 0.0), ("failed", 0.0), ("active", 0.5)];
     assert_eq!(states, expected);

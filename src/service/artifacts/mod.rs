@@ -1,10 +1,12 @@
-//! Files of entries: kept once for each content, however many entries have it.
+//! Artifacts of entries. Each content is stored once, however many entries have it.
 //!
-//! An upload is written under a name of its own and takes the name of its digest when it is whole, while the digest's row is
-//! held. What a crash leaves behind is found by [`Service::collect_artifacts`]: files without a row, uploads that broke off.
+//! An upload is written under a temporary name and renamed to its digest when it is complete, while the digest's row is
+//! held. [`ArtifactService::collect`] removes what a crash leaves behind: files without a row, and incomplete uploads.
 
+mod backup;
 mod collect;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,21 +14,22 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::archive::no_entry;
-use super::{Error, Service};
+pub use backup::{ARTIFACTS, Copied, Depth, Direction, Failure, Lost, Verified};
 pub use collect::Collected;
 
-pub use crate::domain::artifact::Artifact;
-use crate::domain::artifact::{Digest, validate};
+use super::error::Error;
+use crate::db;
+use crate::domain::artifact::{Artifact, Digest, validate};
+use crate::domain::clock::Clock;
 use crate::domain::validation::Invalid;
-use crate::store::artifacts::Attachment;
-use crate::store::bucket::{Bucket, Contents};
+use crate::objects::{Bucket, Contents};
+use crate::store::artifacts::{ArtifactStore, Attachment};
 use crate::telemetry::catalogue::artifacts::{
     ARTIFACT_BYTES, ARTIFACT_STORAGE_DURATION, ARTIFACT_STORAGE_ERRORS, ARTIFACTS_LOST, StorageCall, Transfer,
 };
 
-/// Most artifacts of one entry.
-const MOST: i64 = 1000;
+/// Maximum number of artifacts of one entry.
+const MAX_PER_ENTRY: i64 = 1000;
 /// Where bytes lie, by their digest.
 const KEPT: &str = "sha256";
 /// Where uploads lie until they are whole.
@@ -58,13 +61,32 @@ pub struct Upload<'a> {
     pub by: Option<Uuid>,
 }
 
-impl Service {
+/// Use cases of artifacts; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ArtifactService {
+    artifacts: ArtifactStore,
+    clock: Arc<dyn Clock>,
+    storage: Option<Arc<Storage>>,
+    /// Where retention exports samples; backed up together with the artifacts.
+    exports: Option<Bucket>,
+}
+
+impl ArtifactService {
+    pub(super) fn new(
+        artifacts: ArtifactStore,
+        clock: Arc<dyn Clock>,
+        storage: Option<Storage>,
+        exports: Option<Bucket>,
+    ) -> Self {
+        Self { artifacts, clock, storage: storage.map(Arc::new), exports }
+    }
+
     /// Gives an entry a file; `true`: it had none of this name. The same upload again changes nothing, another one takes the
     /// place of the first.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::NotFound`], [`Error::TooLarge`], [`Error::NotConfigured`], [`Error::StorageUnavailable`].
-    pub async fn attach_artifact<E: std::fmt::Display>(
+    pub async fn attach<E: std::fmt::Display>(
         &self,
         upload: Upload<'_>,
         body: impl Stream<Item = Result<Bytes, E>> + Send,
@@ -72,9 +94,9 @@ impl Service {
         validate(upload.name, upload.media_type)?;
         let storage = self.storage()?;
         // Before anything is read.
-        let others = self.store.other_artifacts(upload.entry, upload.name).await?;
-        if others.ok_or_else(|| no_entry(upload.entry))? >= MOST {
-            return Err(Invalid::one("name", format!("the entry has {MOST} artifacts already")).into());
+        let others = self.artifacts.count_others(upload.entry, upload.name).await?;
+        if others.ok_or_else(|| Error::no_entry(upload.entry))? >= MAX_PER_ENTRY {
+            return Err(Invalid::one("name", format!("the entry has {MAX_PER_ENTRY} artifacts already")).into());
         }
         if upload.announced.is_some_and(|bytes| bytes > storage.max_bytes) {
             return Err(Error::TooLarge { most: storage.max_bytes });
@@ -88,7 +110,7 @@ impl Service {
             ARTIFACT_BYTES.add((Transfer::In,), size);
         } else {
             // What cannot be removed now is found by the job.
-            let _ = told(StorageCall::Remove, storage.bucket.remove(&incoming).await);
+            let _ = counted(StorageCall::Remove, storage.bucket.remove(&incoming).await);
         }
         attached
     }
@@ -101,18 +123,18 @@ impl Service {
         size: u64,
         upload: Upload<'_>,
     ) -> Result<(bool, Artifact), Error> {
-        let hold = self.store.hold_artifact(digest, i64::try_from(size).unwrap_or(i64::MAX)).await?;
+        let hold = self.artifacts.hold(digest, i64::try_from(size).unwrap_or(i64::MAX)).await?;
         let place = place(digest);
         // A row may have lost its bytes: then these take their place.
-        if told(StorageCall::Look, storage.bucket.size(&place).await)? == Some(size) {
-            told(StorageCall::Remove, storage.bucket.remove(incoming).await)?;
+        if counted(StorageCall::Look, storage.bucket.size(&place).await)? == Some(size) {
+            counted(StorageCall::Remove, storage.bucket.remove(incoming).await)?;
         } else {
-            told(StorageCall::Write, storage.bucket.rename(incoming, &place).await)?;
+            counted(StorageCall::Write, storage.bucket.rename(incoming, &place).await)?;
         }
         let Upload { entry, name, media_type, by, .. } = upload;
         match hold.attach(digest, &Attachment { entry, name, media_type, by }).await {
             // It was deleted meanwhile.
-            Err(crate::store::error::Error::MissingReference(_)) => Err(no_entry(entry)),
+            Err(db::Error::MissingReference(_)) => Err(Error::no_entry(entry)),
             attached => Ok(attached?),
         }
     }
@@ -121,10 +143,10 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn artifacts(&self, entry: &str) -> Result<Vec<Artifact>, Error> {
-        let artifacts = self.store.artifacts(entry).await?;
-        if artifacts.is_empty() && self.store.other_artifacts(entry, "").await?.is_none() {
-            return Err(no_entry(entry));
+    pub async fn list(&self, entry: &str) -> Result<Vec<Artifact>, Error> {
+        let artifacts = self.artifacts.list(entry).await?;
+        if artifacts.is_empty() && self.artifacts.count_others(entry, "").await?.is_none() {
+            return Err(Error::no_entry(entry));
         }
         Ok(artifacts)
     }
@@ -133,18 +155,18 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn artifact(&self, entry: &str, name: &str) -> Result<Artifact, Error> {
-        self.store.artifact(entry, name).await?.ok_or_else(|| no_artifact(name))
+    pub async fn get(&self, entry: &str, name: &str) -> Result<Artifact, Error> {
+        self.artifacts.find(entry, name).await?.ok_or_else(|| no_artifact(name))
     }
 
     /// The bytes of an artifact.
     ///
     /// # Errors
     /// [`Error::NotConfigured`], [`Error::StorageUnavailable`]; [`Error::Internal`] when they are gone from the storage.
-    pub async fn artifact_bytes(&self, artifact: &Artifact) -> Result<Contents, Error> {
+    pub async fn read(&self, artifact: &Artifact) -> Result<Contents, Error> {
         let storage = self.storage()?;
         let began = Instant::now();
-        let found = told(StorageCall::Read, storage.bucket.read(&place(artifact.digest)).await)?;
+        let found = counted(StorageCall::Read, storage.bucket.read(&place(artifact.digest)).await)?;
         ARTIFACT_STORAGE_DURATION.observe((StorageCall::Read,), began.elapsed());
         let contents = found.ok_or_else(|| {
             ARTIFACTS_LOST.increment(());
@@ -159,16 +181,16 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn detach_artifact(&self, entry: &str, name: &str) -> Result<(), Error> {
-        if self.store.detach_artifact(entry, name).await? { Ok(()) } else { Err(no_artifact(name)) }
+    pub async fn detach(&self, entry: &str, name: &str) -> Result<(), Error> {
+        if self.artifacts.detach(entry, name).await? { Ok(()) } else { Err(no_artifact(name)) }
     }
 
     /// Whether the storage takes, gives back and removes a file: where it is, in words; `None` where there is none.
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub async fn probe_artifacts(&self) -> Result<Option<String>, String> {
-        let Some(Storage { bucket, .. }) = &self.settings.artifacts else { return Ok(None) };
+    pub async fn probe(&self) -> Result<Option<String>, String> {
+        let Some(Storage { bucket, .. }) = self.storage.as_deref() else { return Ok(None) };
         let name = format!("{INCOMING}/probe-{}", Uuid::now_v7());
         let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", bucket.locate(""));
         let mut upload = bucket.upload(&name);
@@ -183,8 +205,8 @@ impl Service {
         }
     }
 
-    pub(super) fn storage(&self) -> Result<&Storage, Error> {
-        self.settings.artifacts.as_ref().ok_or(Error::NotConfigured("artifacts.url"))
+    fn storage(&self) -> Result<&Storage, Error> {
+        self.storage.as_deref().ok_or(Error::NotConfigured("artifacts.url"))
     }
 }
 
@@ -206,7 +228,7 @@ async fn receive<E: std::fmt::Display>(
                     break Err(Error::TooLarge { most: storage.max_bytes });
                 }
                 hash.update(&bytes);
-                if let Err(error) = told(StorageCall::Write, upload.push(bytes).await) {
+                if let Err(error) = counted(StorageCall::Write, upload.push(bytes).await) {
                     break Err(error);
                 }
             }
@@ -216,18 +238,18 @@ async fn receive<E: std::fmt::Display>(
         upload.abandon().await;
         return Err(error);
     }
-    told(StorageCall::Write, upload.finish().await)?;
+    counted(StorageCall::Write, upload.finish().await)?;
     Ok((Digest(hash.finalize().into()), size))
 }
 
 /// Two levels of folders keep each of them small.
-pub(super) fn place(digest: Digest) -> String {
+fn place(digest: Digest) -> String {
     let hex = digest.hex();
     format!("{KEPT}/{}/{}/{hex}", &hex[..2], &hex[2..4])
 }
 
-/// Counts a failure of the storage, and says it in the caller's terms.
-fn told<T, E: std::fmt::Display>(call: StorageCall, outcome: Result<T, E>) -> Result<T, Error> {
+/// Counts a failure of the storage and converts its error.
+fn counted<T, E: std::fmt::Display>(call: StorageCall, outcome: Result<T, E>) -> Result<T, Error> {
     outcome.map_err(|error| {
         ARTIFACT_STORAGE_ERRORS.increment((call,));
         tracing::warn!(%error, call = call.as_str(), "the artifact storage failed");

@@ -1,152 +1,48 @@
-//! Which entries are improved next.
+//! Selection of the entries to improve next.
 //!
-//! The active entries of a service are kept in memory in a form that draws at once, and follow the database by the same
-//! record of changes as the cache does: every selection first takes in what changed since the last one. So it sees
-//! everything that was committed before it was asked for.
+//! The active entries of a service are kept in memory, in a form that makes a draw fast, and follow the database by the same
+//! record of changes as the cache: every selection first applies the changes since the previous one. So it sees everything
+//! that was committed before it was requested.
 
 mod pools;
 
 use std::time::Instant;
 
 use rand::random;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
-use pools::Held;
-pub(super) use pools::Pools;
-
-use super::{Error, Service};
+use super::error::Error;
+use crate::domain::parents::{Parent, Parents, SelectParents};
 use crate::domain::selection::{self, Rule};
-use crate::domain::validation::{Check, Invalid};
-use crate::store::archive::Changed;
+use crate::store::archive::{ArchiveStore, Changed};
+use pools::{Held, Pools};
 
-/// Most parents of one selection.
-pub const MAX_PARENTS: u32 = 10_000;
-/// Above this many draws, drawing leaves the async threads.
-const FEW: usize = 1000;
+/// More draws than this run outside the async threads.
+const MAX_INLINE: usize = 1000;
 
-/// How parents are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// The Darwin Gödel Machine's: sigmoid of the score, times 1/(1+children).
-    #[default]
-    ScoreChildProp,
-    /// The sigmoid alone.
-    ScoreProp,
-    /// `ShinkaEvolve`'s: like the first, around the median in units of the median absolute deviation.
-    Weighted,
-    /// `ShinkaEvolve`'s: by rank; see `alpha`.
-    PowerLaw,
-    /// The best of `size` drawn uniformly.
-    Tournament,
-    /// MAP-Elites: uniform over the occupied cells of the named `features`, the best of the cell.
-    MapElites,
-    /// Every entry alike.
-    Uniform,
-    /// The `n` best, without chance.
-    Best,
+/// Use cases of parent selection; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ParentService {
+    archive: ArchiveStore,
+    pools: Pools,
 }
 
-/// A wish for parents.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SelectParents {
-    /// Among the active entries of this service.
-    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    pub service_name: String,
-    /// `score_child_prop` when absent.
-    #[serde(default)]
-    pub method: Method,
-    /// How many; drawn with replacement (`best`: without).
-    #[schema(minimum = 1, maximum = 10_000, default = 1)]
-    pub n: Option<u32>,
-    /// The same seed over the same archive gives the same parents; random when absent, and told in the answer.
-    pub seed: Option<u64>,
-    /// Steepness of `power_law`.
-    #[schema(minimum = 0, maximum = 100, default = 1.0)]
-    pub alpha: Option<f64>,
-    /// Entries of a `tournament`.
-    #[schema(minimum = 1, maximum = 1000, default = 3)]
-    pub size: Option<u32>,
-    /// Names of `performance_metrics` that span the cells of `map_elites`; entries that lack one do not take part.
-    #[schema(max_items = 8)]
-    pub features: Option<Vec<String>>,
-    /// Cells along each feature of `map_elites`.
-    #[schema(minimum = 1, maximum = 1000, default = 10)]
-    pub bins: Option<u32>,
-}
-
-impl SelectParents {
-    /// None for `map_elites`, which needs what a pool does not hold.
-    fn rule(&self) -> Option<Rule> {
-        Some(match self.method {
-            Method::ScoreChildProp => Rule::ScoreChildProp,
-            Method::ScoreProp => Rule::ScoreProp,
-            Method::Weighted => Rule::Weighted,
-            Method::PowerLaw => Rule::PowerLaw { alpha: self.alpha.unwrap_or(1.0) },
-            Method::Tournament => Rule::Tournament { size: self.size.unwrap_or(3) },
-            Method::MapElites => return None,
-            Method::Uniform => Rule::Uniform,
-            Method::Best => Rule::Best,
-        })
+impl ParentService {
+    pub(super) fn new(archive: ArchiveStore, selection_max_bytes: usize) -> Self {
+        Self { archive, pools: Pools::new(selection_max_bytes) }
     }
 
-    fn validate(&self) -> Result<(), Invalid> {
-        let mut check = Check::default();
-        check.name("service_name", &self.service_name);
-        check.that((1..=MAX_PARENTS).contains(&self.n.unwrap_or(1)), "n", "must lie in 1..10000");
-        check.that(self.alpha.is_none_or(|a| (0.0..=100.0).contains(&a)), "alpha", "must lie in 0..100");
-        check.that(self.size.is_none_or(|s| (1..=1000).contains(&s)), "size", "must lie in 1..1000");
-        check.that(self.bins.is_none_or(|b| (1..=1000).contains(&b)), "bins", "must lie in 1..1000");
-        let features = self.features.as_deref().unwrap_or_default();
-        for feature in features {
-            check.id("features", feature);
-        }
-        check.that(features.len() <= 8, "features", "must have at most 8 items");
-        let named = self.method != Method::MapElites || !features.is_empty();
-        check.that(named, "features", "must name at least one figure for map_elites");
-        check.done()
-    }
-}
-
-/// The parents drawn, in the order of the draw.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Parents {
-    /// The rule that was used.
-    pub method: Method,
-    /// The seed that was used.
-    pub seed: u64,
-    /// How many entries took part.
-    pub candidates: usize,
-    /// The draws.
-    pub parents: Vec<Parent>,
-}
-
-/// A drawn parent.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Parent {
-    /// The entry.
-    pub archive_entry_id: String,
-    /// Its accuracy.
-    pub accuracy_score: f64,
-    /// Its active children.
-    pub children: u32,
-}
-
-impl Service {
     /// Draws parents to improve next.
     ///
     /// # Errors
     /// [`Error::NoCandidates`] when the service has no active entry.
-    pub async fn select_parents(&self, wish: &SelectParents) -> Result<Parents, Error> {
-        wish.validate()?;
-        let (seed, n) = (wish.seed.unwrap_or_else(random), wish.n.unwrap_or(1) as usize);
-        let (candidates, parents) = match wish.rule() {
-            Some(rule) => self.draw(&wish.service_name, rule, n, seed).await?,
-            None => self.draw_elites(wish, n, seed).await?,
+    pub async fn select(&self, request: &SelectParents) -> Result<Parents, Error> {
+        request.validate()?;
+        let (seed, n) = (request.seed.unwrap_or_else(random), request.n.unwrap_or(1) as usize);
+        let (candidates, parents) = match request.rule() {
+            Some(rule) => self.draw(&request.service_name, rule, n, seed).await?,
+            None => self.draw_elites(request, n, seed).await?,
         };
-        Ok(Parents { method: wish.method, seed, candidates, parents })
+        Ok(Parents { method: request.method, seed, candidates, parents })
     }
 
     async fn draw(&self, service: &str, rule: Rule, n: usize, seed: u64) -> Result<(usize, Vec<Parent>), Error> {
@@ -165,15 +61,15 @@ impl Service {
             };
             Ok((pool.len(), pool.select(rule, n, seed)?.into_iter().map(parent).collect()))
         };
-        // Thousands of draws take long enough to hold up other requests of the thread.
-        if n > FEW { tokio::task::spawn_blocking(draw).await.map_err(|_| Error::Internal)? } else { draw() }
+        // Thousands of draws would delay other requests of the thread.
+        if n > MAX_INLINE { tokio::task::spawn_blocking(draw).await.map_err(|_| Error::Internal)? } else { draw() }
     }
 
-    /// Takes in what changed, or everything.
+    /// Applies the changes to the pool, or loads it.
     async fn follow_pool(&self, service: &str, held: &mut Option<Held>) -> Result<(), Error> {
         let followed_at = Instant::now();
         if let Some(Held { pool, followed, followed_at: at }) = held
-            && let Some((changes, now)) = self.store.changed(service, followed).await?
+            && let Some((changes, now)) = self.archive.changed(service, followed).await?
         {
             let grown = !changes.is_empty();
             for Changed { archive_entry_id, parent_entry_id, score } in changes {
@@ -188,16 +84,16 @@ impl Service {
             }
             return Ok(());
         }
-        let (pool, followed) = self.store.pool(service).await?;
+        let (pool, followed) = self.archive.pool(service).await?;
         self.pools.make_room(service, pool.bytes());
         *held = Some(Held { pool, followed, followed_at });
         Ok(())
     }
 
-    async fn draw_elites(&self, wish: &SelectParents, n: usize, seed: u64) -> Result<(usize, Vec<Parent>), Error> {
-        let features = wish.features.as_deref().unwrap_or_default();
-        let candidates = self.store.candidates(&wish.service_name, features).await?;
-        let bins = wish.bins.unwrap_or(10);
+    async fn draw_elites(&self, request: &SelectParents, n: usize, seed: u64) -> Result<(usize, Vec<Parent>), Error> {
+        let features = request.features.as_deref().unwrap_or_default();
+        let candidates = self.archive.candidates(&request.service_name, features).await?;
+        let bins = request.bins.unwrap_or(10);
         let draw = move || {
             let drawn = selection::map_elites(&candidates, bins, n, seed)?;
             let parent = |c: &selection::Candidate| Parent {

@@ -24,7 +24,7 @@ pub(super) struct Held {
 
 /// The pools of a process, by service.
 #[derive(Clone)]
-pub(in crate::service) struct Pools(Arc<Lock<Table>>);
+pub(super) struct Pools(Arc<Lock<Table>>);
 
 struct Table {
     pools: HashMap<String, Entry>,
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Pools {
 }
 
 impl Pools {
-    pub(in crate::service) fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(max_bytes: usize) -> Self {
         Self(Arc::new(Lock::new(Table { pools: HashMap::new(), bytes: 0, max_bytes })))
     }
 

@@ -3,9 +3,9 @@
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use super::ArchiveStore;
 use super::read::{NEIGHBOURS, Seen, seen};
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed, timed_rows};
+use crate::db::{Error, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// In the order of ids, so that two replicas do not wait for each other. An entry that was deleted by hand is left out.
@@ -22,13 +22,13 @@ const COUNT: &str = sql!(
 const MOST_READ: &str =
     sql!(AccessMost, "SELECT archive_entry_id FROM dgm_archive_access ORDER BY access_count DESC LIMIT $1");
 
-impl Store {
+impl ArchiveStore {
     /// Adds to the counts of reads.
     ///
     /// # Errors
     /// The server's.
     pub async fn count_reads(&self, reads: &[(String, u64)]) -> Result<(), Error> {
-        let mut connection = self.acquire_writing().await?;
+        let mut connection = self.database.writing.acquire().await?;
         let ids: Vec<&str> = reads.iter().map(|(id, _)| id.as_str()).collect();
         let counts: Vec<i64> = reads.iter().map(|(_, count)| i64::try_from(*count).unwrap_or(i64::MAX)).collect();
         let query = sqlx::query(COUNT).bind(ids).bind(counts).execute(&mut *connection);
@@ -40,7 +40,7 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn most_read(&self, limit: i64) -> Result<Vec<String>, Error> {
-        let mut connection = self.acquire().await?;
+        let mut connection = self.database.general.acquire().await?;
         let query = sqlx::query(MOST_READ).bind(limit).try_map(|row: PgRow| row.try_get(0)).fetch_all(&mut *connection);
         timed_rows(Statement::AccessMost, query).await
     }
@@ -50,7 +50,7 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn neighbours(&self, ids: &[String], parents: &[String]) -> Result<Vec<Seen>, Error> {
-        let mut connection = self.acquire().await?;
+        let mut connection = self.database.general.acquire().await?;
         let query =
             sqlx::query(NEIGHBOURS).bind(ids).bind(parents).try_map(|row| seen(&row)).fetch_all(&mut *connection);
         timed_rows(Statement::ArchiveNeighbours, query).await

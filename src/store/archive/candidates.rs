@@ -6,10 +6,10 @@ use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
+use super::ArchiveStore;
+use crate::batch::Batch;
+use crate::db::{Database, Error, timed, timed_rows};
 use crate::domain::selection::{Candidate, Loader, Pool, Score};
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed, timed_rows};
-use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -84,13 +84,13 @@ pub struct Changed {
     pub score: Option<Score>,
 }
 
-impl Store {
+impl ArchiveStore {
     /// The active entries of a service with the named figures as features; one that lacks a figure takes no part.
     ///
     /// # Errors
     /// The server's.
     pub async fn candidates(&self, service: &str, features: &[String]) -> Result<Vec<Candidate>, Error> {
-        let mut connection = self.acquire_reading().await?;
+        let mut connection = self.database.read_connection().await?;
         let query = sqlx::query_as::<_, (String, Option<String>, f64, Vec<Option<f64>>)>(FEATURES)
             .bind(service)
             .bind(features)
@@ -116,7 +116,7 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn pool(&self, service: &str) -> Result<(Pool, Followed), Error> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.database.general.begin().await?;
         // As long as it takes: a million entries are a second or two.
         let begin = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = 0";
         sqlx::raw_sql(begin).execute(&mut *transaction).await?;
@@ -124,36 +124,24 @@ impl Store {
         transaction.commit().await?;
         Ok(loaded)
     }
-
-    /// What changed in a service since, and up to where that is; `None` when that cannot be told any more. What several ask
-    /// at a time is asked in one query, which begins after the last of them.
-    ///
-    /// # Errors
-    /// The server's.
-    pub async fn changed(&self, service: &str, since: &Followed) -> Result<Option<(Vec<Changed>, Followed)>, Error> {
-        self.writers.changes.write(self, Since { service: service.to_owned(), followed: since.clone() }).await
-    }
 }
 
-/// A question for what changed.
+/// A request for the changes of a service.
 #[derive(Debug)]
-pub(in crate::store) struct Since {
-    service: String,
-    followed: Followed,
+pub(super) struct Since {
+    pub(super) service: String,
+    pub(super) followed: Followed,
 }
 
 impl Batch for Since {
     const LABEL: Writer = Writer::Changes;
-    const LARGE: usize = 16;
+    const FULL: usize = 16;
+    type Context = Database;
     type Reply = Option<(Vec<Changed>, Followed)>;
 
-    fn rows(&self) -> usize {
-        1
-    }
-
-    async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Self::Reply, Error>>, Error> {
+    async fn write(database: &Database, batch: &[Self], _: bool) -> Result<Vec<Result<Self::Reply, Error>>, Error> {
         type Columns = (Option<Vec<String>>, Option<Vec<Option<String>>>, Option<Vec<Option<f64>>>);
-        let mut connection = store.acquire_writing().await?;
+        let mut connection = database.writing.acquire().await?;
         let query = sqlx::query(CHANGED)
             .bind(batch.iter().map(|since| since.service.as_str()).collect::<Vec<_>>())
             .bind(batch.iter().map(|since| since.followed.snapshot.as_str()).collect::<Vec<_>>())

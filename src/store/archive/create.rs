@@ -1,4 +1,4 @@
-//! Single creates, committed in groups.
+//! Creating single entries, by group commit.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::write::{Created, DIGESTS, GENERATIONS, Row, id_of, insert_inspirations, insert_rows};
+use crate::batch::Batch;
+use crate::db::{Database, Error, timed_rows};
 use crate::domain::archive::NewEntry;
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed_rows};
-use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::Statement;
 
@@ -20,31 +19,18 @@ pub(in crate::store) struct NewRow {
     pub(in crate::store) by: Option<Uuid>,
 }
 
-impl Store {
-    /// Creates one entry, which has its id set; durable when this answers.
-    ///
-    /// # Errors
-    /// [`Error::MissingReference`] for an unknown parent or inspiration, [`Error::Busy`].
-    pub async fn create_entry(&self, entry: NewEntry, by: Option<Uuid>) -> Result<Created, Error> {
-        self.writers.entries.write(self, NewRow { entry, by }).await
-    }
-}
-
 impl Batch for NewRow {
     const LABEL: Writer = Writer::Entries;
-    const LARGE: usize = 32;
+    const FULL: usize = 32;
+    type Context = Database;
     type Reply = Created;
 
-    fn rows(&self) -> usize {
-        1
-    }
-
-    async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Created, Error>>, Error> {
+    async fn write(database: &Database, batch: &[Self], _: bool) -> Result<Vec<Result<Created, Error>>, Error> {
         if batch.iter().all(|new| new.entry.inspirations.is_empty()) {
             // One statement inserts: it is its own transaction.
-            return create(&mut *store.acquire_writing().await?, batch).await;
+            return create(&mut *database.writing.acquire().await?, batch).await;
         }
-        let mut transaction = store.begin_writing().await?;
+        let mut transaction = database.writing.begin().await?;
         let replies = create(&mut transaction, batch).await?;
         transaction.commit().await?;
         Ok(replies)

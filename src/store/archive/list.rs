@@ -1,126 +1,19 @@
 //! Lists of entries: filters, orders, keyset pages.
 
-use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde_json::Value;
 use sqlx::{Postgres, QueryBuilder};
-use utoipa::ToSchema;
 
-use super::{summary, summary_columns};
-use crate::domain::archive::{Status, Summary};
+use super::{ArchiveStore, summary, summary_columns};
+use crate::db::{Error, timed_rows};
+use crate::domain::archive::{Filter, Sort, Summary};
 use crate::domain::page::Position;
-use crate::domain::validation::Invalid;
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
-/// An order; always the greatest first, equals the newest first, and then by id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Sort {
-    /// By accuracy.
-    Accuracy,
-    /// By constitutional compliance.
-    Compliance,
-    /// By time of creation.
-    #[default]
-    Created,
-}
-
-impl Sort {
-    /// The parameter's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::Compliance => "compliance",
-            Self::Created => "created",
-        }
-    }
-
-    const fn columns(self) -> &'static [&'static str] {
-        match self {
-            Self::Accuracy => &["a.accuracy_score", "a.created_at", "a.archive_entry_id"],
-            Self::Compliance => &["a.constitutional_compliance_score", "a.created_at", "a.archive_entry_id"],
-            Self::Created => &["a.created_at", "a.archive_entry_id"],
-        }
-    }
-
-    /// The place that a cursor of this order names.
-    ///
-    /// # Errors
-    /// [`Invalid`] when it is not one that this service made for this order.
-    pub fn place(self, cursor: &str) -> Result<Position, Invalid> {
-        let position = Position::decode(cursor, self.as_str())?;
-        let whole = position.time.is_some() && position.score.is_some() == (self != Self::Created);
-        if whole { Ok(position) } else { Err(Invalid::one("cursor", "is not a cursor of this list and order")) }
-    }
-
-    /// Where an item stands in this order.
-    #[must_use]
-    pub fn position(self, item: &Summary) -> Position {
-        let score = match self {
-            Self::Accuracy => Some(item.accuracy_score),
-            Self::Compliance => Some(item.constitutional_compliance_score),
-            Self::Created => None,
-        };
-        let (order, id) = (self.as_str().to_owned(), item.archive_entry_id.clone());
-        Position { order, score, time: Some(item.created_at), id }
-    }
-}
-
-/// Which entries; an absent field admits all.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Of this service.
-    pub service: Option<String>,
-    /// With this status.
-    pub status: Option<Status>,
-    /// Of this generation.
-    pub generation: Option<i32>,
-    /// Made from this entry.
-    pub parent: Option<String>,
-    /// With at least this accuracy.
-    pub min_accuracy: Option<f64>,
-    /// With at most this accuracy.
-    pub max_accuracy: Option<f64>,
-    /// With at least this compliance.
-    pub min_compliance: Option<f64>,
-    /// Whose `performance_metrics` contain this (PostgreSQL's `@>`).
-    pub contains: Option<Value>,
-    /// Made at this time or later.
-    pub created_after: Option<DateTime<Utc>>,
-    /// Made before this time.
-    pub created_before: Option<DateTime<Utc>>,
-}
-
-impl Filter {
-    /// Whether it admits all of a service.
-    const fn is_by_service_alone(&self) -> bool {
-        matches!(
-            self,
-            Self {
-                service: Some(_),
-                status: None,
-                generation: None,
-                parent: None,
-                min_accuracy: None,
-                max_accuracy: None,
-                min_compliance: None,
-                contains: None,
-                created_after: None,
-                created_before: None,
-            }
-        )
-    }
-}
-
-impl Store {
+impl ArchiveStore {
     /// One more than `limit` entries after `after`, so that the caller sees whether there is a next page.
     ///
     /// # Errors
     /// The server's.
-    pub async fn list_entries(
+    pub async fn list(
         &self,
         filter: &Filter,
         sort: Sort,
@@ -128,10 +21,10 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Summary>, Error> {
         let mut query = build(filter, sort, after, limit);
-        let mut connection = self.acquire_reading().await?;
-        // Planning costs as much as the rest. But a plan for any values walks a whole index when few rows match: so all
-        // but those that an index answers in its order, whatever the values, are planned for these very values.
-        let prepared = filter.is_by_service_alone();
+        let mut connection = self.database.read_connection().await?;
+        // Planning costs as much as the rest. But a generic plan walks a whole index when few rows match. So only the lists
+        // that an index answers in its order, whatever the values, are prepared; all others are planned for their values.
+        let prepared = is_by_service_alone(filter);
         let fetch = query.build().persistent(prepared).try_map(|row| summary(&row)).fetch_all(&mut *connection);
         timed_rows(Statement::ArchiveList, fetch).await
     }
@@ -152,12 +45,8 @@ fn build(filter: &Filter, sort: Sort, after: Option<&Position>, limit: u32) -> Q
         push_order(&mut query, sort, limit);
     } else {
         // A literal out of a closed set: only so does the planner see that a partial index serves.
-        let status = filter.status.map(|status| match status {
-            Status::Active => "= 'active'",
-            Status::Failed => "= 'failed'",
-            Status::Archived => "= 'archived'",
-        });
-        push_rows(&mut query, filter, status, sort, after, limit);
+        let status = filter.status.map(|status| format!("= '{status}'"));
+        push_rows(&mut query, filter, status.as_deref(), sort, after, limit);
     }
     query
 }
@@ -165,7 +54,7 @@ fn build(filter: &Filter, sort: Sort, after: Option<&Position>, limit: u32) -> Q
 fn push_rows(
     query: &mut QueryBuilder<Postgres>,
     filter: &Filter,
-    status: Option<&'static str>,
+    status: Option<&str>,
     sort: Sort,
     after: Option<&Position>,
     limit: i64,
@@ -202,7 +91,7 @@ fn push_rows(
         query.push(" AND a.created_at < ").push_bind(to);
     }
     if let Some(position) = after {
-        query.push(" AND (").push(sort.columns().join(", ")).push(") < (");
+        query.push(" AND (").push(columns(sort).join(", ")).push(") < (");
         if let Some(score) = position.score {
             query.push_bind(score).push("::float8::numeric, ");
         }
@@ -213,5 +102,33 @@ fn push_rows(
 
 /// The limit is written out: of one that is yet to come the planner believes that it is a tenth of all rows.
 fn push_order(query: &mut QueryBuilder<Postgres>, sort: Sort, limit: i64) {
-    query.push(" ORDER BY ").push(sort.columns().join(" DESC, ")).push(" DESC LIMIT ").push(limit);
+    query.push(" ORDER BY ").push(columns(sort).join(" DESC, ")).push(" DESC LIMIT ").push(limit);
+}
+
+/// The columns of an order.
+const fn columns(sort: Sort) -> &'static [&'static str] {
+    match sort {
+        Sort::Accuracy => &["a.accuracy_score", "a.created_at", "a.archive_entry_id"],
+        Sort::Compliance => &["a.constitutional_compliance_score", "a.created_at", "a.archive_entry_id"],
+        Sort::Created => &["a.created_at", "a.archive_entry_id"],
+    }
+}
+
+/// Whether a filter is for a service and nothing else.
+const fn is_by_service_alone(filter: &Filter) -> bool {
+    matches!(
+        filter,
+        Filter {
+            service: Some(_),
+            status: None,
+            generation: None,
+            parent: None,
+            min_accuracy: None,
+            max_accuracy: None,
+            min_compliance: None,
+            contains: None,
+            created_after: None,
+            created_before: None,
+        }
+    )
 }

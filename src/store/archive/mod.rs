@@ -8,18 +8,59 @@ mod read;
 mod tree;
 mod write;
 
-pub(in crate::store) use candidates::Since;
-pub use candidates::{Changed, Followed};
-pub(in crate::store) use create::{NewRow, create};
-pub use list::{Filter, Sort};
-pub use read::{Seen, Stats};
-pub use tree::Relative;
-pub use write::{Created, Patched};
+use std::sync::Arc;
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use uuid::Uuid;
 
-use crate::domain::archive::Summary;
+pub use candidates::{Changed, Followed};
+pub(in crate::store) use create::{NewRow, create};
+pub use read::Seen;
+pub use write::{Created, Patched};
+
+use crate::batch::Writer;
+use crate::db::{Database, Error};
+use crate::domain::archive::{NewEntry, Summary};
+use candidates::Since;
+
+/// Archive entries; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ArchiveStore {
+    database: Database,
+    creates: Arc<Writer<NewRow>>,
+    changes: Arc<Writer<Since>>,
+}
+
+impl ArchiveStore {
+    pub(super) fn new(database: Database) -> Self {
+        let (creates, changes) = (Writer::new(database.clone()), Writer::new(database.clone()));
+        Self { database, creates: Arc::new(creates), changes: Arc::new(changes) }
+    }
+
+    /// Creates one entry, which has its id set; durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::MissingReference`] for an unknown parent or inspiration, [`Error::Busy`].
+    pub async fn create_one(&self, entry: NewEntry, by: Option<Uuid>) -> Result<Created, Error> {
+        self.creates.submit(NewRow { entry, by }).await
+    }
+
+    /// The entries of a service that changed since a position of the change feed, and the position now; `None` when the
+    /// changes since then are no longer known. Concurrent callers share one statement, which begins after the last of them.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]; the server's.
+    pub async fn changed(&self, service: &str, since: &Followed) -> Result<Option<(Vec<Changed>, Followed)>, Error> {
+        self.changes.submit(Since { service: service.to_owned(), followed: since.clone() }).await
+    }
+
+    /// Writes what is waiting and stops.
+    pub(super) async fn close(&self) {
+        self.creates.close().await;
+        self.changes.close().await;
+    }
+}
 
 /// The columns of a [`Summary`], in the order that [`summary`] reads them.
 macro_rules! summary_columns {

@@ -1,18 +1,14 @@
 //! Single entries, candidates for parent selection, statistics and export.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt as _;
-use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use utoipa::ToSchema;
 
-use super::{summary, summary_columns};
-use crate::domain::archive::{Entry, Inspiration, InspirationKind};
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed, timed_rows};
+use super::{ArchiveStore, summary, summary_columns};
+use crate::db::{Error, timed, timed_rows};
+use crate::domain::archive::{Entry, Generation, Inspiration, InspirationKind, Stats, Status};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// An entry with its inspirations as two parallel arrays, so that one round trip answers all. `as_of` is the xmin of the
@@ -100,37 +96,6 @@ macro_rules! best {
 const BEST_OF_ALL: &str = sql!(ArchiveBest, best!(""));
 const BEST_OF_ONE: &str = sql!(ArchiveBest, best!("AND service_name = $1"));
 
-/// A generation in figures.
-#[allow(clippy::struct_field_names, reason = "the wire's name is the column's")]
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Generation {
-    /// Its number.
-    pub generation_number: i32,
-    /// Entries of every status.
-    pub count: i64,
-    /// Best accuracy.
-    pub best_accuracy: f64,
-    /// Mean accuracy.
-    pub mean_accuracy: f64,
-    /// Best compliance.
-    pub best_compliance: f64,
-}
-
-/// The archive in figures.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Stats {
-    /// The service, when one was asked for.
-    pub service_name: Option<String>,
-    /// Entries of every status.
-    pub total: i64,
-    /// Entries by status.
-    pub by_status: BTreeMap<&'static str, i64>,
-    /// The active entry with the best accuracy (the older one of equals).
-    pub best_entry_id: Option<String>,
-    /// By generation, rising.
-    pub generations: Vec<Generation>,
-}
-
 /// An entry as it was read.
 #[derive(Debug)]
 pub struct Seen {
@@ -140,13 +105,13 @@ pub struct Seen {
     pub as_of: i64,
 }
 
-impl Store {
+impl ArchiveStore {
     /// One entry.
     ///
     /// # Errors
     /// The server's.
-    pub async fn entry(&self, id: &str) -> Result<Option<Seen>, Error> {
-        let mut connection = self.acquire().await?;
+    pub async fn find(&self, id: &str) -> Result<Option<Seen>, Error> {
+        let mut connection = self.database.general.acquire().await?;
         let query = sqlx::query(GET).bind(id).try_map(|row| seen(&row)).fetch_optional(&mut *connection);
         timed(Statement::ArchiveGet, query).await
     }
@@ -155,8 +120,8 @@ impl Store {
     ///
     /// # Errors
     /// The server's.
-    pub async fn existing_entries(&self, ids: &[String]) -> Result<Vec<String>, Error> {
-        let mut connection = self.acquire().await?;
+    pub async fn existing(&self, ids: &[String]) -> Result<Vec<String>, Error> {
+        let mut connection = self.database.general.acquire().await?;
         let query = sqlx::query_scalar(EXISTING).bind(ids).fetch_all(&mut *connection);
         timed_rows(Statement::ArchiveGet, query).await
     }
@@ -171,7 +136,7 @@ impl Store {
         service: &str,
         mut each: impl FnMut(Entry) -> ControlFlow<()> + Send,
     ) -> Result<(), Error> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.database.general.begin().await?;
         // Bounded by the reader, not by the clock.
         sqlx::raw_sql("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
         timed(Statement::ArchiveExport, async {
@@ -192,7 +157,7 @@ impl Store {
     /// The server's.
     pub async fn stats(&self, service: Option<&str>) -> Result<Stats, Error> {
         type Row = (i32, i64, f64, f64, f64, i64, i64, i64);
-        let mut connection = self.acquire_reading().await?;
+        let mut connection = self.database.read_connection().await?;
         let (stats, best) = match service {
             Some(service) => {
                 (sqlx::query_as(STATS_OF_ONE).bind(service), sqlx::query_scalar(BEST_OF_ONE).bind(service))
@@ -205,7 +170,12 @@ impl Store {
         Ok(Stats {
             service_name: service.map(str::to_owned),
             total: sum(|r| r.1),
-            by_status: [("active", sum(|r| r.5)), ("failed", sum(|r| r.6)), ("archived", sum(|r| r.7))].into(),
+            by_status: [
+                (Status::Active, sum(|r| r.5)),
+                (Status::Failed, sum(|r| r.6)),
+                (Status::Archived, sum(|r| r.7)),
+            ]
+            .into(),
             best_entry_id,
             generations: rows
                 .iter()
@@ -227,13 +197,7 @@ pub(super) fn seen(row: &PgRow) -> Result<Seen, sqlx::Error> {
 
 fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
     let ids: Option<Vec<String>> = row.try_get("inspiration_ids")?;
-    let kinds: Option<Vec<String>> = row.try_get("inspiration_kinds")?;
-    let kind = |word: &str| match word {
-        "parent" => InspirationKind::Parent,
-        "archive" => InspirationKind::Archive,
-        "top_k" => InspirationKind::TopK,
-        _ => InspirationKind::Inspiration,
-    };
+    let kinds: Option<Vec<InspirationKind>> = row.try_get("inspiration_kinds")?;
     Ok(Entry {
         id: row.try_get("id")?,
         summary: summary(row)?,
@@ -243,7 +207,7 @@ fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
             .unwrap_or_default()
             .into_iter()
             .zip(kinds.unwrap_or_default())
-            .map(|(archive_entry_id, word)| Inspiration { archive_entry_id, kind: kind(&word) })
+            .map(|(archive_entry_id, kind)| Inspiration { archive_entry_id, kind })
             .collect(),
         created_by: row.try_get("created_by")?,
     })

@@ -1,13 +1,10 @@
 //! Ancestors and descendants.
 
-use serde::Serialize;
 use sqlx::Row as _;
-use utoipa::ToSchema;
 
-use super::{summary, summary_columns};
-use crate::domain::archive::Summary;
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed_rows};
+use super::{ArchiveStore, summary, summary_columns};
+use crate::db::{Error, timed_rows};
+use crate::domain::archive::Relative;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// The walk carries ids only; the rows are joined at the end, once each. UNION ends it on a cycle, which hand-made SQL can
@@ -41,23 +38,13 @@ const DESCENDANTS: &str = sql!(
     " FROM nearest w JOIN dgm_archive a USING (archive_entry_id) ORDER BY w.depth, a.archive_entry_id"
 );
 
-/// An ancestor or a descendant.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Relative {
-    /// Steps from the entry that was asked for (which is there itself, at 0).
-    pub depth: i32,
-    /// The entry.
-    #[serde(flatten)]
-    pub entry: Summary,
-}
-
-impl Store {
+impl ArchiveStore {
     /// The entry and its ancestors, nearest first; empty when there is no such entry.
     ///
     /// # Errors
     /// The server's.
     pub async fn lineage(&self, id: &str, max_depth: i32) -> Result<Vec<Relative>, Error> {
-        let mut connection = self.acquire_reading().await?;
+        let mut connection = self.database.read_connection().await?;
         let query = sqlx::query(LINEAGE)
             .bind(id)
             .bind(i64::from(max_depth))
@@ -71,7 +58,7 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn descendants(&self, id: &str, max_depth: i32, limit: i64) -> Result<Vec<Relative>, Error> {
-        let mut connection = self.acquire_reading().await?;
+        let mut connection = self.database.read_connection().await?;
         let query = sqlx::query(DESCENDANTS)
             .bind(id)
             .bind(max_depth)

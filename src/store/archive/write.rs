@@ -7,9 +7,9 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::archive::{EntryPatch, NewEntry, Revision, Status};
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed, timed_rows};
+use super::ArchiveStore;
+use crate::db::{Error, timed, timed_rows};
+use crate::domain::archive::{EntryPatch, NewEntry, Revision};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// Rows a statement: enough to amortise the round trip, few enough for progress to be seen.
@@ -86,14 +86,14 @@ pub enum Patched {
     Missing,
 }
 
-impl Store {
+impl ArchiveStore {
     /// Creates entries, all or (on a conflict or an error) none; parents may stand in the same call, before their
     /// children. Every entry has its id set.
     ///
     /// # Errors
     /// [`Error::MissingReference`] for an unknown parent or inspiration.
-    pub async fn create_entries(&self, entries: &[NewEntry], by: Option<Uuid>) -> Result<Vec<Created>, Error> {
-        let mut transaction = self.begin().await?;
+    pub async fn create_all(&self, entries: &[NewEntry], by: Option<Uuid>) -> Result<Vec<Created>, Error> {
+        let mut transaction = self.database.general.begin().await?;
         let created = insert_entries(&mut transaction, entries, by).await?;
         if created.contains(&Created::Conflict) {
             transaction.rollback().await?;
@@ -108,8 +108,8 @@ impl Store {
     ///
     /// # Errors
     /// The server's; then nothing stays.
-    pub async fn import_entries(&self, entries: &[NewEntry], mut progress: impl FnMut(usize)) -> Result<usize, Error> {
-        let mut transaction = self.begin().await?;
+    pub async fn import(&self, entries: &[NewEntry], mut progress: impl FnMut(usize)) -> Result<usize, Error> {
+        let mut transaction = self.database.general.begin().await?;
         let (mut new, mut handled) = (0, 0);
         for batch in rows(&mut transaction, entries, None).await?.chunks(BATCH) {
             new += insert_rows(&mut transaction, batch).await?.len();
@@ -128,12 +128,12 @@ impl Store {
     ///
     /// # Errors
     /// The server's.
-    pub async fn patch_entry(&self, id: &str, known: Option<Revision>, patch: &EntryPatch) -> Result<Patched, Error> {
-        let mut connection = self.acquire().await?;
+    pub async fn patch(&self, id: &str, known: Option<Revision>, patch: &EntryPatch) -> Result<Patched, Error> {
+        let mut connection = self.database.general.acquire().await?;
         let query = sqlx::query_as(PATCH)
             .bind(id)
             .bind(known.map(|known| known.version))
-            .bind(patch.status.map(Status::as_str))
+            .bind(patch.status)
             .bind(patch.evaluation_results.clone().map(Value::Object))
             .bind(patch.performance_metrics.clone().map(Value::Object))
             .bind(patch.accuracy_score)

@@ -1,5 +1,5 @@
-//! Handing out work. Claims that arrive while others are being answered are answered together, so that the workers of a
-//! process do not run after each other's locks.
+//! Leasing queued improvements to workers. Claims that arrive while others are answered share a statement, so that the
+//! workers of a process do not wait for each other's locks.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,11 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{improvement, improvement_columns};
+use crate::batch::Batch;
+use crate::db::{Database, Error, timed_rows};
 use crate::domain::improvement::Claimed;
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed_rows};
-use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::{Statement, sql};
-
-/// A claim of more than this is a batch of its own.
-const JOINED: u32 = 8;
 
 /// Statements of a batch that are under way at a time: a connection each.
 const AT_A_TIME: usize = 3;
@@ -43,52 +39,31 @@ const CLAIM: &str = sql!(ImprovementClaim, "WITH handed AS MATERIALIZED (
      RETURNING place, p.request, ",
     improvement_columns!());
 
-/// A worker's wish.
+/// A worker's request for leases.
 #[derive(Debug)]
-pub(in crate::store) struct Wish {
-    worker: String,
-    services: Option<Vec<String>>,
-    max: u32,
-    lease_seconds: u32,
+pub(super) struct LeaseRequest {
+    pub(super) worker: String,
+    pub(super) services: Option<Vec<String>>,
+    pub(super) max: u32,
+    pub(super) lease_seconds: u32,
 }
 
-impl Store {
-    /// Hands out at most `max` queued improvements under a lease, the most urgent and oldest first. No two callers get
-    /// the same one.
-    ///
-    /// # Errors
-    /// [`Error::Busy`]; the server's.
-    pub async fn claim(
-        &self,
-        worker: &str,
-        services: Option<Vec<String>>,
-        max: u32,
-        lease_seconds: u32,
-    ) -> Result<Vec<Claimed>, Error> {
-        let wish = Wish { worker: worker.to_owned(), services, max, lease_seconds };
-        if max > JOINED {
-            let group = (wish.services.as_deref(), vec![(0, &wish)]);
-            return Ok(claim(self, &[group]).await?.pop().unwrap_or_default());
-        }
-        self.writers.claims.write(self, wish).await
-    }
-}
-
-impl Batch for Wish {
+impl Batch for LeaseRequest {
     const LABEL: Writer = Writer::Claims;
-    const LANES: usize = 1;
-    const LARGE: usize = usize::MAX;
-    const HANDS_OUT: bool = true;
+    const WORKERS: usize = 1;
+    const FULL: usize = usize::MAX;
+    const AT_MOST_ONCE: bool = true;
+    type Context = Database;
     type Reply = Vec<Claimed>;
 
     fn rows(&self) -> usize {
         self.max as usize
     }
 
-    async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Vec<Claimed>, Error>>, Error> {
+    async fn write(database: &Database, batch: &[Self], _: bool) -> Result<Vec<Result<Vec<Claimed>, Error>>, Error> {
         let mut alike: BTreeMap<_, Vec<(usize, &Self)>> = BTreeMap::new();
-        for (index, wish) in batch.iter().enumerate() {
-            alike.entry(wish.services.as_deref()).or_default().push((index, wish));
+        for (index, request) in batch.iter().enumerate() {
+            alike.entry(request.services.as_deref()).or_default().push((index, request));
         }
         // Groups that are for one service each never want the same rows: one statement serves them all. The others are
         // committed each by itself, since one statement would hand a row that two of them want to both and give it to one.
@@ -97,7 +72,7 @@ impl Batch for Wish {
         let statements = std::iter::once(apart).chain(others.into_iter().map(|group| vec![group]));
         let mut answers = Vec::new();
         for groups in statements.filter(|groups| !groups.is_empty()) {
-            answers.push(answer(store, groups));
+            answers.push(answer_groups(database, groups));
         }
         let answers: Vec<_> = stream::iter(answers).buffer_unordered(AT_A_TIME).collect().await;
         let mut replies: Vec<_> = batch.iter().map(|_| Ok(Vec::new())).collect();
@@ -110,35 +85,42 @@ impl Batch for Wish {
     }
 }
 
-/// Wishes for the same services, with their places in the batch.
-type Group<'a> = (Option<&'a [String]>, Vec<(usize, &'a Wish)>);
+/// Requests for the same services, with their places in the batch.
+type Group<'a> = (Option<&'a [String]>, Vec<(usize, &'a LeaseRequest)>);
 
 type Answer = Result<Vec<Claimed>, Error>;
 
-/// What the wishes of some groups get, which one statement serves.
-async fn answer(store: &Store, groups: Vec<Group<'_>>) -> Vec<(usize, Answer)> {
-    let indices = groups.iter().flat_map(|(_, wishes)| wishes).map(|(index, _)| *index);
-    match claim(store, &groups).await {
+/// The leases of one request, by a statement of its own.
+pub(super) async fn lease_alone(database: &Database, request: &LeaseRequest) -> Result<Vec<Claimed>, Error> {
+    let group = (request.services.as_deref(), vec![(0, request)]);
+    Ok(claim_groups(database, &[group]).await?.pop().unwrap_or_default())
+}
+
+/// The answers for some groups, from one statement.
+async fn answer_groups(database: &Database, groups: Vec<Group<'_>>) -> Vec<(usize, Answer)> {
+    let indices = groups.iter().flat_map(|(_, requests)| requests).map(|(index, _)| *index);
+    match claim_groups(database, &groups).await {
         Ok(claimed) => indices.zip(claimed.into_iter().map(Ok)).collect(),
-        Err(error) => indices.map(|index| (index, Err(error.again()))).collect(),
+        Err(error) => indices.map(|index| (index, Err(error.duplicate()))).collect(),
     }
 }
 
-/// What each of the wishes gets, group by group.
-async fn claim(store: &Store, groups: &[Group<'_>]) -> Result<Vec<Vec<Claimed>>, Error> {
-    let wishes: Vec<&Wish> = groups.iter().flat_map(|(_, wishes)| wishes).map(|(_, wish)| *wish).collect();
+/// The leases of each request, group by group.
+async fn claim_groups(database: &Database, groups: &[Group<'_>]) -> Result<Vec<Vec<Claimed>>, Error> {
+    let requests: Vec<&LeaseRequest> =
+        groups.iter().flat_map(|(_, requests)| requests).map(|(_, request)| *request).collect();
     let places = || {
-        let numbered = (0_i32..).zip(&wishes);
-        numbered.flat_map(|(request, wish)| std::iter::repeat_n((request, *wish), wish.max as usize))
+        let numbered = (0_i32..).zip(&requests);
+        numbered.flat_map(|(number, request)| std::iter::repeat_n((number, *request), request.max as usize))
     };
-    let size = |(_, wishes): &Group<'_>| wishes.iter().map(|(_, wish)| i64::from(wish.max)).sum::<i64>();
+    let size = |(_, requests): &Group<'_>| requests.iter().map(|(_, request)| i64::from(request.max)).sum::<i64>();
     let sizes: Vec<i64> = groups.iter().map(size).collect();
     let before: Vec<i64> = sizes.iter().scan(0, |sum, size| Some(std::mem::replace(sum, *sum + size))).collect();
-    let mut connection = store.acquire_writing().await?;
+    let mut connection = database.writing.acquire().await?;
     let query = sqlx::query(CLAIM)
-        .bind(places().map(|(request, _)| request).collect::<Vec<_>>())
-        .bind(places().map(|(_, wish)| wish.worker.as_str()).collect::<Vec<_>>())
-        .bind(places().map(|(_, wish)| f64::from(wish.lease_seconds)).collect::<Vec<_>>())
+        .bind(places().map(|(number, _)| number).collect::<Vec<_>>())
+        .bind(places().map(|(_, request)| request.worker.as_str()).collect::<Vec<_>>())
+        .bind(places().map(|(_, request)| f64::from(request.lease_seconds)).collect::<Vec<_>>())
         .bind(groups.iter().map(|(services, _)| services.map(Json)).collect::<Vec<_>>())
         .bind(sizes)
         .bind(before)
@@ -151,7 +133,7 @@ async fn claim(store: &Store, groups: &[Group<'_>]) -> Result<Vec<Vec<Claimed>>,
     let mut claimed = timed_rows(Statement::ImprovementClaim, query).await?;
     // UPDATE .. RETURNING answers in no order.
     claimed.sort_by_key(|((place, _), _)| *place);
-    let mut each = vec![Vec::new(); wishes.len()];
+    let mut each = vec![Vec::new(); requests.len()];
     for ((_, request), one) in claimed {
         if let Some(of) = usize::try_from(request).ok().and_then(|request| each.get_mut(request)) {
             of.push(one);

@@ -1,4 +1,4 @@
-//! Completing, with the entry that came of it; committed in groups.
+//! Completing improvements with their archive entries, by group commit.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -8,13 +8,12 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::life::{Outcome, Refusal};
+use super::lifecycle::{Outcome, Refusal};
 use super::{by_id, improvement, improvement_columns, in_order, rounds};
-use crate::domain::improvement::{Completion, Improvement};
+use crate::batch::Batch;
+use crate::db::{Database, Error, timed_rows};
+use crate::domain::improvement::{Completion, Improvement, Status};
 use crate::store::archive::{Created, NewRow, create};
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed_rows};
-use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -38,38 +37,24 @@ const COMPLETE: &str = sql!(
 
 /// What a worker has done.
 #[derive(Debug)]
-pub(in crate::store) struct Done {
-    id: String,
-    completion: Completion,
-    by: Option<Uuid>,
-}
-
-impl Store {
-    /// Completes an improvement and writes the entry that came of it, which has its id set, in one transaction. A
-    /// repeated call with the same lease answers what the first one did.
-    ///
-    /// # Errors
-    /// [`Error::MissingReference`] for an unknown parent or inspiration, [`Error::Busy`].
-    pub async fn complete(&self, id: &str, completion: Completion, by: Option<Uuid>) -> Result<Outcome, Error> {
-        self.writers.completions.write(self, Done { id: id.to_owned(), completion, by }).await
-    }
+pub(super) struct Done {
+    pub(super) id: String,
+    pub(super) completion: Completion,
+    pub(super) by: Option<Uuid>,
 }
 
 impl Batch for Done {
     const LABEL: Writer = Writer::Completions;
     // Four statements and a commit: whoever just missed a batch would wait for two.
-    const LANES: usize = 3;
-    const LARGE: usize = 6;
+    const WORKERS: usize = 3;
+    const FULL: usize = 6;
+    type Context = Database;
     type Reply = Outcome;
 
-    fn rows(&self) -> usize {
-        1
-    }
-
-    async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Outcome, Error>>, Error> {
+    async fn write(database: &Database, batch: &[Self], _: bool) -> Result<Vec<Result<Outcome, Error>>, Error> {
         let mut replies = Replies::with_capacity(batch.len());
         for round in rounds(batch, |done| &done.id) {
-            replies.extend(complete(store, &round).await?);
+            replies.extend(complete_round(database, &round).await?);
         }
         Ok(in_order(replies))
     }
@@ -78,13 +63,13 @@ impl Batch for Done {
 type Replies = Vec<(usize, Result<Outcome, Error>)>;
 
 /// Completes those whose lease is held, each improvement once.
-async fn complete(store: &Store, round: &[(usize, &Done)]) -> Result<Replies, Error> {
-    let mut transaction = store.begin_writing().await?;
+async fn complete_round(database: &Database, round: &[(usize, &Done)]) -> Result<Replies, Error> {
+    let mut transaction = database.writing.begin().await?;
     let mut states = lock(&mut transaction, round).await?;
     let mut replies = Replies::with_capacity(round.len());
     let (mut held, mut entries) = (Vec::new(), Vec::new());
     for (place, done) in round {
-        match judge(states.remove(&done.id), done.completion.lease_token) {
+        match check(states.remove(&done.id), done.completion.lease_token) {
             ControlFlow::Break(outcome) => replies.push((*place, Ok(outcome))),
             ControlFlow::Continue(state) => {
                 let entry = done.completion.archive_entry.clone();
@@ -143,12 +128,12 @@ async fn lock(connection: &mut PgConnection, round: &[(usize, &Done)]) -> Result
 }
 
 /// The improvement, when this lease runs; else what is to be answered.
-fn judge(state: Option<(Improvement, Option<Uuid>)>, token: Uuid) -> ControlFlow<Outcome, Improvement> {
+fn check(state: Option<(Improvement, Option<Uuid>)>, token: Uuid) -> ControlFlow<Outcome, Improvement> {
     let Some((state, holder)) = state else { return ControlFlow::Break(Err(Refusal::Missing)) };
-    match state.status.as_str() {
-        "completed" if holder == Some(token) => ControlFlow::Break(Ok(state)),
-        "running" if holder == Some(token) => ControlFlow::Continue(state),
-        "running" => ControlFlow::Break(Err(Refusal::LeaseLost)),
+    match state.status {
+        Status::Completed if holder == Some(token) => ControlFlow::Break(Ok(state)),
+        Status::Running if holder == Some(token) => ControlFlow::Continue(state),
+        Status::Running => ControlFlow::Break(Err(Refusal::LeaseLost)),
         _ => ControlFlow::Break(Err(Refusal::State(Box::new(state)))),
     }
 }

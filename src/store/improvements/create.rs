@@ -1,4 +1,4 @@
-//! Queueing, committed in groups.
+//! Queueing improvements, by group commit.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,10 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::{by_id, improvement, improvement_columns};
+use crate::batch::Batch;
+use crate::db::{Database, Error, timed_rows};
 use crate::domain::improvement::{Improvement, NewImprovement};
 use crate::store::archive::Created;
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed_rows};
-use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -41,40 +40,21 @@ const KNOWN: &str = sql!(
 
 /// An improvement to be queued, whatever becomes of others.
 #[derive(Debug)]
-pub(in crate::store) struct Queueing {
-    id: String,
-    new: NewImprovement,
-    digest: Vec<u8>,
-    by: Option<Uuid>,
-}
-
-impl Store {
-    /// Queues an improvement; durable when this answers.
-    ///
-    /// # Errors
-    /// [`Error::MissingReference`] for an unknown parent, [`Error::Busy`].
-    pub async fn create_improvement(
-        &self,
-        id: &str,
-        new: NewImprovement,
-        by: Option<Uuid>,
-    ) -> Result<(Created, Improvement), Error> {
-        let digest = new.digest();
-        self.writers.queueing.write(self, Queueing { id: id.to_owned(), new, digest, by }).await
-    }
+pub(super) struct Queueing {
+    pub(super) id: String,
+    pub(super) new: NewImprovement,
+    pub(super) digest: Vec<u8>,
+    pub(super) by: Option<Uuid>,
 }
 
 impl Batch for Queueing {
     const LABEL: Writer = Writer::Improvements;
-    const LARGE: usize = 64;
+    const FULL: usize = 64;
+    type Context = Database;
     type Reply = (Created, Improvement);
 
-    fn rows(&self) -> usize {
-        1
-    }
-
-    async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Self::Reply, Error>>, Error> {
-        let mut connection = store.acquire_writing().await?;
+    async fn write(database: &Database, batch: &[Self], _: bool) -> Result<Vec<Result<Self::Reply, Error>>, Error> {
+        let mut connection = database.writing.acquire().await?;
         let mut queued = insert(&mut connection, batch).await?;
         let known = if queued.len() == batch.len() {
             HashMap::new()

@@ -3,9 +3,9 @@
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use super::ImprovementStore;
+use crate::db::{Error, timed_rows};
 use crate::domain::improvement::Event;
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const EVENTS: &str = sql!(
@@ -15,14 +15,14 @@ const EVENTS: &str = sql!(
     WHERE improvement_id = $1 AND event_id > $2 ORDER BY event_id LIMIT 100"
 );
 
-impl Store {
+impl ImprovementStore {
     /// At most 100 events of an improvement after `after`, oldest first. Within one improvement ids rise in the order of
     /// commit, since every event is written under the row's lock.
     ///
     /// # Errors
     /// The server's.
-    pub async fn improvement_events(&self, id: &str, after: i64) -> Result<Vec<Event>, Error> {
-        let mut connection = self.acquire().await?;
+    pub async fn events(&self, id: &str, after: i64) -> Result<Vec<Event>, Error> {
+        let mut connection = self.database.general.acquire().await?;
         let query = sqlx::query(EVENTS)
             .bind(id)
             .bind(after)

@@ -1,16 +1,15 @@
-//! What holders say while they work; committed in groups.
+//! Heartbeats and progress of lease holders, by group commit.
 
 use std::collections::HashMap;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::life::{Outcome, or_refusal};
+use super::lifecycle::{Outcome, or_refusal};
 use super::{by_id, improvement, improvement_columns, in_order, rounds};
+use crate::batch::Batch;
+use crate::db::{Database, Error, timed_rows};
 use crate::domain::improvement::Improvement;
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed_rows};
-use crate::store::writer::Batch;
 use crate::telemetry::catalogue::labels::Writer;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -27,17 +26,17 @@ const HEARTBEAT: &str = sql!(
     improvement_columns!()
 );
 
-/// A holder that is still there.
+/// A heartbeat of a lease holder.
 #[derive(Debug)]
-pub(in crate::store) struct Heartbeat {
-    id: String,
-    token: Uuid,
-    says: Says,
+pub(super) struct Heartbeat {
+    pub(super) id: String,
+    pub(super) token: Uuid,
+    pub(super) says: Says,
 }
 
 #[derive(Debug)]
-enum Says {
-    /// The lease is to run this long from now.
+pub(super) enum Says {
+    /// Renews the lease for this long from now.
     Lease {
         seconds: u32,
     },
@@ -47,46 +46,17 @@ enum Says {
     },
 }
 
-impl Store {
-    /// Starts the lease anew.
-    ///
-    /// # Errors
-    /// [`Error::Busy`]; the server's.
-    pub async fn heartbeat(&self, id: &str, token: Uuid, lease_seconds: u32) -> Result<Outcome, Error> {
-        let says = Says::Lease { seconds: lease_seconds };
-        self.writers.heartbeats.write(self, Heartbeat { id: id.to_owned(), token, says }).await
-    }
-
-    /// Notes how far the work is.
-    ///
-    /// # Errors
-    /// [`Error::Busy`]; the server's.
-    pub async fn progress(
-        &self,
-        id: &str,
-        token: Uuid,
-        percent: i32,
-        message: Option<String>,
-    ) -> Result<Outcome, Error> {
-        let says = Says::Progress { percent, message };
-        self.writers.heartbeats.write(self, Heartbeat { id: id.to_owned(), token, says }).await
-    }
-}
-
 impl Batch for Heartbeat {
     const LABEL: Writer = Writer::Heartbeats;
-    const LARGE: usize = 32;
+    const FULL: usize = 32;
+    type Context = Database;
     type Reply = Outcome;
 
-    fn rows(&self) -> usize {
-        1
-    }
-
-    async fn write(store: &Store, batch: &[Self], _: bool) -> Result<Vec<Result<Outcome, Error>>, Error> {
-        let mut connection = store.acquire_writing().await?;
+    async fn write(database: &Database, batch: &[Self], _: bool) -> Result<Vec<Result<Outcome, Error>>, Error> {
+        let mut connection = database.writing.acquire().await?;
         let mut replies = Vec::with_capacity(batch.len());
         for round in rounds(batch, |heartbeat| &heartbeat.id) {
-            let mut changed = write(&mut connection, &round).await?;
+            let mut changed = update(&mut connection, &round).await?;
             for (place, Heartbeat { id, token, .. }) in round {
                 let outcome = or_refusal(&mut connection, id, Some(*token), changed.remove(id.as_str())).await?;
                 replies.push((place, Ok(outcome)));
@@ -96,7 +66,7 @@ impl Batch for Heartbeat {
     }
 }
 
-async fn write(
+async fn update(
     connection: &mut PgConnection,
     round: &[(usize, &Heartbeat)],
 ) -> Result<HashMap<String, Improvement>, Error> {

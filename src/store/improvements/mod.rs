@@ -1,28 +1,137 @@
 //! Statements on improvements: the queue.
 //!
-//! Time is the database's `now()` throughout: leases are judged by the one clock that all replicas share.
+//! Time is the database's `now()` throughout: leases are checked by the one clock that all replicas share.
 
 mod claim;
 mod complete;
 mod create;
 mod events;
 mod heartbeat;
-mod life;
+mod lifecycle;
 mod queue;
 
-pub(super) use claim::Wish;
-pub(super) use complete::Done;
-pub(super) use create::Queueing;
-pub(super) use heartbeat::Heartbeat;
-pub use life::{Outcome, Refusal};
-pub use queue::{Depth, Filter, Rescued};
-
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use uuid::Uuid;
 
-use crate::domain::improvement::Improvement;
+pub use lifecycle::{Outcome, Refusal};
+pub use queue::Depth;
+
+use super::archive::Created;
+use crate::batch::Writer;
+use crate::db::{Database, Error};
+use crate::domain::improvement::{Claimed, Completion, Improvement, NewImprovement};
+use claim::{LeaseRequest, lease_alone};
+use complete::Done;
+use create::Queueing;
+use heartbeat::{Heartbeat, Says};
+
+/// A claim of more than this is a statement of its own.
+const MAX_SHARED: u32 = 8;
+
+/// Improvements; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ImprovementStore {
+    database: Database,
+    writers: Arc<Writers>,
+}
+
+#[derive(Debug)]
+struct Writers {
+    creates: Writer<Queueing>,
+    leases: Writer<LeaseRequest>,
+    completions: Writer<Done>,
+    heartbeats: Writer<Heartbeat>,
+}
+
+impl ImprovementStore {
+    pub(super) fn new(database: Database) -> Self {
+        let writers = Writers {
+            creates: Writer::new(database.clone()),
+            leases: Writer::new(database.clone()),
+            completions: Writer::new(database.clone()),
+            heartbeats: Writer::new(database.clone()),
+        };
+        Self { database, writers: Arc::new(writers) }
+    }
+
+    /// Queues an improvement; durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::MissingReference`] for an unknown parent, [`Error::Busy`].
+    pub async fn create(
+        &self,
+        id: &str,
+        new: NewImprovement,
+        by: Option<Uuid>,
+    ) -> Result<(Created, Improvement), Error> {
+        let digest = new.digest();
+        self.writers.creates.submit(Queueing { id: id.to_owned(), new, digest, by }).await
+    }
+
+    /// Leases at most `max` queued improvements to a worker, the most urgent and oldest first. No two callers get the same
+    /// one.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]; the server's.
+    pub async fn lease(
+        &self,
+        worker: &str,
+        services: Option<Vec<String>>,
+        max: u32,
+        lease_seconds: u32,
+    ) -> Result<Vec<Claimed>, Error> {
+        let request = LeaseRequest { worker: worker.to_owned(), services, max, lease_seconds };
+        if max > MAX_SHARED {
+            return lease_alone(&self.database, &request).await;
+        }
+        self.writers.leases.submit(request).await
+    }
+
+    /// Renews the lease.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]; the server's.
+    pub async fn heartbeat(&self, id: &str, token: Uuid, lease_seconds: u32) -> Result<Outcome, Error> {
+        let says = Says::Lease { seconds: lease_seconds };
+        self.writers.heartbeats.submit(Heartbeat { id: id.to_owned(), token, says }).await
+    }
+
+    /// Records the progress, in percent.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]; the server's.
+    pub async fn progress(
+        &self,
+        id: &str,
+        token: Uuid,
+        percent: i32,
+        message: Option<String>,
+    ) -> Result<Outcome, Error> {
+        let says = Says::Progress { percent, message };
+        self.writers.heartbeats.submit(Heartbeat { id: id.to_owned(), token, says }).await
+    }
+
+    /// Completes an improvement and writes its archive entry, which has its id set, in one transaction. A repeated call with
+    /// the same lease returns the result of the first one.
+    ///
+    /// # Errors
+    /// [`Error::MissingReference`] for an unknown parent or inspiration, [`Error::Busy`].
+    pub async fn complete(&self, id: &str, completion: Completion, by: Option<Uuid>) -> Result<Outcome, Error> {
+        self.writers.completions.submit(Done { id: id.to_owned(), completion, by }).await
+    }
+
+    /// Writes what is waiting and stops.
+    pub(super) async fn close(&self) {
+        self.writers.creates.close().await;
+        self.writers.leases.close().await;
+        self.writers.completions.close().await;
+        self.writers.heartbeats.close().await;
+    }
+}
 
 /// The columns of an [`Improvement`], read by [`improvement`].
 macro_rules! improvement_columns {

@@ -3,11 +3,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::{Postgres, QueryBuilder};
 
-use super::{improvement, improvement_columns};
-use crate::domain::improvement::{Improvement, Priority, Status};
+use super::{ImprovementStore, improvement, improvement_columns};
+use crate::db::{Error, timed, timed_rows};
+use crate::domain::improvement::{Filter, Improvement, Priority, Rescued, Status};
 use crate::domain::page::Position;
-use crate::store::error::Error;
-use crate::store::pool::{Store, timed, timed_rows};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const GET: &str =
@@ -45,51 +44,23 @@ const DEPTHS: &str = sql!(
 /// Improvements of one state and priority.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Depth {
-    /// `queued` or `running`.
-    pub status: String,
+    /// Queued or running.
+    pub status: Status,
     /// How urgent they are.
-    pub priority: String,
+    pub priority: Priority,
     /// How many there are.
     pub count: i64,
     /// Since when the oldest may be claimed.
     pub oldest: Option<DateTime<Utc>>,
 }
 
-/// Which improvements; an absent field admits all.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Of this service.
-    pub service: Option<String>,
-    /// With this status.
-    pub status: Option<Status>,
-    /// With this priority.
-    pub priority: Option<Priority>,
-    /// Held (last) by this worker.
-    pub worker: Option<String>,
-    /// Only those that are stale, or only those that are not.
-    pub stale: Option<bool>,
-    /// Queued at this time or later.
-    pub created_after: Option<DateTime<Utc>>,
-    /// Queued before this time.
-    pub created_before: Option<DateTime<Utc>>,
-}
-
-/// How many leases were ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rescued {
-    /// Back in the queue.
-    pub requeued: u64,
-    /// Out of attempts.
-    pub failed: u64,
-}
-
-impl Store {
+impl ImprovementStore {
     /// One improvement.
     ///
     /// # Errors
     /// The server's.
-    pub async fn improvement(&self, id: &str) -> Result<Option<Improvement>, Error> {
-        let mut connection = self.acquire().await?;
+    pub async fn find(&self, id: &str) -> Result<Option<Improvement>, Error> {
+        let mut connection = self.database.general.acquire().await?;
         let query = sqlx::query(GET).bind(id).try_map(|row| improvement(&row)).fetch_optional(&mut *connection);
         timed(Statement::ImprovementGet, query).await
     }
@@ -98,12 +69,7 @@ impl Store {
     ///
     /// # Errors
     /// The server's.
-    pub async fn list_improvements(
-        &self,
-        filter: &Filter,
-        after: Option<&Position>,
-        limit: u32,
-    ) -> Result<Vec<Improvement>, Error> {
+    pub async fn list(&self, filter: &Filter, after: Option<&Position>, limit: u32) -> Result<Vec<Improvement>, Error> {
         let mut query: QueryBuilder<Postgres> = QueryBuilder::new(sql!(
             ImprovementList,
             "SELECT ",
@@ -117,7 +83,7 @@ impl Store {
             query.push(" AND i.status = '").push(status.as_str()).push("'");
         }
         if let Some(priority) = filter.priority {
-            query.push(" AND i.priority = ").push_bind(priority.as_str());
+            query.push(" AND i.priority = ").push_bind(priority);
         }
         if let Some(worker) = &filter.worker {
             query.push(" AND i.worker = ").push_bind(worker);
@@ -137,7 +103,7 @@ impl Store {
             query.push(", ").push_bind(&position.id).push(")");
         }
         query.push(" ORDER BY i.created_at DESC, i.improvement_id DESC LIMIT ").push_bind(i64::from(limit) + 1);
-        let mut connection = self.acquire_reading().await?;
+        let mut connection = self.database.read_connection().await?;
         // Planned for these very values, as the archive's list.
         let fetch = query.build().persistent(false).try_map(|row| improvement(&row)).fetch_all(&mut *connection);
         timed_rows(Statement::ImprovementList, fetch).await
@@ -148,11 +114,11 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn rescue(&self, limit: i64) -> Result<Rescued, Error> {
-        let mut connection = self.acquire().await?;
-        let query = sqlx::query_scalar::<_, String>(RESCUE).bind(limit).fetch_all(&mut *connection);
+        let mut connection = self.database.general.acquire().await?;
+        let query = sqlx::query_scalar::<_, Status>(RESCUE).bind(limit).fetch_all(&mut *connection);
         let mut rescued = Rescued::default();
         for status in timed_rows(Statement::ImprovementRescue, query).await? {
-            if status == "queued" { rescued.requeued += 1 } else { rescued.failed += 1 }
+            if status == Status::Queued { rescued.requeued += 1 } else { rescued.failed += 1 }
         }
         Ok(rescued)
     }
@@ -161,8 +127,8 @@ impl Store {
     ///
     /// # Errors
     /// The server's.
-    pub async fn queue_depths(&self) -> Result<Vec<Depth>, Error> {
-        let mut connection = self.acquire().await?;
+    pub async fn depths(&self) -> Result<Vec<Depth>, Error> {
+        let mut connection = self.database.general.acquire().await?;
         timed_rows(Statement::ImprovementList, sqlx::query_as(DEPTHS).fetch_all(&mut *connection)).await
     }
 }

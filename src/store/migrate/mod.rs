@@ -10,7 +10,11 @@ mod step;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{ConnectOptions as _, PgConnection};
+
+use crate::db::{Kind, Source};
+
+use crate::closed::closed;
 
 /// Every migration, embedded in the binary.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -50,23 +54,13 @@ pub enum Error {
     UnknownVersion(i64),
 }
 
-/// A direction of travel, as written to the audit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Applying.
-    Up,
-    /// Reverting.
-    Down,
-}
-
-impl Direction {
-    /// The audit's word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-        }
+closed! {
+    /// The direction of a step, as written to the audit.
+    pub Direction "direction" {
+        /// Applying.
+        Up "up",
+        /// Reverting.
+        Down "down",
     }
 }
 
@@ -116,8 +110,8 @@ impl Session {
     /// # Errors
     /// [`Error::Locked`] when another migrator keeps the lock, [`Error::Database`] when the server cannot be reached.
     pub async fn open(database_url: &str, patience: Duration) -> Result<Self, Error> {
-        let mut connection = PgConnection::connect(database_url).await?;
-        sqlx::raw_sql("SET application_name = 'dgm migrate'").execute(&mut connection).await?;
+        let source = Source::parse(database_url, Duration::ZERO)?;
+        let mut connection = source.options(Kind::Migration).connect().await?;
         let started = tokio::time::Instant::now();
         while !sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)")
             .bind(LOCK_KEY)
@@ -225,6 +219,12 @@ impl Session {
             None => Ok(status),
         }
     }
+}
+
+/// The newest migration that this binary knows.
+#[must_use]
+pub fn newest_version() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 fn known(kind: MigrationType) -> impl Iterator<Item = &'static Migration> {

@@ -9,7 +9,7 @@ use sqlx::FromRow;
 
 use super::step::{is_timeout, may_try_again};
 use super::{Error, Session};
-use crate::store::quoted;
+use crate::db::quoted;
 
 /// Indexes of partitioned tables that lack some of their partitions', with those partitions. One that is about to be detached
 /// needs none. What comes after the name of an index's table says the rest of it.

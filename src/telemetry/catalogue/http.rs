@@ -1,7 +1,8 @@
 //! Requests.
 
 use super::LATENCY;
-use super::labels::{Method, Route, StatusClass};
+use super::labels::StatusClass;
+use super::routes::{Method, Route};
 
 super::metrics! {
     /// Requests answered, by route template, method and class of status.

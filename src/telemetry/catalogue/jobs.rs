@@ -1,7 +1,58 @@
 //! Scheduled jobs.
 
-use super::labels::{Job, JobOutcome, label};
+use std::sync::OnceLock;
+
+use super::labels::{JobOutcome, label};
 use super::{LONG, Label};
+
+/// The names of the table of jobs, which is above this layer and hands them in.
+static SCHEDULED: OnceLock<Vec<&'static str>> = OnceLock::new();
+
+/// States which jobs are scheduled, by name; the first call counts, and comes before anything is counted.
+pub fn define(names: impl Iterator<Item = &'static str>) {
+    SCHEDULED.get_or_init(|| names.collect());
+}
+
+fn scheduled() -> &'static [&'static str] {
+    SCHEDULED.get().map_or(&[], Vec::as_slice)
+}
+
+/// A scheduled job. Not `job`, which Prometheus gives to every series of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Job(usize);
+
+impl Job {
+    /// Every scheduled job.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..scheduled().len()).map(Self)
+    }
+
+    /// The label of a job; of a name that was not defined nothing is counted.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let jobs = scheduled();
+        Self(jobs.iter().position(|known| *known == name).unwrap_or(jobs.len()))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        scheduled().get(self.0).copied().unwrap_or_default()
+    }
+}
+
+impl Label for Job {
+    const NAME: &'static str = "job_name";
+    fn values() -> Vec<&'static str> {
+        scheduled().to_vec()
+    }
+    fn count() -> usize {
+        scheduled().len()
+    }
+    fn index(self) -> usize {
+        self.0
+    }
+}
 
 label! {
     /// A job that runs outside the service and reports to it.

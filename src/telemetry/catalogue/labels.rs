@@ -1,29 +1,19 @@
 //! Labels: closed sets of values, so that no id, path or error text ever becomes a series.
 
-use std::collections::HashMap;
-use std::sync::OnceLock;
-
 use super::metric::Label;
 
 /// Declares a label and its values.
 macro_rules! label {
     ($(#[$doc:meta])* $name:ident $label:literal { $($variant:ident $value:literal,)* }) => {
-        $(#[$doc])* #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[allow(missing_docs, reason = "the values say it")]
-        pub enum $name { $($variant,)* }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The value on the wire.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $value,)* } }
+        $crate::closed::closed! {
+            $(#[$doc])*
+            #[allow(missing_docs, reason = "the values say it")]
+            pub $name $label { $($variant $value,)* }
         }
 
         impl $crate::telemetry::catalogue::Label for $name {
             const NAME: &'static str = $label;
-            fn values() -> Vec<&'static str> { Self::ALL.iter().map(|value| value.as_str()).collect() }
+            fn values() -> Vec<&'static str> { Self::WORDS.to_vec() }
             fn count() -> usize { Self::ALL.len() }
             fn index(self) -> usize { self as usize }
         }
@@ -117,14 +107,6 @@ label! {
     Access "access" { Sequence "sequence", Index "index", }
 }
 label! {
-    /// A scheduled job. Not `job`, which Prometheus gives to every series of a target.
-    Job "job_name" {
-        RescueLeases "rescue-leases", EnsurePartitions "ensure-partitions", EnforceRetention "enforce-retention",
-        PruneChanges "prune-changes", WarmCache "warm-cache", FlushAccessCounts "flush-access-counts",
-        CollectHealth "collect-health", PruneLogs "prune-logs", CollectArtifacts "collect-artifacts",
-    }
-}
-label! {
     /// How serious a log line is.
     LogLevel "level" { Error "error", Warn "warn", Info "info", Debug "debug", }
 }
@@ -139,10 +121,6 @@ label! {
 label! {
     /// What became of a span.
     SpanOutcome "outcome" { Sent "sent", Failed "failed", Dropped "dropped", }
-}
-label! {
-    /// An HTTP method.
-    Method "method" { Get "GET", Head "HEAD", Post "POST", Patch "PATCH", Delete "DELETE", Other "other", }
 }
 label! {
     /// A class of HTTP status.
@@ -162,17 +140,6 @@ impl LogLevel {
     }
 }
 
-impl Method {
-    /// The label of a method.
-    #[must_use]
-    pub fn of(method: &str) -> Self {
-        [Self::Get, Self::Head, Self::Post, Self::Patch, Self::Delete]
-            .into_iter()
-            .find(|known| known.as_str() == method)
-            .unwrap_or(Self::Other)
-    }
-}
-
 impl StatusClass {
     /// The label of a status.
     #[must_use]
@@ -184,76 +151,6 @@ impl StatusClass {
             400..500 => Self::ClientError,
             500.. => Self::ServerError,
         }
-    }
-}
-
-/// What the router serves: method and route template.
-static SERVED: OnceLock<Vec<(&'static str, &'static str)>> = OnceLock::new();
-/// The templates, each once.
-static ROUTES: OnceLock<Vec<&'static str>> = OnceLock::new();
-const UNMATCHED: &str = "unmatched";
-
-/// A route template; index 0 is for requests that match none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route(usize);
-
-impl Route {
-    /// Tells what the router serves; the first call counts.
-    pub fn define(served: &[(&'static str, &'static str)]) {
-        SERVED.get_or_init(|| served.to_vec());
-    }
-
-    fn all() -> &'static [&'static str] {
-        ROUTES.get_or_init(|| {
-            let mut routes = vec![UNMATCHED];
-            for (_, route) in SERVED.get().map(Vec::as_slice).unwrap_or_default() {
-                if !routes.contains(route) {
-                    routes.push(route);
-                }
-            }
-            routes
-        })
-    }
-
-    /// The route of a template.
-    #[must_use]
-    pub fn of(template: &str) -> Self {
-        static PLACES: OnceLock<HashMap<&str, usize>> = OnceLock::new();
-        let places = PLACES.get_or_init(|| Self::all().iter().enumerate().map(|(at, route)| (*route, at)).collect());
-        Self(places.get(template).copied().unwrap_or(0))
-    }
-
-    /// No route.
-    #[must_use]
-    pub const fn unmatched() -> Self {
-        Self(0)
-    }
-
-    /// The template.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        Self::all().get(self.0).copied().unwrap_or(UNMATCHED)
-    }
-
-    /// Whether labels can occur together: a route only with the methods that it serves.
-    pub(super) fn can_occur(labels: &[(&'static str, &'static str)]) -> bool {
-        let value = |name| labels.iter().find(|(label, _)| *label == name).map(|(_, value)| *value);
-        let (Some(route), Some(method)) = (value(Self::NAME), value(Method::NAME)) else { return true };
-        let served = SERVED.get().map(Vec::as_slice).unwrap_or_default();
-        value(StatusClass::NAME) != Some("1xx") && served.iter().any(|(m, r)| *m == method && *r == route)
-    }
-}
-
-impl Label for Route {
-    const NAME: &'static str = "route";
-    fn values() -> Vec<&'static str> {
-        Self::all().to_vec()
-    }
-    fn count() -> usize {
-        Self::all().len()
-    }
-    fn index(self) -> usize {
-        self.0
     }
 }
 

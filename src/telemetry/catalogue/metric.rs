@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use metrics::{Key, KeyName, Level, Metadata, Recorder};
 
-use super::labels::Route;
+use super::routes;
 
 static METADATA: Metadata<'static> = Metadata::new("dgm", Level::INFO, None);
 
@@ -15,6 +16,12 @@ static METADATA: Metadata<'static> = Metadata::new("dgm", Level::INFO, None);
 #[allow(clippy::cast_precision_loss, reason = "see above")]
 pub fn figure(number: impl TryInto<i64>) -> f64 {
     number.try_into().unwrap_or(i64::MAX) as f64
+}
+
+/// Whole seconds since 1970, as a metric value.
+#[must_use]
+pub fn unix_seconds(at: DateTime<Utc>) -> f64 {
+    figure(at.timestamp())
 }
 
 /// The kind of a metric.
@@ -259,7 +266,7 @@ impl<L: Labels> Described for Counter<L> {
 
     fn initialise(&self) {
         self.describe();
-        let can_occur = |index: &usize| Route::can_occur(&combination(&self.metric, *index));
+        let can_occur = |index: &usize| routes::can_occur(&combination(&self.metric, *index));
         for index in (0..self.metric.combinations()).filter(can_occur) {
             self.at(index, |counter| counter.increment(0));
         }

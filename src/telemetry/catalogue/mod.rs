@@ -12,6 +12,7 @@ mod metric;
 pub mod process;
 pub mod queue;
 pub mod redis_server;
+pub mod routes;
 pub mod samples;
 mod seconds;
 pub mod server;
@@ -19,7 +20,7 @@ pub mod statements;
 pub mod telemetry;
 pub mod writer;
 
-pub use metric::{Counter, Described, Gauge, Histogram, Kind, Label, Labels, Metric, figure};
+pub use metric::{Counter, Described, Gauge, Histogram, Kind, Label, Labels, Metric, figure, unix_seconds};
 pub use seconds::Seconds;
 
 /// Edges in seconds for what takes from a tenth of a millisecond to ten seconds. 0.01 and 0.1 are promises of the

@@ -1,0 +1,130 @@
+//! Database errors as the layers above can act on them.
+
+use sqlx::error::ErrorKind;
+
+/// Why a statement failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A row that is referred to does not exist; the constraint's name says which.
+    #[error("a referenced row does not exist ({0})")]
+    MissingReference(String),
+    /// Another row has the same key; the constraint's name says which.
+    #[error("a row with the same key exists ({0})")]
+    Duplicate(String),
+    /// A value that the schema or the encoding refuses.
+    #[error("the database refuses a value: {0}")]
+    Refused(String),
+    /// No partition takes the row's time.
+    #[error("no partition for the sample's time")]
+    NoPartition,
+    /// The write queue is full.
+    #[error("too many writes are waiting")]
+    Busy,
+    /// The database cannot be reached, has no free connection, or took too long.
+    #[error("the database is not available: {0}")]
+    Unavailable(sqlx::Error),
+    /// Anything else: a defect of this program.
+    #[error("the database failed: {0}")]
+    Other(sqlx::Error),
+}
+
+/// Errors that pass: `read_only_sql_transaction`, after a failover until the primary is found; `lock_not_available`;
+/// `undefined_table`, `_column` and `_function`, until a pending migration is applied; and the classes of transaction rollback
+/// (a deadlock), insufficient resources, operator intervention (`query_canceled` by `statement_timeout`) and connection
+/// exceptions (PostgreSQL, appendix A).
+fn is_transient(code: &str) -> bool {
+    ["25006", "55P03", "42P01", "42703", "42883"].contains(&code)
+        || ["40", "53", "57", "08"].iter().any(|class| code.starts_with(class))
+}
+
+impl Error {
+    /// Whether the rows caused it, so that other rows may succeed.
+    #[must_use]
+    pub const fn is_about_data(&self) -> bool {
+        matches!(self, Self::MissingReference(_) | Self::Duplicate(_) | Self::Refused(_) | Self::NoPartition)
+    }
+
+    /// Whether a statement ran, or waited for a lock, longer than it may (`query_canceled`, `lock_not_available`).
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        let Self::Unavailable(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| code == "57014" || code == "55P03")
+    }
+
+    /// Whether a server that is up returned it: not a connection error, and not a server that starts or stops (`57P`).
+    #[must_use]
+    pub fn is_from_running_server(&self) -> bool {
+        self.code().is_some_and(|code| !code.starts_with("57P"))
+    }
+
+    /// Whether this role may not see an object (`insufficient_privilege`), a library is not loaded into the server
+    /// (`object_not_in_prerequisite_state`) or the server's version lacks it (`undefined_column`, `undefined_function`).
+    #[must_use]
+    pub fn is_not_visible(&self) -> bool {
+        self.code().is_some_and(|code| ["42501", "55000", "42703", "42883"].contains(&code.as_str()))
+    }
+
+    /// `SQLSTATE`, for errors without a variant of their own.
+    fn code(&self) -> Option<String> {
+        match self {
+            Self::Unavailable(sqlx::Error::Database(error)) | Self::Other(sqlx::Error::Database(error)) => {
+                error.code().map(std::borrow::Cow::into_owned)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the connection broke during the statement, so that its outcome is unknown.
+    #[must_use]
+    pub fn is_broken_connection(&self) -> bool {
+        match self {
+            Self::Unavailable(sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
+            Self::Unavailable(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+            }
+            _ => false,
+        }
+    }
+
+    /// The same error for another request of the batch.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        match self {
+            Self::MissingReference(constraint) => Self::MissingReference(constraint.clone()),
+            Self::Duplicate(constraint) => Self::Duplicate(constraint.clone()),
+            Self::Refused(reason) => Self::Refused(reason.clone()),
+            Self::NoPartition => Self::NoPartition,
+            Self::Busy => Self::Busy,
+            Self::Unavailable(error) => Self::Unavailable(sqlx::Error::Protocol(error.to_string())),
+            Self::Other(error) => Self::Other(sqlx::Error::Protocol(error.to_string())),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(database) = &error else {
+            return match error {
+                sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+                _ => Self::Other(error),
+            };
+        };
+        let code = database.code().unwrap_or_default().into_owned();
+        let constraint = || database.constraint().unwrap_or_default().to_owned();
+        match (database.kind(), code.as_str()) {
+            (ErrorKind::ForeignKeyViolation, _) => Self::MissingReference(constraint()),
+            (ErrorKind::UniqueViolation, _) => Self::Duplicate(constraint()),
+            // A row outside every partition is reported as a check violation without a constraint.
+            (ErrorKind::CheckViolation, _) if database.constraint().is_none() => Self::NoPartition,
+            (ErrorKind::CheckViolation | ErrorKind::NotNullViolation, _) => Self::Refused(constraint()),
+            // Data exceptions: a NUL character, a string too long, a number out of range.
+            (_, code) if code.starts_with("22") => Self::Refused(database.message().to_owned()),
+            (_, code) if is_transient(code) => Self::Unavailable(error),
+            _ => Self::Other(error),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Months that are no longer kept: taken from the table, exported, dropped.
+
+use bytes::Bytes;
+
+use super::{PartitionService, TABLE};
+use crate::db;
+use crate::domain::partition::{Partition, PartitionState};
+use crate::interchange::sample_file::{ParquetError, SampleFile, footer};
+use crate::objects::{self, Bucket, Upload};
+use crate::service::error::Error;
+use crate::store::partitions::{Contents, SampleReader};
+use crate::telemetry::catalogue::database::{
+    PARTITION_DROP_FAILURES, PARTITIONS_DROPPED, PARTITIONS_EXPORTED, PARTITIONS_EXPORTED_BYTES,
+};
+
+/// Rows of a row group, and of one look at the table: some 20 MB in memory.
+const PIECE: usize = 131_072;
+/// Enough of a file's end for the footer of some thousand row groups, and for those of any file that will be.
+const FOOTER: u64 = 1 << 20;
+const LONG_FOOTER: u64 = 1 << 26;
+/// The footer's note of the contents' fingerprint.
+const NOTE: &str = "dgm.ids";
+
+/// What retention did.
+#[derive(Debug, Default)]
+pub struct Retention {
+    /// The partitions that were dropped.
+    pub dropped: Vec<Dropped>,
+    /// Name of the one that could not be, with the reason; those after it were not tried, since PostgreSQL detaches one at a
+    /// time.
+    pub failed: Option<(String, String)>,
+}
+
+/// A partition that is gone.
+#[derive(Debug)]
+pub struct Dropped {
+    /// Its name.
+    pub name: String,
+    /// Where its samples are now; `None` when exports are off, or it had none.
+    pub export: Option<String>,
+}
+
+/// Why a table was not exported.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("reading it: {0}")]
+    Read(#[from] db::Error),
+    #[error("encoding it: {0}")]
+    Encode(#[from] ParquetError),
+    #[error("reading it again gave {read} of {rows} rows")]
+    Changed { read: u64, rows: u64 },
+    #[error("the process is stopping")]
+    Stopped,
+    #[error("writing {0}: {1}")]
+    Write(String, String),
+    #[error("{0} is not what the table holds ({1}): left alone, move it away to have the table exported anew")]
+    Differs(String, String),
+}
+
+impl PartitionService {
+    /// The partitions that retention drops, in its order.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn expired(&self) -> Result<Vec<Partition>, Error> {
+        let mut expired = self.list().await?;
+        expired.retain(|partition| self.is_expired(partition));
+        // What was begun comes first, or nothing else can begin.
+        expired.sort_by_key(|partition| partition.state != PartitionState::Detaching);
+        Ok(expired)
+    }
+
+    /// Drops the partitions of months that are no longer kept, oldest first, until one cannot be: a long transaction
+    /// looks at it, or its export fails. The next call goes on there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the partitions cannot be listed.
+    pub async fn enforce_retention(&self) -> Result<Retention, Error> {
+        let mut done = Retention::default();
+        for partition in self.expired().await? {
+            match self.retire(&partition).await {
+                Ok(export) => {
+                    PARTITIONS_DROPPED.increment(TABLE);
+                    tracing::info!(
+                        partition = partition.name,
+                        bytes = partition.bytes,
+                        export,
+                        "no longer kept: dropped"
+                    );
+                    done.dropped.push(Dropped { name: partition.name, export });
+                }
+                Err(reason) => {
+                    PARTITION_DROP_FAILURES.increment(TABLE);
+                    tracing::warn!(partition = partition.name, reason, "no longer kept, and cannot be dropped");
+                    done.failed = Some((partition.name, reason));
+                    break;
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    async fn retire(&self, partition: &Partition) -> Result<Option<String>, String> {
+        let timeout = self.settings.retention_timeout;
+        let reason = |error: db::Error| {
+            if error.is_timeout() {
+                format!("transactions that look at it did not end within {timeout:?}")
+            } else {
+                error.to_string()
+            }
+        };
+        self.partitions.detach(partition, timeout).await.map_err(reason)?;
+        let export = match &self.settings.exports {
+            // From here on nobody writes to it.
+            Some(bucket) => {
+                self.export_partition(partition, bucket).await.map_err(|error| format!("its export: {error}"))?
+            }
+            None => None,
+        };
+        self.partitions.drop_detached(partition, timeout).await.map_err(reason)?;
+        Ok(export)
+    }
+
+    /// Writes a detached table to the bucket and reads back that it is whole. Its name tells its contents, so that an export
+    /// after an interruption finds what is there, and overwrites nothing else.
+    async fn export_partition(&self, partition: &Partition, bucket: &Bucket) -> Result<Option<String>, ExportError> {
+        let contents = self.partitions.contents(partition).await?;
+        if contents.rows == 0 {
+            return Ok(None);
+        }
+        let ids = format!("{:032x}", contents.ids);
+        let name = format!("{}-{}.parquet", partition.name, &ids[..16]);
+        let place = bucket.locate(&name);
+        if !is_whole(bucket, &name, contents.rows, &ids).await? {
+            let reader = self.partitions.read_detached(partition).await?;
+            let mut upload = bucket.upload(&name);
+            match copy(reader, &mut upload, &place, &ids).await {
+                Ok((copied, bytes)) if copied == contents => {
+                    let failed = |error: std::io::Error| ExportError::Write(place.clone(), error.to_string());
+                    upload.finish().await.map_err(failed)?;
+                    PARTITIONS_EXPORTED_BYTES.add(TABLE, bytes);
+                }
+                other => {
+                    upload.abandon().await;
+                    let (copied, _) = other?;
+                    return Err(ExportError::Changed { read: copied.rows, rows: contents.rows });
+                }
+            }
+            if !is_whole(bucket, &name, contents.rows, &ids).await? {
+                return Err(ExportError::Write(place, "it is not there afterwards".to_owned()));
+            }
+        }
+        PARTITIONS_EXPORTED.increment(TABLE);
+        Ok(Some(place))
+    }
+}
+
+/// Whether the bucket has the file; an error when it has another under its name.
+async fn is_whole(bucket: &Bucket, name: &str, rows: u64, ids: &str) -> Result<bool, ExportError> {
+    let place = bucket.locate(name);
+    let read = |most| async move { bucket.end(name, most).await };
+    let failed = |error: objects::Error| ExportError::Write(bucket.locate(name), error.to_string());
+    let Some((size, end)) = read(FOOTER).await.map_err(failed)? else { return Ok(false) };
+    let found = match footer(size, &end, NOTE) {
+        Ok(found) => Ok(found),
+        Err(_) if size > FOOTER => {
+            let (_, more) = read(LONG_FOOTER).await.map_err(failed)?.unwrap_or((0, Bytes::new()));
+            footer(size, &more, NOTE)
+        }
+        other => other,
+    };
+    match found {
+        Ok((found, Some(note))) if found == rows && note == ids => Ok(true),
+        Ok((found, _)) => Err(ExportError::Differs(place, format!("{found} rows for {rows}"))),
+        Err(error) => Err(ExportError::Differs(place, error.to_string())),
+    }
+}
+
+/// Reads, encodes and sends piece by piece; answers what was read, and how many bytes were sent.
+async fn copy(
+    mut reader: SampleReader,
+    upload: &mut Upload,
+    place: &str,
+    ids: &str,
+) -> Result<(Contents, u64), ExportError> {
+    let mut file = SampleFile::new(&[(NOTE, ids.to_owned())])?;
+    let (mut contents, mut sent) = (Contents::default(), 0);
+    loop {
+        let samples = reader.next(PIECE).await?;
+        for sample in &samples {
+            contents.add(sample);
+        }
+        let last = samples.is_empty();
+        // Requests should not wait for it.
+        let work = tokio::task::spawn_blocking(move || {
+            if last {
+                return Ok((file.finish()?, None));
+            }
+            let bytes = file.push(&samples)?;
+            Ok((bytes, Some(file)))
+        });
+        let (bytes, rest) = work.await.map_err(|_| ExportError::Stopped)?.map_err(ExportError::Encode)?;
+        sent += bytes.len() as u64;
+        upload.push(bytes).await.map_err(|error| ExportError::Write(place.to_owned(), error.to_string()))?;
+        match rest {
+            Some(rest) => file = rest,
+            None => return Ok((contents, sent)),
+        }
+    }
+}

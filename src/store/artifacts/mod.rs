@@ -1,0 +1,288 @@
+//! Statements on artifacts and their owners. Their bytes are in a bucket.
+//!
+//! A writer or remover of bytes holds the row of their digest meanwhile, so that bytes are not collected while they are
+//! uploaded again, and not uploaded again while they are collected.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgRow;
+use sqlx::{Postgres, Row as _, Transaction};
+use uuid::Uuid;
+
+use crate::db::{Database, Error, timed, timed_rows};
+use crate::domain::artifact::{Artifact, Digest};
+use crate::telemetry::catalogue::statements::{Statement, sql};
+
+/// Whether there is the entry, and how many other artifacts it has.
+const OTHERS: &str = sql!(
+    ArtifactPut,
+    "SELECT (SELECT count(*) FROM dgm_archive_artifacts r WHERE r.archive_entry_id = a.archive_entry_id AND r.name <> $2)
+     FROM dgm_archive a WHERE a.archive_entry_id = $1"
+);
+/// The update changes nothing; it locks the row that is there already.
+const HOLD: &str = sql!(
+    ArtifactPut,
+    "INSERT INTO dgm_artifacts AS old (digest, size_bytes) VALUES ($1, $2)
+     ON CONFLICT (digest) DO UPDATE SET size_bytes = old.size_bytes"
+);
+const ATTACH: &str = sql!(
+    ArtifactPut,
+    "INSERT INTO dgm_archive_artifacts AS old (archive_entry_id, name, digest, media_type, created_by)
+     VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT (archive_entry_id, name) DO UPDATE SET digest = excluded.digest, media_type = excluded.media_type,
+        created_at = CASE WHEN old.digest = excluded.digest THEN old.created_at ELSE now() END,
+        created_by = CASE WHEN old.digest = excluded.digest THEN old.created_by ELSE excluded.created_by END
+     RETURNING xmax = 0 AS new, name, digest, media_type, created_at, created_by,
+        (SELECT a.size_bytes FROM dgm_artifacts a WHERE a.digest = old.digest) AS size_bytes"
+);
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT r.name, r.digest, a.size_bytes, r.media_type, r.created_at, r.created_by
+             FROM dgm_archive_artifacts r JOIN dgm_artifacts a USING (digest) WHERE r.archive_entry_id = $1",
+            $rest
+        )
+    };
+}
+const GET: &str = sql!(ArtifactGet, select!(" AND r.name = $2"));
+const LIST: &str = sql!(ArtifactGet, select!(" ORDER BY r.name"));
+const DETACH: &str =
+    sql!(ArtifactDelete, "DELETE FROM dgm_archive_artifacts WHERE archive_entry_id = $1 AND name = $2");
+const UNREFERENCED: &str = sql!(
+    ArtifactCollect,
+    "SELECT digest FROM dgm_artifacts WHERE unreferenced_since < now() - make_interval(secs => $1)
+     ORDER BY unreferenced_since LIMIT $2"
+);
+const RELEASE: &str = sql!(
+    ArtifactCollect,
+    "DELETE FROM dgm_artifacts a WHERE a.digest = $1 AND a.unreferenced_since < now() - make_interval(secs => $2)
+        AND NOT EXISTS (SELECT FROM dgm_archive_artifacts r WHERE r.digest = a.digest)"
+);
+const KNOWN: &str = sql!(ArtifactCollect, "SELECT digest FROM dgm_artifacts WHERE digest = ANY($1)");
+const RESERVE: &str = sql!(
+    ArtifactCollect,
+    "INSERT INTO dgm_artifacts (digest, size_bytes) VALUES ($1, 0) ON CONFLICT (digest) DO NOTHING"
+);
+
+const AFTER: &str = sql!(
+    ArtifactVerify,
+    "SELECT digest, size_bytes, unreferenced_since IS NULL AS needed FROM dgm_artifacts WHERE digest > $1 ORDER BY digest LIMIT $2"
+);
+const OWNERS: &str = sql!(
+    ArtifactVerify,
+    "SELECT archive_entry_id, name FROM dgm_archive_artifacts WHERE digest = $1 ORDER BY archive_entry_id, name"
+);
+
+/// The row of a digest, held until this is finished or dropped; dropped, nothing has changed.
+#[derive(Debug)]
+pub struct Hold {
+    transaction: Transaction<'static, Postgres>,
+}
+
+/// An artifact that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Which.
+    pub digest: Digest,
+    /// How many bytes it has.
+    pub size_bytes: u64,
+    /// Whether an entry has it; else it is to be collected.
+    pub needed: bool,
+}
+
+/// A file on its way to an entry.
+#[derive(Debug)]
+pub struct Attachment<'a> {
+    /// The entry.
+    pub entry: &'a str,
+    /// Its name there.
+    pub name: &'a str,
+    /// What it is.
+    pub media_type: &'a str,
+    /// Who brings it.
+    pub by: Option<Uuid>,
+}
+
+impl Hold {
+    /// Gives the artifact to an entry; durable when this answers, with what the entry has now. `true`: it had none of this name.
+    ///
+    /// # Errors
+    /// [`Error::MissingReference`] when there is no such entry.
+    pub async fn attach(mut self, digest: Digest, to: &Attachment<'_>) -> Result<(bool, Artifact), Error> {
+        let query = sqlx::query(ATTACH)
+            .bind(to.entry)
+            .bind(to.name)
+            .bind(digest.0.as_slice())
+            .bind(to.media_type)
+            .bind(to.by)
+            .try_map(|row: PgRow| Ok((row.try_get("new")?, artifact(&row)?)))
+            .fetch_one(&mut *self.transaction);
+        let attached = timed(Statement::ArtifactPut, query).await?;
+        self.finish().await?;
+        Ok(attached)
+    }
+
+    /// Makes the change durable.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn finish(self) -> Result<(), Error> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+/// Artifacts and their owners; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ArtifactStore {
+    database: Database,
+}
+
+impl ArtifactStore {
+    pub(super) const fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// How many artifacts of other names an entry has; `None` when there is no such entry.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn count_others(&self, entry: &str, name: &str) -> Result<Option<i64>, Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let query = sqlx::query_scalar(OTHERS).bind(entry).bind(name).fetch_optional(&mut *connection);
+        timed(Statement::ArtifactPut, query).await
+    }
+
+    /// Holds the row of a digest whose bytes are about to be kept.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn hold(&self, digest: Digest, size_bytes: i64) -> Result<Hold, Error> {
+        let mut transaction = self.database.general.begin().await?;
+        let query = sqlx::query(HOLD).bind(digest.0.as_slice()).bind(size_bytes).execute(&mut *transaction);
+        timed(Statement::ArtifactPut, query).await?;
+        Ok(Hold { transaction })
+    }
+
+    /// An artifact of an entry.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn find(&self, entry: &str, name: &str) -> Result<Option<Artifact>, Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let query =
+            sqlx::query(GET).bind(entry).bind(name).try_map(|row| artifact(&row)).fetch_optional(&mut *connection);
+        timed(Statement::ArtifactGet, query).await
+    }
+
+    /// The artifacts of an entry, by name.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn list(&self, entry: &str) -> Result<Vec<Artifact>, Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let query = sqlx::query(LIST).bind(entry).try_map(|row| artifact(&row)).fetch_all(&mut *connection);
+        timed_rows(Statement::ArtifactGet, query).await
+    }
+
+    /// Takes an artifact from an entry; `false` when it had none of this name.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn detach(&self, entry: &str, name: &str) -> Result<bool, Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let query = sqlx::query(DETACH).bind(entry).bind(name).execute(&mut *connection);
+        Ok(timed(Statement::ArtifactDelete, query).await?.rows_affected() > 0)
+    }
+
+    /// Artifacts that no entry has had for this long, at most `most` of them, the longest first.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn unreferenced(&self, grace: Duration, most: usize) -> Result<Vec<Digest>, Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let query = sqlx::query(UNREFERENCED)
+            .bind(grace.as_secs_f64())
+            .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            .try_map(|row| digest(&row))
+            .fetch_all(&mut *connection);
+        timed_rows(Statement::ArtifactCollect, query).await
+    }
+
+    /// Removes the row of an artifact that no entry has, when the answer is finished; `None` when one has it again.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn release(&self, digest: Digest, grace: Duration) -> Result<Option<Hold>, Error> {
+        let mut transaction = self.database.general.begin().await?;
+        let query = sqlx::query(RELEASE).bind(digest.0.as_slice()).bind(grace.as_secs_f64()).execute(&mut *transaction);
+        let released = timed(Statement::ArtifactCollect, query).await?.rows_affected() > 0;
+        Ok(released.then_some(Hold { transaction }))
+    }
+
+    /// Which of these have a row.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn known(&self, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let query = sqlx::query(KNOWN)
+            .bind(digests.iter().map(|digest| digest.0.as_slice()).collect::<Vec<_>>())
+            .try_map(|row| digest(&row))
+            .fetch_all(&mut *connection);
+        timed_rows(Statement::ArtifactCollect, query).await
+    }
+
+    /// Artifacts by their digests after that one, at most `most` of them.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn after(&self, after: Option<Digest>, most: usize) -> Result<Vec<Kept>, Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let query = sqlx::query(AFTER)
+            .bind(after.map_or_else(Vec::new, |Digest(bytes)| bytes.to_vec()))
+            .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            .try_map(|row: PgRow| {
+                let size_bytes = row.try_get::<i64, _>("size_bytes")?.unsigned_abs();
+                Ok(Kept { digest: digest(&row)?, size_bytes, needed: row.try_get("needed")? })
+            })
+            .fetch_all(&mut *connection);
+        timed_rows(Statement::ArtifactVerify, query).await
+    }
+
+    /// The entries that have an artifact, and their names for it.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn owners(&self, digest: Digest) -> Result<Vec<(String, String)>, Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let query = sqlx::query_as(OWNERS).bind(digest.0.as_slice()).fetch_all(&mut *connection);
+        timed_rows(Statement::ArtifactVerify, query).await
+    }
+
+    /// Holds a digest that has no row, to be dropped again; `None` when it has one by now.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn reserve(&self, digest: Digest) -> Result<Option<Hold>, Error> {
+        let mut transaction = self.database.general.begin().await?;
+        let query = sqlx::query(RESERVE).bind(digest.0.as_slice()).execute(&mut *transaction);
+        let reserved = timed(Statement::ArtifactCollect, query).await?.rows_affected() > 0;
+        Ok(reserved.then_some(Hold { transaction }))
+    }
+}
+
+fn digest(row: &PgRow) -> Result<Digest, sqlx::Error> {
+    let bytes: Vec<u8> = row.try_get("digest")?;
+    bytes.try_into().map(Digest).map_err(|_| sqlx::Error::Decode("a digest has 32 bytes".into()))
+}
+
+fn artifact(row: &PgRow) -> Result<Artifact, sqlx::Error> {
+    Ok(Artifact {
+        name: row.try_get("name")?,
+        digest: digest(row)?,
+        size_bytes: row.try_get("size_bytes")?,
+        media_type: row.try_get("media_type")?,
+        created_at: row.try_get("created_at")?,
+        created_by: row.try_get("created_by")?,
+    })
+}

@@ -1,0 +1,152 @@
+//! Statistics of PostgreSQL's own maintenance, the schema version and the clock.
+
+mod server;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::FromRow;
+
+pub use server::{Activity, Server, StatementTotals, Totals, Visibility};
+
+use crate::db::{Database, Error, timed};
+use crate::store::migrate;
+use crate::telemetry::catalogue::statements::{Statement, sql};
+
+const SCHEMA_VERSION: &str = sql!(SchemaVersion, "SELECT max(version) FROM _sqlx_migrations WHERE success");
+/// A partition counts for its parent.
+const TABLES: &str = sql!(Upkeep, "
+    SELECT coalesce(p.relname, c.relname)::text AS name, sum(s.n_live_tup)::bigint AS live, sum(s.n_dead_tup)::bigint AS dead,
+        sum(s.seq_tup_read)::bigint AS read_in_sequence, sum(coalesce(s.idx_tup_fetch, 0))::bigint AS read_by_index,
+        coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint AS bytes
+    FROM pg_class c JOIN pg_stat_all_tables s ON s.relid = c.oid
+    LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = i.inhparent
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' GROUP BY 1");
+const INDEXES: &str = sql!(Upkeep, "
+    SELECT coalesce(p.relname, c.relname)::text AS name, bool_and(i.indisvalid) AS valid, bool_or(i.indisunique) AS is_unique,
+        coalesce(sum(s.idx_scan), 0)::bigint AS scans
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+    LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = c.oid
+    LEFT JOIN pg_inherits h ON h.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = h.inhparent
+    WHERE c.relnamespace = current_schema()::regnamespace AND t.relname !~ '^(_sqlx|dgm_migration)' GROUP BY 1 ORDER BY 1");
+const DATABASE: &str = sql!(
+    Upkeep,
+    "
+    SELECT age(d.datfrozenxid) AS xid_age, s.stats_reset AS since, pg_postmaster_start_time()::text AS server
+    FROM pg_database d JOIN pg_stat_database s ON s.datid = d.oid WHERE d.datname = current_database()"
+);
+
+/// A table; all of its partitions together.
+#[derive(Debug, Clone, FromRow)]
+pub struct TableStatistics {
+    /// Its name.
+    pub name: String,
+    /// Rows, by the statistics' estimate.
+    pub live: i64,
+    /// Rows that wait for VACUUM, by the same.
+    pub dead: i64,
+    /// Rows read by sequential scans, since [`Maintenance::since`].
+    pub read_in_sequence: i64,
+    /// Rows fetched by index scans.
+    pub read_by_index: i64,
+    /// Size with indexes and TOAST.
+    pub bytes: i64,
+}
+
+/// An index; those of all partitions together.
+#[derive(Debug, Clone, FromRow)]
+pub struct IndexStatistics {
+    /// Its name.
+    pub name: String,
+    /// Whether queries may use it.
+    pub valid: bool,
+    /// Whether it keeps something unique, which is use enough.
+    pub is_unique: bool,
+    /// Scans of it on this server (a replica counts its own), since [`Maintenance::since`].
+    pub scans: i64,
+}
+
+/// Statistics of tables and indexes.
+#[derive(Debug, Clone)]
+pub struct Maintenance {
+    /// Every table.
+    pub tables: Vec<TableStatistics>,
+    /// Every index.
+    pub indexes: Vec<IndexStatistics>,
+    /// Transactions since the oldest that VACUUM has not frozen. PostgreSQL refuses writes short of 2^31 (manual, 25.1.5).
+    pub xid_age: i32,
+    /// Since when the statistics count; `None`: since the database was made.
+    pub since: Option<DateTime<Utc>>,
+    /// Whose statistics these are: a server since its start.
+    pub server: String,
+}
+
+/// PostgreSQL's statistics, the schema version and the clock; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct MaintenanceStore {
+    database: Database,
+}
+
+impl MaintenanceStore {
+    pub(super) const fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// How far this process's clock is ahead of the database's.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn clock_skew(&self, now: DateTime<Utc>) -> Result<TimeDelta, Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let query =
+            sqlx::query_scalar::<_, DateTime<Utc>>(sql!(Clock, "SELECT clock_timestamp()")).fetch_one(&mut *connection);
+        Ok(now - timed(Statement::Clock, query).await?)
+    }
+
+    /// The newest applied migration and the newest that this binary knows: `(applied, known)`.
+    ///
+    /// # Errors
+    /// The server's, when it cannot be reached or was never migrated.
+    pub async fn schema_version(&self) -> Result<(i64, i64), Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let applied: Option<i64> =
+            timed(Statement::SchemaVersion, sqlx::query_scalar(SCHEMA_VERSION).fetch_one(&mut *connection)).await?;
+        Ok((applied.unwrap_or(0), migrate::newest_version()))
+    }
+
+    /// A connection for questions about the server itself.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn server(&self) -> Result<Server, Error> {
+        Ok(Server::new(self.database.general.acquire().await?))
+    }
+
+    /// Publishes the gauges of every connection pool.
+    pub fn publish_pools(&self) {
+        self.database.publish_pools();
+    }
+
+    /// Measures the replica's lag for as long as it is polled.
+    pub async fn watch_replica(&self) {
+        self.database.watch_replica().await;
+    }
+
+    /// Reads the statistics.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn statistics(&self) -> Result<Maintenance, Error> {
+        let mut connection = self.database.general.acquire().await?;
+        let tables = timed(Statement::Upkeep, sqlx::query_as(TABLES).fetch_all(&mut *connection)).await?;
+        let indexes = timed(Statement::Upkeep, sqlx::query_as(INDEXES).fetch_all(&mut *connection)).await?;
+        let database = timed(Statement::Upkeep, sqlx::query_as(DATABASE).fetch_one(&mut *connection)).await?;
+        let (xid_age, since, server): (i32, Option<DateTime<Utc>>, String) = database;
+        Ok(Maintenance { tables, indexes, xid_age, since, server })
+    }
+}
+
+impl Maintenance {
+    /// The indexes that nothing has used, and that keep nothing unique.
+    pub fn unused(&self) -> impl Iterator<Item = &IndexStatistics> {
+        self.indexes.iter().filter(|index| index.scans == 0 && !index.is_unique)
+    }
+}

@@ -1,0 +1,105 @@
+//! Reading all of a table that a partition became.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::PartitionStore;
+use crate::db::{Error, quoted, timed, timed_rows};
+use crate::domain::partition::Partition;
+use crate::domain::sample::Sample;
+use crate::telemetry::catalogue::statements::{Statement, sql};
+
+/// By series, so that equal values lie together: a file in this order is smaller, and read by series quicker. The planner is
+/// told that all rows will be fetched.
+const OPEN: &str = concat!(
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL cursor_tuple_fraction = 1; ",
+    sql!(
+        PartitionRead,
+        "DECLARE samples NO SCROLL CURSOR FOR
+    SELECT id, service_name, metric_type, metric_value, measurement_timestamp, archive_entry_id, created_at
+    FROM {} ORDER BY service_name, metric_type, measurement_timestamp, id"
+    )
+);
+
+/// No limit for one statement: the first piece takes the sorting of all. Whoever stops waiting closes the connection, and
+/// the server notices.
+const UNLIMITED: Duration = Duration::ZERO;
+
+type Row = (Uuid, String, String, f64, DateTime<Utc>, Option<String>, DateTime<Utc>);
+
+/// What a table holds, told independently of the order in which it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Contents {
+    /// Number of rows.
+    pub rows: u64,
+    /// Exclusive or of their ids.
+    pub ids: u128,
+}
+
+impl Contents {
+    /// With one more row.
+    pub fn add(&mut self, sample: &Sample) {
+        self.rows += 1;
+        self.ids ^= sample.id.as_u128();
+    }
+}
+
+/// Reads a table in pieces, as it is at one moment.
+#[derive(Debug)]
+pub struct SampleReader {
+    connection: PgConnection,
+}
+
+impl PartitionStore {
+    /// What is in a table that was detached.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn contents(&self, partition: &Partition) -> Result<Contents, Error> {
+        let mut connection = self.connect_for_retention(UNLIMITED).await?;
+        let statement = format!(
+            sql!(
+                PartitionRead,
+                "SELECT count(*), coalesce(bit_xor(('x' || replace(id::text, '-', ''))::bit(128)), 0::bit(128))::text FROM {}"
+            ),
+            quoted(&partition.name)
+        );
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).fetch_one(&mut connection);
+        let (rows, ids): (i64, String) = timed(Statement::PartitionRead, query).await?;
+        let _ = connection.close().await;
+        let ids = u128::from_str_radix(&ids, 2).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(Contents { rows: rows.unsigned_abs(), ids })
+    }
+
+    /// Begins to read a table that was detached.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn read_detached(&self, partition: &Partition) -> Result<SampleReader, Error> {
+        let mut connection = self.connect_for_retention(UNLIMITED).await?;
+        let statement = OPEN.replace("{}", &quoted(&partition.name));
+        let query = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection);
+        timed(Statement::PartitionRead, query).await?;
+        Ok(SampleReader { connection })
+    }
+}
+
+impl SampleReader {
+    /// The next rows, at most `most`; none at the end.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn next(&mut self, most: usize) -> Result<Vec<Sample>, Error> {
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(format!(sql!(PartitionRead, "FETCH {} FROM samples"), most)));
+        let rows: Vec<Row> = timed_rows(Statement::PartitionRead, query.fetch_all(&mut self.connection)).await?;
+        Ok(rows.into_iter().map(sample).collect())
+    }
+}
+
+fn sample(row: Row) -> Sample {
+    let (id, service_name, metric_type, metric_value, measurement_timestamp, archive_entry_id, created_at) = row;
+    Sample { id, service_name, metric_type, metric_value, measurement_timestamp, archive_entry_id, created_at }
+}

@@ -1,0 +1,125 @@
+//! The load test against a real service: what passes, what is called by its name when it does not, and where it refuses to
+//! go. How fast the service is, is not asked here.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::redis::Logical;
+use crate::support::serve::Serve;
+use crate::support::{Database, setting};
+
+/// The other program of the workspace: `cargo test --workspace` builds it for the tests of its command line.
+fn program() -> Command {
+    let path = Path::new(env!("CARGO_BIN_EXE_dgm")).with_file_name("dgm-loadtest");
+    assert!(path.exists(), "{} is not built: cargo build -p dgm-loadtest", path.display());
+    Command::new(path)
+}
+
+/// A run of the smoke profile against a service.
+fn smoke(service: &Serve, token: &str, folder: &Path) -> Command {
+    let mut command = program();
+    command
+        .args(["--profile", "smoke", "--keep"])
+        .args(["--host", &format!("http://{}", service.api), "--operations", &format!("http://{}", service.ops)])
+        .arg("--output")
+        .arg(folder)
+        .env("DGM_TOKEN", token)
+        .env("DGM_SERVER_PID", service.pid().to_string());
+    command
+}
+
+/// What a run came to: its exit code, and its report.
+struct Run {
+    output: Output,
+    folder: PathBuf,
+    report: Value,
+}
+
+impl Run {
+    fn of(service: &Serve, token: &str, folder: &Path) -> Self {
+        let seconds = setting("DGM_TEST_LOAD_SECONDS", 9).to_string();
+        let output = smoke(service, token, folder).args(["--seconds", &seconds]).output().unwrap();
+        let text = std::fs::read(folder.join("report.json")).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let report = serde_json::from_slice(&text).unwrap();
+        Self { output, folder: folder.to_owned(), report }
+    }
+
+    fn outcome(&self, target: &str) -> &str {
+        let targets = self.report["verdict"].as_array().unwrap();
+        let found = targets.iter().find(|found| found["name"] == target);
+        found.unwrap_or_else(|| panic!("no target {target}: {}", self.said()))["outcome"].as_str().unwrap()
+    }
+
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+}
+
+#[test]
+fn a_sound_service_passes_the_smoke_test() {
+    let (database, redis) = (Database::migrated(), Logical::new());
+    let (service, token) = (Serve::start(&database, &redis.url()), database.token("worker"));
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::of(&service, &token, folder.path());
+    eprintln!("{}", run.said());
+    assert!(run.output.status.success(), "{}", run.said());
+    assert!(run.said().contains("PASSED"), "{}", run.said());
+    for target in ["errors", "cache hit rate", "index usage"] {
+        assert_eq!(run.outcome(target), "met", "{target}");
+    }
+    for target in ["throughput", "latency p95", "open loop: latency p95"] {
+        assert_eq!(run.outcome(target), "not_judged", "{target}: this machine may be busy");
+    }
+    // All four roles were at work, and the service counted what they sent.
+    let operations = run.report["operations"].as_array().unwrap();
+    let succeeded = |name: &str| {
+        let found = operations.iter().find(|operation| operation["name"] == name);
+        found.map_or(0, |operation| operation["succeeded"].as_u64().unwrap())
+    };
+    for operation in ["GET /api/v1/archive/{id}", "POST /api/v1/metrics", "POST /api/v1/improvements/{id}/complete"] {
+        assert!(succeeded(operation) > 0, "{operation}: {}", run.said());
+    }
+    let looked = ["GET /api/v1/metrics/{service}/current", "GET /api/v1/archive", "GET /api/v1/archive/{id}/lineage"];
+    assert!(looked.into_iter().map(succeeded).sum::<u64>() > 0, "{}", run.said());
+    let all: u64 = operations.iter().map(|operation| operation["succeeded"].as_u64().unwrap()).sum();
+    assert_eq!(run.report["all"]["succeeded"], all);
+    let counted = service.count("dgm_http_requests_total{route=\"/api/v1/metrics\",method=\"POST\",status=\"2xx\"}");
+    assert!(counted > succeeded("POST /api/v1/metrics"), "those of the open loop, too: {counted}");
+    assert!(run.report["server"]["connections"].as_f64().unwrap() >= 10.0, "{}", run.report["server"]);
+    assert!(run.report["all"]["raw"]["p95_ms"].as_f64().unwrap() > 0.0);
+    for name in ["report.md", "report.html"] {
+        let text = std::fs::read_to_string(run.folder.join(name)).unwrap();
+        assert!(text.contains("cache hit rate"), "{name}");
+    }
+    // The same run is no regression of itself, and one of half the speed is.
+    let mut slow = run.report.clone();
+    slow["requests_per_second"] = (run.report["requests_per_second"].as_f64().unwrap() * 100.0).into();
+    let baseline = folder.path().join("baseline.json");
+    std::fs::write(&baseline, serde_json::to_vec(&slow).unwrap()).unwrap();
+    let output = smoke(&service, &token, folder.path())
+        .args(["--seconds", "2", "--open-rate", "0", "--entries", "1000", "--baseline"])
+        .arg(&baseline)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && said.contains("throughput beside the baseline's"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_called_by_its_name() {
+    let database = Database::migrated();
+    // No room in the process, and no Redis.
+    let service = Serve::start_with(&database, "", &[("DGM__CACHE__MAX_BYTES", "1")]);
+    database.sql("DROP INDEX idx_dgm_archive_parent");
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::of(&service, &database.token("worker"), folder.path());
+    eprintln!("{}", run.said());
+    assert_eq!(run.output.status.code(), Some(1));
+    assert_eq!(run.outcome("errors"), "met", "{}", run.said());
+    for target in ["cache hit rate", "index usage"] {
+        assert_eq!(run.outcome(target), "missed", "{target}: {}", run.said());
+    }
+    assert!(run.said().ends_with("FAILED: cache hit rate; index usage\n"), "{}", run.said());
+}

@@ -1,0 +1,18 @@
+//! What callers and operators see of a service whose servers are well: HTTP, command line, jobs, telemetry.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod closed_sets;
+mod dev;
+mod forget;
+mod http;
+mod jobs;
+mod loadtest;
+mod plans;
+mod reported;
+mod runs;
+#[path = "../support/mod.rs"]
+mod support;
+mod telemetry;
+mod time_travel;
+mod tls;
+mod traces;

@@ -1,0 +1,70 @@
+//! Two replicas, one Redis, one PostgreSQL, and a nemesis: no read is older than promised, whatever breaks. The reads are
+//! recorded and judged by `history`, which is shown to find each kind of fault, here with the cache's own judgement off.
+
+mod history;
+mod nemesis;
+mod run;
+
+use std::time::Duration;
+
+use dgm_service::cache::BOUND;
+
+use crate::support::redis::Redis;
+use crate::support::setting;
+use history::Violation;
+use nemesis::Action;
+use run::{Plan, run};
+
+/// Between two batches of a reader, so that tests beside this one get their part of the machine.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Reads of a test, unless the environment asks for more.
+const READS: usize = 15_000;
+
+#[test]
+fn no_read_is_older_than_promised_whatever_breaks() {
+    holds(|| Redis::own("killed, paused and restored"), &Action::SHORT, setting("DGM_TEST_READS", READS));
+}
+
+#[test]
+fn no_read_is_older_than_promised_when_the_feeds_hang() {
+    holds(|| Redis::own("killed, paused and restored"), &Action::LONG, READS);
+}
+
+#[test]
+fn nor_is_one_with_a_redis_cluster() {
+    holds(Redis::start_cluster, &Action::SHORT, setting("DGM_TEST_READS", READS));
+}
+
+#[test]
+fn nor_is_one_with_a_redis_cluster_when_the_feeds_hang() {
+    holds(Redis::start_cluster, &Action::LONG, READS);
+}
+
+fn holds(redis: fn() -> Redis, actions: &'static [Action], reads: usize) {
+    // A long run does all that the nemesis can, again and again.
+    let (actions, pause) = if reads > READS { (&Action::ALL[..], Duration::ZERO) } else { (actions, PAUSE) };
+    let outcome = run(&Plan { redis, reads, pause, actions, settings: &[] });
+    eprintln!("{outcome}");
+    let violations = &outcome.verdict.violations;
+    assert!(violations.is_empty(), "{outcome}; the first: {:#?}", &violations[..violations.len().min(10)]);
+    assert_eq!(outcome.errors_when_calm, [], "{outcome}; a request failed while its database was there");
+    // A service that asks PostgreSQL each time is coherent, and of no use.
+    assert!(outcome.hits.iter().all(|hits| hits * 20 > outcome.reads), "{outcome}; the cache was hardly used");
+    let hangs = actions.iter().any(|action| matches!(action, Action::HangFeeds));
+    assert!(outcome.feeds_cut > 0 && (outcome.feeds_hung > 0 || !hangs), "{outcome}; the nemesis found no feed");
+}
+
+#[test]
+fn without_the_judgement_of_versions_the_same_run_fails() {
+    let settings: &[(&str, &str)] = &[("DGM__CACHE__COHERENT", "false")];
+    let outcome = run(&Plan {
+        redis: || Redis::own("killed, paused and restored"),
+        reads: 5_000,
+        pause: PAUSE,
+        actions: &[Action::RestoreRedis, Action::Bulk],
+        settings,
+    });
+    eprintln!("{outcome}");
+    let stale = outcome.verdict.violations.iter().any(|(_, violation)| matches!(violation, Violation::Stale(_)));
+    assert!(stale, "{outcome}; the run cannot fail");
+}

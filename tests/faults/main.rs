@@ -1,0 +1,14 @@
+//! What holds while something breaks: coherence, durability, lost servers and replicas.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cluster;
+mod coherence;
+mod durability;
+mod jobs;
+mod redis;
+mod replica;
+mod run;
+#[path = "../support/mod.rs"]
+mod support;
+mod up;
+mod zipf;

@@ -1,0 +1,147 @@
+//! A running `dgm serve`, seen from outside; it can be killed and comes back on its ports.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+use reqwest::blocking::{Client, RequestBuilder};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::answer::{Answer, answer};
+use super::dev::free_port;
+use super::run::folder;
+use super::wire::Wire;
+use super::{Database, signal, until};
+
+/// The setting of a folder of log files.
+pub(crate) const LOG_DIR: &str = "DGM__TELEMETRY__LOG_DIR";
+
+/// The process; killed when dropped.
+pub(crate) struct Serve {
+    child: Child,
+    environment: Vec<(String, String)>,
+    pub(crate) api: String,
+    pub(crate) ops: String,
+    pub(crate) token: String,
+    client: Client,
+}
+
+impl Serve {
+    pub(crate) fn start(database: &Database, redis: &str) -> Self {
+        Self::start_with(database, redis, &[])
+    }
+
+    /// With further settings, by the names of their variables.
+    pub(crate) fn start_with(database: &Database, redis: &str, settings: &[(&str, &str)]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = database.url();
+        let mut environment = vec![("DATABASE_URL", url.as_str()), ("REDIS_URL", redis)];
+        environment.extend(settings);
+        let environment: Vec<(String, String)> =
+            environment.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        // One that logs into files says nowhere on which ports it is.
+        let to_files = environment.iter().any(|(name, _)| name == LOG_DIR);
+        let port = || if to_files { free_port() } else { 0 };
+        let (api, ops) = (format!("127.0.0.1:{}", port()), format!("127.0.0.1:{}", port()));
+        let (child, api, ops) = spawn(&environment, &api, &ops);
+        Self { child, environment, api, ops, token: String::new(), client: Client::new() }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL: no handler of the process runs.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends the process by a signal; its exit code.
+    pub(crate) fn signal(&mut self, with: Signal) -> Option<i32> {
+        signal(self.child.id(), with).unwrap();
+        self.child.wait().unwrap().code()
+    }
+
+    /// After its end: on the same ports, with the same settings.
+    pub(crate) fn restart(&mut self) {
+        (self.child, self.api, self.ops) = spawn(&self.environment, &self.api, &self.ops);
+    }
+
+    pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let request = self.request(method, path);
+        answer(if let Some(body) = body { request.json(body) } else { request })
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let url = format!("http://{}{path}", self.api);
+        let request = self.client.request(method.parse().unwrap(), url);
+        if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
+    }
+
+    /// A request to the operations listener.
+    pub(crate) fn operations(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("http://{}{path}", self.ops))
+    }
+
+    pub(crate) fn wire(&self) -> Wire {
+        Wire::connect(&self.api, &self.token).unwrap()
+    }
+
+    /// The text of the exposition.
+    pub(crate) fn metrics(&self) -> String {
+        self.operations("/metrics").send().unwrap().text().unwrap()
+    }
+
+    /// The value of one series, by its full name.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.metrics();
+        text.lines().find_map(|l| l.strip_prefix(series)).map(|value| value.trim().parse().unwrap())
+    }
+
+    /// The same of a counter; 0 before it counts.
+    pub(crate) fn count(&self, series: &str) -> u64 {
+        let text = self.metrics();
+        text.lines().find_map(|l| l.strip_prefix(series)).map_or(0, |value| value.trim().parse().unwrap())
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(environment: &[(String, String)], api: &str, ops: &str) -> (Child, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dgm"))
+        .arg("serve")
+        .current_dir(folder())
+        .envs([("DGM__HTTP__BIND", api), ("DGM__HTTP__OPS_BIND", ops)])
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    // Before it says where it serves it may warn of something.
+    while log.read_line(&mut line).unwrap() > 0 && line.contains("\"level\":\"WARN\"") {
+        line.clear();
+    }
+    if line.starts_with("dgm: logs go to ") {
+        until("it answers", || TcpStream::connect(ops).is_ok());
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        return (child, api.to_owned(), ops.to_owned());
+    }
+    let first: Value = serde_json::from_str(&line).unwrap_or_default();
+    if first["message"] != "serving" {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("dgm serve does not serve: {line}");
+    }
+    let address = |field: &str| first["fields"][field].as_str().unwrap().to_owned();
+    // Read on, or the pipe fills up.
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    (child, address("api"), address("operations"))
+}

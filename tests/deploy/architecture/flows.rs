@@ -10,11 +10,11 @@ use super::tree::Tree;
 /// How the flow comes to a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
-    /// The function before calls this one.
+    /// The body of an earlier step calls it.
     Call,
-    /// The function before leaves work to a task that runs this one: a channel lies between.
+    /// A task runs it, to which an earlier step sends the work.
     Handover,
-    /// This one is a closure's body or a method of a trait, which the layer below calls: its file may have been there before.
+    /// The load of a cache, a closure in a function that was a step before: the flow returns to its file.
     Callback,
 }
 
@@ -33,35 +33,30 @@ pub(super) const fn step(by: By, file: &'static str, function: &'static str) -> 
 /// A request, and the steps that answer it.
 pub(super) type Flow = (&'static str, &'static [Step]);
 
-/// Each step exists and is called by the one before; no file and no function's name is there twice.
+/// Each step exists and is called by an earlier one. The flow enters no file twice, and no two steps have the same name.
 pub(super) fn broken(tree: &Tree, flows: &[Flow]) -> Vec<String> {
     let mut faults = Vec::new();
     for (flow, steps) in flows {
-        let (mut files, mut names) = (HashSet::new(), HashSet::new());
-        let mut callbacks = 0;
-        let mut caller: Option<(&Step, HashSet<String>)> = None;
-        for step in *steps {
-            let Step { by, file, function } = step;
-            callbacks += usize::from(*by == By::Callback);
-            if !files.insert(file) && *by != By::Callback {
-                faults.push(format!("{flow}: src/{file} appears twice"));
+        let (mut entered, mut functions, mut called) = (Vec::new(), HashSet::new(), HashSet::new());
+        for Step { by, file, function } in *steps {
+            let callback = *by == By::Callback;
+            if !callback && entered.last() != Some(file) && entered.contains(file) {
+                faults.push(format!("{flow}: it enters src/{file} twice"));
             }
-            if !names.insert(function) {
+            if !callback && !functions.insert(function) {
                 faults.push(format!("{flow}: two functions have the name {function}"));
             }
-            let body = names_in(tree, file, function);
-            match (&body, &caller) {
-                (None, _) => faults.push(format!("{flow}: src/{file} has no function {function}")),
-                (_, Some((last, inside))) if *by == By::Call && !inside.contains(*function) => {
-                    let from = format!("{} (src/{})", last.function, last.file);
-                    faults.push(format!("{flow}: {from} does not call {function} (src/{file})"));
-                }
-                _ => {}
+            if *by == By::Call && !entered.is_empty() && !called.contains(*function) {
+                faults.push(format!("{flow}: no step before {function} (src/{file}) calls it"));
             }
-            caller = Some((step, body.unwrap_or_default()));
+            match names_in(tree, file, function) {
+                Some(names) => called.extend(names),
+                None => faults.push(format!("{flow}: src/{file} has no function {function}")),
+            }
+            entered.push(*file);
         }
-        if callbacks > 1 {
-            faults.push(format!("{flow}: {callbacks} callbacks (one is the load of a cache)"));
+        if steps.iter().filter(|step| step.by == By::Callback).count() > 1 {
+            faults.push(format!("{flow}: more than one callback"));
         }
     }
     faults

@@ -34,16 +34,23 @@ fn permits(allowed: &[&str], target: &str) -> bool {
     allowed.iter().any(|entry| *entry == ANYTHING || within(target, entry))
 }
 
+/// The name of a module alone says nothing yet when part of the module is allowed: what is named through it does.
+fn permits_reference(tree: &Tree, allowed: &[&str], Reference { target, glob, .. }: &Reference) -> bool {
+    let prefix = !glob && tree.is_module(target) && allowed.iter().any(|entry| within(entry, target));
+    prefix || permits(allowed, target)
+}
+
 /// Layers name only the layers below them.
 pub(super) fn layers(tree: &Tree, references: &[Reference], rules: &[Layer]) -> Vec<String> {
     let mut violations = Violations::of(tree);
-    for Reference { file, line, module, target, .. } in references {
+    for reference in references {
+        let Reference { file, line, module, target, .. } = reference;
         let (from, to) = (layer(module), layer(target));
         if target.starts_with("::") || to.is_empty() || from == to || from.is_empty() {
             continue;
         }
         match rules.iter().find(|(name, _)| *name == from) {
-            Some((_, allowed)) if permits(allowed, target) => {}
+            Some((_, allowed)) if permits_reference(tree, allowed, reference) => {}
             Some((_, allowed)) => {
                 violations.add(*file, *line, format!("{from} must not use {target} (allowed: {})", allowed.join(", ")));
             }
@@ -85,21 +92,20 @@ pub(super) fn member(tree: &Tree, path: &str, groups: &[&str]) -> String {
 pub(super) fn modules(tree: &Tree, references: &[Reference], rules: &[Group]) -> Vec<String> {
     let mut violations = Violations::of(tree);
     let names: Vec<&str> = rules.iter().map(|group| group.parent).collect();
-    for Reference { file, line, module, target, glob, .. } in references {
+    for reference in references {
+        let Reference { file, line, module, target, .. } = reference;
         let from = member(tree, module, &names);
         let Some(group) = rules.iter().filter(|g| within(&from, g.parent)).max_by_key(|g| g.parent.len()) else {
             continue;
         };
-        // A name for the whole layer says nothing yet; what is named through it does.
-        let whole = !*glob && names.contains(&target.as_str()) && tree.is_module(target);
         let watched = group.watched.iter().any(|watched| within(target, watched));
-        if !watched || whole || member(tree, target, &names) == from {
+        if !watched || member(tree, target, &names) == from {
             continue;
         }
         let name = from[group.parent.len()..].trim_start_matches("::");
         let name = if name.is_empty() { "mod" } else { name };
         match group.modules.iter().find(|(module, _)| *module == name) {
-            Some((_, allowed)) if permits(allowed, target) => {}
+            Some((_, allowed)) if permits_reference(tree, allowed, reference) => {}
             Some((_, allowed)) => {
                 let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
                 violations.add(*file, *line, format!("{from} must not use {target} (allowed: {allowed})"));

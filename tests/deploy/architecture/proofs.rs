@@ -1,7 +1,7 @@
 //! Each rule fails on sources that break it, and on nothing else in them.
 
 use super::cycles::Graph;
-use super::flows::{By, Flow, broken, step};
+use super::flows::{By, Flow, Step, broken, step};
 use super::rules::{ANYTHING, Group};
 use super::tree::Tree;
 use super::{imports, long_files, methods, wire};
@@ -120,6 +120,9 @@ fn a_use_case_names_no_store_but_its_own() {
     let good =
         "use super::error::Error; use crate::store::{self, identity::Identity}; fn f(_: store::identity::Identity) {}";
     assert_eq!(modules(&[("service/identity.rs", good)]), [""; 0]);
+    let composed = modules(&[("service/identity.rs", "fn f(s: &S) {\n s.stores.queue.claim(); m!(stores.queue) }")]);
+    let fault = "service::identity must not use store::queue (allowed: service::error, store::identity)";
+    assert_eq!(composed, [format!("src/service/identity.rs:2: {fault}")]);
     let found = modules(&[("service/identity.rs", "use crate::store::queue::Claim;")]);
     let fault = "service::identity must not use store::queue::claim::Claim (allowed: service::error, store::identity)";
     assert_eq!(found, [format!("src/service/identity.rs:1: {fault}")]);
@@ -245,34 +248,32 @@ fn methods_are_counted_over_all_impls_traits_and_dereferenced_types() {
 
 #[test]
 fn a_flow_that_the_code_does_not_take_is_refused() {
-    const GOOD: &[Flow] = &[(
-        "POST",
-        &[
-            step(By::Call, "http.rs", "post"),
-            step(By::Call, "service.rs", "record"),
-            step(By::Call, "store.rs", "add"),
-            step(By::Callback, "service.rs", "load"),
-        ],
-    )];
+    const POST: Step = step(By::Call, "http.rs", "post");
+    const RECORD: Step = step(By::Call, "service.rs", "record");
+    const ADD: Step = step(By::Call, "store.rs", "add");
+    const LOAD: Step = step(By::Callback, "service.rs", "record");
+    const GOOD: &[Flow] = &[("POST", &[POST, RECORD, ADD, step(By::Handover, "store.rs", "work"), LOAD])];
     const BAD: &[Flow] = &[
-        ("A", &[step(By::Call, "http.rs", "post"), step(By::Call, "store.rs", "add")]),
-        ("B", &[step(By::Call, "store.rs", "add"), step(By::Handover, "store.rs", "work")]),
-        ("C", &[step(By::Call, "service.rs", "record"), step(By::Handover, "store.rs", "record")]),
+        ("A", &[POST, ADD]),
+        ("B", &[POST, RECORD, ADD, step(By::Handover, "service.rs", "load")]),
+        ("C", &[RECORD, step(By::Handover, "store.rs", "record")]),
         ("D", &[step(By::Call, "store.rs", "post")]),
+        ("E", &[RECORD, LOAD, LOAD]),
     ];
     let tree = Tree::parse([
-        ("http.rs", "async fn post(s: S) { s.record(1).await }"),
-        ("service.rs", "impl S { fn record(&self) { self.store.add(|| m!(self.load())) } fn load(&self) {} }"),
+        ("http.rs", "async fn post(s: S) { m!(s.record(1)).await }"),
+        ("service.rs", "impl S { fn record(&self) { self.store.add(|| self.load()) } fn load(&self) {} }"),
         ("store.rs", "impl W { fn add(&self) { self.queue.send(1) } fn record(&self) {} } fn work() {}"),
     ]);
     assert_eq!(broken(&tree, GOOD), [""; 0]);
     assert_eq!(
         broken(&tree, BAD),
         [
-            "A: post (src/http.rs) does not call add (src/store.rs)",
-            "B: src/store.rs appears twice",
+            "A: no step before add (src/store.rs) calls it",
+            "B: it enters src/service.rs twice",
             "C: two functions have the name record",
             "D: src/store.rs has no function post",
+            "E: more than one callback",
         ]
     );
 }

@@ -3,6 +3,7 @@
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
+use super::rules::COMPOSED;
 use super::tree::{Tree, join};
 
 /// How a path is named.
@@ -122,6 +123,16 @@ impl Finder<'_> {
         }
     }
 
+    /// `services.archive`: a module that is reached through the struct that composes its group.
+    fn member(&mut self, composed: &syn::Ident, name: &syn::Ident) {
+        if let Some((_, group)) = COMPOSED.iter().find(|(field, _)| composed == field) {
+            let target = join(group, &text(name));
+            if self.tree.is_module(&target) {
+                self.add(name.span().start().line, target, Kind::Code, false);
+            }
+        }
+    }
+
     /// Paths in tokens that the parser leaves alone. `prefix` is the path before the braces of a `use`.
     fn tokens(&mut self, tokens: TokenStream, prefix: &[String]) {
         let mut tokens = tokens.into_iter().peekable();
@@ -144,6 +155,12 @@ impl Finder<'_> {
                             _ => break,
                         }
                         tokens = ahead;
+                    }
+                    let mut ahead = tokens.clone();
+                    if let (Some(TokenTree::Punct(dot)), Some(TokenTree::Ident(name))) = (ahead.next(), ahead.next())
+                        && dot.as_char() == '.'
+                    {
+                        self.member(&ident, &name);
                     }
                     if path.len() > 1 {
                         self.code(&path, ident.span().start().line);
@@ -195,6 +212,18 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             self.code(&segments(path), first.ident.span().start().line);
         }
         visit::visit_path(self, path);
+    }
+
+    fn visit_expr_field(&mut self, field: &'ast syn::ExprField) {
+        let composed = match &*field.base {
+            syn::Expr::Field(syn::ExprField { member: syn::Member::Named(name), .. }) => Some(name),
+            syn::Expr::Path(path) => path.path.get_ident(),
+            _ => None,
+        };
+        if let (Some(composed), syn::Member::Named(name)) = (composed, &field.member) {
+            self.member(composed, name);
+        }
+        visit::visit_expr_field(self, field);
     }
 
     fn visit_macro(&mut self, mac: &'ast syn::Macro) {

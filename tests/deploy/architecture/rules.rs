@@ -1,6 +1,6 @@
 //! The rules as data. A path in a list of what is allowed stands for itself and all below it.
 
-use super::flows::Flow;
+use super::flows::{By, Flow, step};
 
 /// Allows everything.
 pub(super) const ANYTHING: &str = "everything";
@@ -16,6 +16,7 @@ pub(super) const LAYERS: &[Layer] = &[
         &[
             "batch",
             "cache",
+            "closed",
             "config",
             "db",
             "domain",
@@ -31,19 +32,20 @@ pub(super) const LAYERS: &[Layer] = &[
             "tls",
         ],
     ),
-    ("http", &["jobs", "service", "observability", "domain", "telemetry"]),
-    ("jobs", &["service", "domain", "telemetry"]),
-    ("service", &["cache", "store", "objects", "db::error", "interchange", "domain", "telemetry"]),
-    ("interchange", &["domain"]),
-    ("cache", &["domain", "telemetry", "tls"]),
-    ("store", &["batch", "db", "domain", "telemetry"]),
-    ("batch", &["db", "telemetry"]),
-    ("db", &["telemetry", "tls"]),
-    ("objects", &["tls", "domain"]),
-    ("observability", &["telemetry"]),
-    ("config", &[]),
-    ("domain", &[]),
-    ("telemetry", &["tls"]),
+    ("http", &["jobs", "service", "observability", "closed", "domain", "telemetry"]),
+    ("jobs", &["service", "closed", "domain", "telemetry"]),
+    ("service", &["cache", "store", "objects", "db::error", "interchange", "closed", "domain", "telemetry"]),
+    ("interchange", &["closed", "domain"]),
+    ("cache", &["closed", "domain", "telemetry", "tls"]),
+    ("store", &["batch", "db", "closed", "domain", "telemetry"]),
+    ("batch", &["db", "closed", "telemetry"]),
+    ("db", &["closed", "telemetry", "tls"]),
+    ("objects", &["closed", "domain", "tls"]),
+    ("observability", &["closed", "telemetry"]),
+    ("config", &["closed"]),
+    ("domain", &["closed"]),
+    ("telemetry", &["closed", "tls"]),
+    ("closed", &[]),
     ("postgres", &[]),
     ("tls", &[]),
 ];
@@ -59,7 +61,7 @@ pub(super) const HOMES: &[Home] = &[
     (&["rustls"], &["tls"]),
     (&["clap"], &["cli"]),
     (&["axum", "hyper"], &["http"]),
-    (&["utoipa"], &["domain", "http", "jobs", "service"]),
+    (&["utoipa"], &["domain", "http", "jobs"]),
     (&["metrics_exporter_prometheus", "opentelemetry"], &["telemetry"]),
     (&["tokio_cron_scheduler"], &["jobs"]),
     (&["figment"], &["config", "cli"]),
@@ -81,17 +83,18 @@ pub(super) const GROUPS: &[Group] = &[
         modules: &[
             ("mod", &[ANYTHING]),
             ("archive", &[]),
-            ("improvements", &["store::archive"]),
-            ("samples", &["store::partitions"]),
             ("artifacts", &[]),
-            ("identity", &[]),
-            ("jobs", &[]),
-            ("partitions", &[]),
-            ("maintenance", &[]),
-            ("purge", &[]),
             ("changes", &[]),
-            ("migrate", &[]),
+            ("identity", &[]),
+            // A completion writes the entry in the same transaction.
+            ("improvements", &["store::archive"]),
             ("integrity", &[]),
+            ("jobs", &[]),
+            ("maintenance", &[]),
+            ("migrate", &[]),
+            ("partitions", &[]),
+            ("purge", &[]),
+            ("samples", &["store::partitions"]),
         ],
     },
     Group {
@@ -100,36 +103,56 @@ pub(super) const GROUPS: &[Group] = &[
         modules: &[
             ("mod", &[ANYTHING]),
             ("error", &[]),
-            ("settings", &[]),
-            ("archive", &["service::error", "store::archive"]),
+            ("labels", &[]),
+            ("render", &["service::error"]),
+            ("settings", &["service::artifacts::Storage"]),
+            ("archive", &["service::error", "service::render", "store::archive"]),
+            ("artifacts", &["service::error", "store::artifacts"]),
+            ("changes", &["service::error", "store::changes", "store::maintenance"]),
+            ("identity", &["service::error", "service::render", "store::identity"]),
+            (
+                "improvements",
+                &["service::error", "service::labels", "store::archive::write::Created", "store::improvements"],
+            ),
+            ("jobs", &["service::error", "service::labels", "store::jobs"]),
+            (
+                "operations",
+                &[
+                    "service::error",
+                    "service::jobs",
+                    "service::partitions",
+                    "store::improvements",
+                    "store::maintenance",
+                ],
+            ),
             ("parents", &["service::error", "store::archive"]),
-            ("runs", &["service::error", "service::archive", "store::archive"]),
-            ("changes", &["service::error", "store::changes"]),
-            ("improvements", &["service::error", "service::archive", "store::improvements"]),
-            ("samples", &["service::error", "store::samples"]),
-            ("partitions", &["service::error", "store::partitions"]),
-            ("artifacts", &["service::error", "service::archive", "store::artifacts"]),
-            ("identity", &["service::error", "store::identity"]),
-            ("purge", &["service::error", "store::purge"]),
-            ("jobs", &["service::error", "store::jobs"]),
-            ("operations", &["service::error", "store::maintenance", "store::partitions"]),
+            ("partitions", &["service::error", "service::settings", "store::partitions"]),
+            ("purge", &["service::error", "store::partitions", "store::purge"]),
+            ("runs", &["service::error", "store::archive"]),
+            ("samples", &["service::error", "service::render", "service::settings", "store::samples"]),
         ],
     },
     Group {
         parent: "http::v1",
         watched: &["http::v1", "service"],
         modules: &[
-            ("mod", &["service::archive"]),
-            ("admin", &["service::operations", "service::jobs", "service::partitions", "service::identity"]),
-            ("archive", &["service::archive", "service::parents", "http::v1"]),
-            ("artifacts", &["service::artifacts", "http::v1"]),
+            ("mod", &[]),
+            ("admin", &["service::identity"]),
+            ("archive", &["http::v1", "service::archive", "service::parents"]),
+            ("artifacts", &["service::artifacts"]),
             ("improvements", &["service::improvements"]),
-            ("metrics", &["service::samples"]),
-            ("operations", &["service::operations", "service::jobs", "service::partitions"]),
+            ("metrics", &["http::v1", "service::samples"]),
+            ("operations", &["service::jobs", "service::partitions"]),
             ("sessions", &["service::identity"]),
         ],
     },
 ];
+
+/// Further parts of the tree whose children are modules of their own in the graph.
+pub(super) const DIVIDED: &[&str] = &["http"];
+
+/// Fields and variables that hold the struct that composes a group: `services.archive` names `service::archive`.
+pub(super) const COMPOSED: &[(&str, &str)] = &[("services", "service"), ("stores", "store")];
 
 /// Module, and what it must not reach by any way of names. The `mod.rs` of the groups are no way: they compose.
 pub(super) const UNREACHABLE: &[(&str, &[&str])] = &[
@@ -147,5 +170,62 @@ pub(super) const MAX_LINES: usize = 400;
 pub(super) const MAX_METHODS: usize = 25;
 pub(super) const COUNTED_LAYERS: &[&str] = &["service", "store"];
 
-/// The ways of the most frequent requests.
-pub(super) const FLOWS: &[Flow] = &[];
+/// The ways of the most frequent requests: the functions that do the work, in the order in which they start.
+pub(super) const FLOWS: &[Flow] = &[
+    (
+        "POST /metrics",
+        &[
+            step(By::Call, "http/v1/metrics.rs", "ingest"),
+            step(By::Call, "service/samples.rs", "accept"),
+            step(By::Call, "store/samples/mod.rs", "store"),
+            step(By::Call, "batch/mod.rs", "submit"),
+            step(By::Handover, "batch/worker.rs", "run"),
+            step(By::Call, "batch/worker.rs", "commit"),
+            step(By::Call, "batch/worker.rs", "resolve"),
+            step(By::Call, "store/samples/insert.rs", "write"),
+            step(By::Call, "store/samples/insert.rs", "insert_rows"),
+            step(By::Call, "db/pool.rs", "acquire"),
+            step(By::Call, "db/statement.rs", "timed_rows"),
+            step(By::Call, "db/statement.rs", "timed"),
+            step(By::Call, "cache/mod.rs", "drop_local"),
+        ],
+    ),
+    (
+        "POST /improvements:claim",
+        &[
+            step(By::Call, "http/v1/improvements.rs", "claim"),
+            step(By::Call, "service/improvements.rs", "assign"),
+            step(By::Call, "store/improvements/mod.rs", "lease"),
+            step(By::Call, "batch/mod.rs", "submit"),
+            step(By::Handover, "batch/worker.rs", "run"),
+            step(By::Call, "batch/worker.rs", "commit"),
+            step(By::Call, "batch/worker.rs", "resolve"),
+            step(By::Call, "store/improvements/claim.rs", "write"),
+            step(By::Call, "store/improvements/claim.rs", "answer_groups"),
+            step(By::Call, "store/improvements/claim.rs", "claim_groups"),
+            step(By::Call, "db/pool.rs", "acquire"),
+            step(By::Call, "db/statement.rs", "timed_rows"),
+            step(By::Call, "db/statement.rs", "timed"),
+        ],
+    ),
+    (
+        "GET /archive/{id}",
+        &[
+            step(By::Call, "http/v1/archive.rs", "get"),
+            step(By::Call, "service/archive/mod.rs", "fetch"),
+            step(By::Call, "cache/mod.rs", "get_or_load"),
+            step(By::Call, "cache/l1.rs", "get"),
+            step(By::Call, "cache/flight.rs", "join"),
+            step(By::Call, "cache/tiers.rs", "fly"),
+            step(By::Call, "cache/tiers.rs", "redis_lookup"),
+            step(By::Call, "cache/l2.rs", "get"),
+            step(By::Callback, "service/archive/mod.rs", "fetch"),
+            step(By::Call, "store/archive/read.rs", "find"),
+            step(By::Call, "db/pool.rs", "acquire"),
+            step(By::Call, "db/statement.rs", "timed"),
+            step(By::Call, "service/archive/prefetch.rs", "request"),
+            step(By::Call, "service/render.rs", "render_entry"),
+            step(By::Call, "http/v1/mod.rs", "respond"),
+        ],
+    ),
+];

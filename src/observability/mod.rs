@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod dashboard;
 pub mod dashboards;
 mod monitoring;
+pub mod objectives;
 mod panel;
 pub mod reference;
 pub mod rule;
@@ -12,6 +13,7 @@ pub mod runbooks;
 pub mod slo;
 mod time;
 mod uses;
+mod words;
 
 use std::collections::BTreeMap;
 

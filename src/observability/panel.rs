@@ -4,6 +4,8 @@
 use serde_json::{Value, json};
 
 use super::Options;
+use super::objectives::LATENCY_SECONDS;
+use super::words::milliseconds;
 
 /// Where a query goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,7 @@ pub struct Panel {
     /// Its title.
     pub title: &'static str,
     /// What one sees, and what is good.
-    pub description: &'static str,
+    pub description: String,
     /// Grafana's name of the unit.
     pub unit: &'static str,
     /// How it looks.
@@ -84,12 +86,15 @@ impl Beyond {
     fn link(self) -> Value {
         let (title, datasource, query) = match self {
             Self::SlowTraces => (
-                "Traces that took more than 100 ms",
+                format!("Traces that took more than {}", milliseconds(LATENCY_SECONDS)),
                 "tempo",
-                json!({"refId": "A", "queryType": "traceql", "query": "{ resource.service.name = \"dgm-service\" && duration > 100ms }"}),
+                json!({"refId": "A", "queryType": "traceql", "query": format!(
+                    "{{ resource.service.name = \"dgm-service\" && duration > {} }}",
+                    milliseconds(LATENCY_SECONDS).replace(' ', "")
+                )}),
             ),
             Self::Errors => (
-                "Log lines of warnings and errors",
+                "Log lines of warnings and errors".to_owned(),
                 "loki",
                 json!({"refId": "A", "expr": "{service_name=\"dgm-service\"} | json | level=~\"WARN|ERROR\""}),
             ),
@@ -111,10 +116,10 @@ pub enum Bad {
 }
 
 impl Panel {
-    fn new(look: Look, title: &'static str, unit: &'static str, description: &'static str) -> Self {
+    fn new(look: Look, title: &'static str, unit: &'static str, description: impl Into<String>) -> Self {
         Self {
             title,
-            description,
+            description: description.into(),
             unit,
             look,
             source: Source::Prometheus,
@@ -126,23 +131,23 @@ impl Panel {
         }
     }
 
-    pub(super) fn lines(title: &'static str, unit: &'static str, description: &'static str) -> Self {
+    pub(super) fn lines(title: &'static str, unit: &'static str, description: impl Into<String>) -> Self {
         Self::new(Look::Lines, title, unit, description)
     }
 
-    pub(super) fn stack(title: &'static str, unit: &'static str, description: &'static str) -> Self {
+    pub(super) fn stack(title: &'static str, unit: &'static str, description: impl Into<String>) -> Self {
         Self::new(Look::Stack, title, unit, description)
     }
 
-    pub(super) fn figure(title: &'static str, unit: &'static str, description: &'static str) -> Self {
+    pub(super) fn figure(title: &'static str, unit: &'static str, description: impl Into<String>) -> Self {
         Self { size: (4, 4), ..Self::new(Look::Figure, title, unit, description) }
     }
 
-    pub(super) fn table(title: &'static str, unit: &'static str, description: &'static str) -> Self {
+    pub(super) fn table(title: &'static str, unit: &'static str, description: impl Into<String>) -> Self {
         Self { size: (12, 8), ..Self::new(Look::Table, title, unit, description) }
     }
 
-    pub(super) fn trend(title: &'static str, unit: &'static str, description: &'static str) -> Self {
+    pub(super) fn trend(title: &'static str, unit: &'static str, description: impl Into<String>) -> Self {
         Self { size: (12, 9), source: Source::Postgres, ..Self::new(Look::Trend, title, unit, description) }
     }
 

@@ -1,21 +1,23 @@
 //! Service level objectives, as data: the recording rules and the burn-rate alerts are made from them (Google's SRE Workbook,
 //! chapter 5, <https://sre.google/workbook/alerting-on-slos/>).
 
+use super::objectives::{AVAILABILITY, CACHE_HIT_RATIO, INGEST_SECONDS, INGEST_SHARE, LATENCY_SECONDS, LATENCY_SHARE};
 use super::rule::{Alert, Example, Recording, Severity, Team};
+use super::words::{milliseconds, percent};
 
 /// An objective.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Slo {
     /// The value of the label `slo`.
     pub name: &'static str,
     /// What is promised, a sentence.
-    pub promise: &'static str,
+    pub promise: String,
     /// The share of good events, 0 to 1.
     pub target: f64,
     /// Events a second that were not good; `$window` stands for the range.
-    pub bad: &'static str,
+    pub bad: String,
     /// Events a second.
-    pub all: &'static str,
+    pub all: String,
     /// Events a second, over the long window, below which nobody is alerted: a quiet night must page nobody for one failure.
     pub floor: f64,
     /// Who is told.
@@ -28,63 +30,98 @@ pub struct Slo {
     pub pages: bool,
 }
 
+/// What the specification's objectives of latency are about: artifacts take as long as they are large.
+const TIMED: &str = "route=~\"/api/v1/.*\", route!~\".*/artifacts/.*\"";
+const INGEST: &str = "route=\"/api/v1/metrics\", method=\"POST\"";
+
+/// Requests a second that took longer than some seconds, which must be an edge of the histogram.
+fn slower(of: &str, seconds: f64) -> String {
+    format!(
+        "{} - sum by (job) (rate(dgm_http_request_duration_seconds_bucket{{{of}, le=\"{seconds}\"}}[$window]))",
+        timed(of)
+    )
+}
+
+fn timed(of: &str) -> String {
+    format!("sum by (job) (rate(dgm_http_request_duration_seconds_count{{{of}}}[$window]))")
+}
+
 /// Every objective.
-pub const SLOS: &[Slo] = &[
-    Slo {
-        name: "availability",
-        promise: "99.9 % of the requests to the API are not answered with a server error.",
-        target: 0.999,
-        bad: "sum by (job) (rate(dgm_http_requests_total{route=~\"/api/v1/.*\", status=\"5xx\"}[$window]))",
-        all: "sum by (job) (rate(dgm_http_requests_total{route=~\"/api/v1/.*\"}[$window]))",
-        floor: 0.05,
-        team: Team::Service,
-        alert: "DgmErrorBudgetBurn",
-        dashboard: "dgm-overview",
-        pages: true,
-    },
-    Slo {
-        name: "latency",
-        promise: "95 % of the requests to the API are answered within 100 ms; files of entries, which take what they take, do not count.",
-        target: 0.95,
-        bad: "sum by (job) (rate(dgm_http_request_duration_seconds_count{route=~\"/api/v1/.*\", route!~\".*/artifacts/.*\"}[$window])) \
-              - sum by (job) (rate(dgm_http_request_duration_seconds_bucket{route=~\"/api/v1/.*\", route!~\".*/artifacts/.*\", le=\"0.1\"}[$window]))",
-        all: "sum by (job) (rate(dgm_http_request_duration_seconds_count{route=~\"/api/v1/.*\", route!~\".*/artifacts/.*\"}[$window]))",
-        floor: 0.05,
-        team: Team::Service,
-        alert: "DgmLatencyBudgetBurn",
-        dashboard: "dgm-overview",
-        pages: true,
-    },
-    Slo {
-        name: "ingest",
-        promise: "99.5 % of the requests that bring samples are answered, without a server error, within 0.5 s; the samples can be \
-                  read from then on.",
-        target: 0.995,
-        bad: "sum by (job) (rate(dgm_http_request_duration_seconds_count{route=\"/api/v1/metrics\", method=\"POST\"}[$window])) \
-              - sum by (job) (rate(dgm_http_request_duration_seconds_bucket{route=\"/api/v1/metrics\", method=\"POST\", le=\"0.5\"}[$window])) \
-              + sum by (job) (rate(dgm_http_requests_total{route=\"/api/v1/metrics\", method=\"POST\", status=\"5xx\"}[$window]))",
-        all: "sum by (job) (rate(dgm_http_request_duration_seconds_count{route=\"/api/v1/metrics\", method=\"POST\"}[$window]))",
-        floor: 0.05,
-        team: Team::Service,
-        alert: "DgmIngestBudgetBurn",
-        dashboard: "dgm-overview",
-        pages: true,
-    },
-    Slo {
-        name: "cache",
-        promise: "80 % of the lookups of what is cached are answered by a tier; who calls is looked up far more often, and does not \
-                  count.",
-        target: 0.8,
-        bad: "sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", tier=\"l1\"}[$window])) \
-              - sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", result=\"hit\"}[$window]))",
-        all: "sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", tier=\"l1\"}[$window]))",
-        floor: 1.0,
-        team: Team::Service,
-        alert: "DgmCacheBudgetBurn",
-        dashboard: "dgm-cache",
-        pages: false,
-    },
-];
+#[must_use]
+pub fn slos() -> Vec<Slo> {
+    vec![
+        Slo {
+            name: "availability",
+            promise: format!(
+                "{} of the requests to the API are not answered with a server error.",
+                percent(AVAILABILITY)
+            ),
+            target: AVAILABILITY,
+            bad: "sum by (job) (rate(dgm_http_requests_total{route=~\"/api/v1/.*\", status=\"5xx\"}[$window]))"
+                .to_owned(),
+            all: "sum by (job) (rate(dgm_http_requests_total{route=~\"/api/v1/.*\"}[$window]))".to_owned(),
+            floor: 0.05,
+            team: Team::Service,
+            alert: "DgmErrorBudgetBurn",
+            dashboard: "dgm-overview",
+            pages: true,
+        },
+        Slo {
+            name: "latency",
+            promise: format!(
+                "{} of the requests to the API are answered within {}; files of entries, which take what they take, do not count.",
+                percent(LATENCY_SHARE),
+                milliseconds(LATENCY_SECONDS)
+            ),
+            target: LATENCY_SHARE,
+            bad: slower(TIMED, LATENCY_SECONDS),
+            all: timed(TIMED),
+            floor: 0.05,
+            team: Team::Service,
+            alert: "DgmLatencyBudgetBurn",
+            dashboard: "dgm-overview",
+            pages: true,
+        },
+        Slo {
+            name: "ingest",
+            promise: format!(
+                "{} of the requests that bring samples are answered, without a server error, within {INGEST_SECONDS} s; the samples \
+                 can be read from then on.",
+                percent(INGEST_SHARE)
+            ),
+            target: INGEST_SHARE,
+            bad: format!(
+                "{} + sum by (job) (rate(dgm_http_requests_total{{{INGEST}, status=\"5xx\"}}[$window]))",
+                slower(INGEST, INGEST_SECONDS)
+            ),
+            all: timed(INGEST),
+            floor: 0.05,
+            team: Team::Service,
+            alert: "DgmIngestBudgetBurn",
+            dashboard: "dgm-overview",
+            pages: true,
+        },
+        Slo {
+            name: "cache",
+            promise: format!(
+                "{} of the lookups of what is cached are answered by a tier; who calls is looked up far more often, and does \
+                 not count.",
+                percent(CACHE_HIT_RATIO)
+            ),
+            target: CACHE_HIT_RATIO,
+            bad: "sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", tier=\"l1\"}[$window])) \
+                  - sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", result=\"hit\"}[$window]))"
+                .to_owned(),
+            all: "sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", tier=\"l1\"}[$window]))"
+                .to_owned(),
+            floor: 1.0,
+            team: Team::Service,
+            alert: "DgmCacheBudgetBurn",
+            dashboard: "dgm-cache",
+            pages: false,
+        },
+    ]
+}
 
 /// A pair of windows: the budget burns at `factor` times the pace at which it would last 30 days.
 struct Pair {
@@ -109,7 +146,7 @@ pub const WINDOWS: &[&str] = &["5m", "30m", "1h", "2h", "6h", "1d", "3d"];
 #[must_use]
 pub fn recordings() -> Vec<Recording> {
     let mut rules = Vec::new();
-    for slo in SLOS {
+    for slo in slos() {
         let labels = vec![("slo", slo.name.to_owned())];
         rules.push(Recording {
             record: "dgm:slo_target:ratio".to_owned(),
@@ -122,12 +159,12 @@ pub fn recordings() -> Vec<Recording> {
                 record: format!("dgm:slo_errors:ratio_rate{window}"),
                 labels: labels.clone(),
                 // Without events there is no share, and with a bad scrape it must not be more than all.
-                expr: format!("clamp((\n  {}\n) / (\n  {} > 0\n), 0, 1)", fill(slo.bad), fill(slo.all)),
+                expr: format!("clamp((\n  {}\n) / (\n  {} > 0\n), 0, 1)", fill(&slo.bad), fill(&slo.all)),
             });
             rules.push(Recording {
                 record: format!("dgm:slo_events:rate{window}"),
                 labels: labels.clone(),
-                expr: fill(slo.all),
+                expr: fill(&slo.all),
             });
         }
     }
@@ -138,12 +175,12 @@ pub fn recordings() -> Vec<Recording> {
 #[must_use]
 pub fn alerts() -> Vec<Alert> {
     let mut alerts = Vec::new();
-    for slo in SLOS {
+    for slo in slos() {
         for pair in PAIRS.iter().filter(|pair| pair.factor * (1.0 - slo.target) < 0.99) {
             if !slo.pages && pair.severity == Severity::Critical {
                 continue;
             }
-            alerts.push(burn(slo, pair));
+            alerts.push(burn(&slo, pair));
         }
     }
     alerts

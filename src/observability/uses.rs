@@ -55,7 +55,7 @@ impl Uses {
         for expr in [DEPLOYS, STARTS] {
             expressions.push((expr.to_owned(), Use::Panel("annotations of every dashboard".to_owned())));
         }
-        for slo in slo::SLOS {
+        for slo in slo::slos() {
             expressions.push((slo.bad.to_owned(), Use::Slo(slo.name)));
             expressions.push((slo.all.to_owned(), Use::Slo(slo.name)));
         }

@@ -7,7 +7,7 @@ use dgm_service::http::document;
 use dgm_service::store::migrate;
 
 use crate::support::Database;
-use crate::support::dev::Dev;
+use crate::support::service::Service;
 
 /// Each column that a constraint restricts to some words, and the constraint.
 const RESTRICTED: &str = "
@@ -81,28 +81,28 @@ fn the_document_has_each_set_as_an_enum_wherever_it_occurs() {
 
 #[test]
 fn a_word_that_is_in_no_set_is_refused_from_callers_and_named_when_the_database_has_it() {
-    let dev = Dev::new();
+    let service = Service::open();
     for (path, words) in [
         ("/api/v1/improvements?status=paused", improvement::Status::WORDS),
         ("/api/v1/improvements?priority=paused", improvement::Priority::WORDS),
         ("/api/v1/archive?status=paused", archive::Status::WORDS),
         ("/api/v1/archive?sort=paused", &["accuracy", "compliance", "created"][..]),
     ] {
-        let answer = dev.get(path);
+        let answer = service.get(path);
         assert_eq!((answer.status, answer.problem()), (400, "invalid-parameter"), "{path}: {answer:?}");
         let detail = answer.body["detail"].as_str().unwrap();
         assert!(words.iter().all(|word| detail.contains(word)), "{path}: {detail}");
     }
     // By hand, past the constraint.
-    dev.sql("ALTER TABLE dgm_api_tokens DROP CONSTRAINT chk_token_role");
-    dev.sql("INSERT INTO dgm_api_tokens (name, role, token_hash) VALUES ('t', 'root', sha256('t'))");
-    let listed = dev.dgm(&["token", "list"]);
+    service.sql("ALTER TABLE dgm_api_tokens DROP CONSTRAINT chk_token_role");
+    service.sql("INSERT INTO dgm_api_tokens (name, role, token_hash) VALUES ('t', 'root', sha256('t'))");
+    let listed = service.dgm(&["token", "list"]);
     let said = String::from_utf8(listed.stderr).unwrap();
     assert_eq!(listed.status.code(), Some(1), "{said}");
     for part in ["role", "no role \"root\": reader, worker, operator or admin"] {
         assert!(said.contains(part), "{said}");
     }
-    let answer = dev.get("/api/v1/admin/tokens");
+    let answer = service.get("/api/v1/admin/tokens");
     assert_eq!((answer.status, answer.problem()), (500, "internal"), "{answer:?}");
-    assert_eq!(dev.get("/ready").status, 200);
+    assert_eq!(service.get("/ready").status, 200);
 }

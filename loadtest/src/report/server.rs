@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Server, Waits};
+use crate::objectives::INDEX_USAGE_ROWS;
 use crate::watch::{CONNECTIONS, Exposition, Look, observed, quantile, rise};
 
-/// Live rows above which an index is the way to a row: smaller tables are read in sequence for good reason.
-const SMALL: f64 = 10_000.0;
 /// Observations of a statement, or of a pool, below which its p95 is an accident.
 const ENOUGH: f64 = 100.0;
 const ROWS_READ: &str = "dgm_db_rows_read_total";
@@ -54,7 +53,7 @@ fn indexes(before: &Exposition, after: &Exposition) -> (Option<f64>, BTreeMap<St
     let (mut found, mut all, mut tables) = (0.0, 0.0, BTreeMap::new());
     for table in after.values_of(ROWS_READ, "table") {
         let of_it = ("table", table.as_str());
-        if after.sum("dgm_db_rows_live", &[of_it]).unwrap_or(0.0) < SMALL {
+        if after.sum("dgm_db_rows_live", &[of_it]).unwrap_or(0.0) < INDEX_USAGE_ROWS {
             continue;
         }
         let by = |access| rise(before, after, ROWS_READ, &[of_it, ("access", access)]).unwrap_or(0.0);

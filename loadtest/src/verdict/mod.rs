@@ -5,24 +5,17 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use crate::objectives;
 use crate::profile::Demand;
 use crate::report::{Report, SecondFigures};
 use crate::watch::{CACHED, CONNECTIONS, DATABASE_CONNECTIONS, DEAD, DRAWN, LIVE, Look, POOLS, RESIDENT, SERIES};
 
-/// Milliseconds that 95 of 100 requests may take, together and of each operation (spec 1.2.4).
-pub(crate) const LATENCY_MS: f64 = 100.0;
-/// Successful requests a second (spec 1.2.4).
-const THROUGHPUT: f64 = 10_000.0;
-/// Connections open at a time (spec 1.2.4).
-const CONNECTIONS_OPEN: f64 = 500.0;
-/// Lookups that the cache answers (spec 1.2.3).
-const HIT_RATIO: f64 = 0.8;
-/// Milliseconds that 95 of 100 answers of the cache may take (spec 1.2.3).
-const CACHE_ANSWER_MS: f64 = 10.0;
-/// Rows found by an index (spec 1.2.4).
-const INDEX_RATIO: f64 = 0.95;
+/// Milliseconds that 95 of 100 requests may take, together and of each operation.
+pub(crate) const LATENCY_MS: f64 = objectives::LATENCY_SECONDS * 1e3;
+/// Milliseconds that 95 of 100 answers of the cache may take.
+const CACHE_ANSWER_MS: f64 = objectives::CACHE_ANSWER_SECONDS * 1e3;
 /// Milliseconds that 95 of 100 waits for a database connection may take at full speed: half of what a request may.
-const POOL_WAIT_MS: f64 = 50.0;
+const POOL_WAIT_MS: f64 = LATENCY_MS / 2.0;
 /// The same below it.
 const OPEN_POOL_WAIT_MS: f64 = 10.0;
 /// Share of the open loop's rate that must be reached.
@@ -129,7 +122,7 @@ pub(crate) fn judge(report: &Report, demands: &[Demand]) -> Vec<Target> {
     errors(&mut verdict, report, demands);
     let server = &report.server;
     let speed = demands.contains(&Demand::Speed);
-    let (throughput, wanted) = (Some(report.requests_per_second), THROUGHPUT / f64::from(report.machines));
+    let (throughput, wanted) = (Some(report.requests_per_second), objectives::THROUGHPUT / f64::from(report.machines));
     verdict.judge("throughput", demands.contains(&Demand::Throughput), throughput, Bound::AtLeast(wanted), rate);
     if let Some(bare) = &report.bare {
         // For the reader: machines differ.
@@ -147,13 +140,13 @@ pub(crate) fn judge(report: &Report, demands: &[Demand]) -> Vec<Target> {
         verdict.judge("open loop: rate", speed, Some(open.reached), Bound::AtLeast(wanted), rate);
     }
     let connections = demands.contains(&Demand::Throughput);
-    verdict.judge("connections", connections, server.connections, Bound::AtLeast(CONNECTIONS_OPEN), count);
-    verdict.judge("cache hit rate", true, server.hit_ratio, Bound::AtLeast(HIT_RATIO), percent);
+    verdict.judge("connections", connections, server.connections, Bound::AtLeast(objectives::CONNECTIONS), count);
+    verdict.judge("cache hit rate", true, server.hit_ratio, Bound::AtLeast(objectives::CACHE_HIT_RATIO), percent);
     // At full speed all cores are full, and everything waits for them first: what Redis takes is seen below that.
     let waits = report.open_loop.as_ref().map_or(server.waits, |open| open.waits);
     let cache = waits.cache_answer_p95_ms;
     verdict.judge("cache answer p95", speed, cache, Bound::Below(CACHE_ANSWER_MS), ms);
-    verdict.judge("index usage", true, server.index_ratio, Bound::AtLeast(INDEX_RATIO), percent);
+    verdict.judge("index usage", true, server.index_ratio, Bound::AtLeast(objectives::INDEX_USAGE), percent);
     let wait = server.waits.pool_wait_p95_ms;
     verdict.judge("database connection wait p95", speed, wait, Bound::Below(POOL_WAIT_MS), ms);
     if let Some(open) = &report.open_loop {
@@ -196,7 +189,8 @@ fn spike(verdict: &mut Verdict, report: &Report) {
     let back = seconds.iter().rposition(bad).map_or(0, |bad| bad + 1);
     #[expect(clippy::cast_precision_loss, reason = "seconds of a run")]
     let (back, most) = ((!seconds.is_empty()).then_some(back as f64), RECOVERY_SECONDS as f64);
-    verdict.judge("seconds until p95 is below 100 ms again", true, back, Bound::Below(most + 1.0), count);
+    let name = format!("seconds until p95 is below {LATENCY_MS:.0} ms again");
+    verdict.judge(&name, true, back, Bound::Below(most + 1.0), count);
 }
 
 /// Nothing grows.

@@ -1,6 +1,8 @@
 //! The tiers of the cache, and Redis.
 
+use crate::observability::objectives::{CACHE_ANSWER_SECONDS, CACHE_HIT_RATIO};
 use crate::observability::rule::{Alert, Severity, Team};
+use crate::observability::words::{milliseconds, percent};
 use Severity::{Critical, Warning};
 
 const CACHE: &str = "dgm-cache";
@@ -41,10 +43,18 @@ fn redis() -> Vec<Alert> {
         alert("DgmCacheSlow", Warning, Team::Platform)
             .when(
                 "10m",
-                "histogram_quantile(0.95, sum by (job, instance, le) (rate(dgm_cache_redis_duration_seconds_bucket[5m]))) > 0.01\n\
-                 and sum by (job, instance) (rate(dgm_cache_redis_duration_seconds_count[5m])) > 1",
+                format!(
+                    "histogram_quantile(0.95, sum by (job, instance, le) (rate(dgm_cache_redis_duration_seconds_bucket[5m]))) > {CACHE_ANSWER_SECONDS}\n\
+                     and sum by (job, instance) (rate(dgm_cache_redis_duration_seconds_count[5m])) > 1"
+                ),
             )
-            .says("Redis is slow.", "One answer in twenty takes {{ $value | humanizeDuration }}; 10 ms is what the cache may take.")
+            .says(
+                "Redis is slow.",
+                &format!(
+                    "One answer in twenty takes {{{{ $value | humanizeDuration }}}}; {} is what the cache may take.",
+                    milliseconds(CACHE_ANSWER_SECONDS)
+                ),
+            )
             .fires("20m", &answers("0+60x30"))
             .silent("20m", &answers("0+600x30")),
     ]
@@ -88,11 +98,16 @@ fn tiers() -> Vec<Alert> {
         alert("DgmCacheHitRateLow", Warning, Team::Service)
             .when(
                 "15m",
-                "1 - dgm:slo_errors:ratio_rate5m{slo=\"cache\"} < 0.8 and dgm:slo_events:rate5m{slo=\"cache\"} > 5",
+                format!(
+                    "1 - dgm:slo_errors:ratio_rate5m{{slo=\"cache\"}} < {CACHE_HIT_RATIO} and dgm:slo_events:rate5m{{slo=\"cache\"}} > 5"
+                ),
             )
             .says(
                 "The cache answers too little.",
-                "{{ $value | humanizePercentage }} of the lookups are answered by a tier; 80 % is what is promised.",
+                &format!(
+                    "{{{{ $value | humanizePercentage }}}} of the lookups are answered by a tier; {} is what is promised.",
+                    percent(CACHE_HIT_RATIO)
+                ),
             )
             .fires("30m", &lookups("0+600x40", "0+600x40"))
             .silent("30m", &lookups("0+5400x40", "0+600x40"))

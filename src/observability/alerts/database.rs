@@ -1,6 +1,8 @@
 //! PostgreSQL, as the service sees it and by its own words.
 
+use crate::observability::objectives::{INDEX_USAGE, INDEX_USAGE_ROWS, LATENCY_SECONDS};
 use crate::observability::rule::{Alert, Severity, Team};
+use crate::observability::words::milliseconds;
 use Severity::{Critical, Warning};
 
 const DATABASE: &str = "dgm-database";
@@ -76,12 +78,17 @@ fn seen() -> Vec<Alert> {
         alert("DgmQueryLatencyHigh", Warning)
             .when(
                 "10m",
-                "histogram_quantile(0.95, sum by (job, statement, le) (rate(dgm_db_statement_duration_seconds_bucket[5m]))) > 0.1\n\
-                 and sum by (job, statement) (rate(dgm_db_statement_duration_seconds_count[5m])) > 0.2",
+                format!(
+                    "histogram_quantile(0.95, sum by (job, statement, le) (rate(dgm_db_statement_duration_seconds_bucket[5m]))) > {LATENCY_SECONDS}\n\
+                     and sum by (job, statement) (rate(dgm_db_statement_duration_seconds_count[5m])) > 0.2"
+                ),
             )
             .says(
                 "{{ $labels.statement }} is slow.",
-                "One run in twenty takes {{ $value | humanizeDuration }}; 100 ms is what all of a request may take.",
+                &format!(
+                    "One run in twenty takes {{{{ $value | humanizeDuration }}}}; {} is what all of a request may take.",
+                    milliseconds(LATENCY_SECONDS)
+                ),
             )
             .fires("20m", &statement("0+30x30", "0+60x30", "0+60x30"))
             // A slow one that hardly ever runs.
@@ -160,9 +167,11 @@ fn told() -> Vec<Alert> {
         alert("DgmIndexUsageLow", Warning)
             .when(
                 "30m",
-                "sum by (job) (max by (job, table) (rate(dgm_db_rows_read_total{access=\"index\"}[30m])) and max by (job, table) (dgm_db_rows_live) > 10000)\n\
-                 / sum by (job) (sum by (job, table) (max by (job, table, access) (rate(dgm_db_rows_read_total[30m]))) and max by (job, table) (dgm_db_rows_live) > 10000) < 0.95\n\
-                 and sum by (job) (max by (job, table, access) (rate(dgm_db_rows_read_total[30m]))) > 100",
+                format!(
+                    "sum by (job) (max by (job, table) (rate(dgm_db_rows_read_total{{access=\"index\"}}[30m])) and max by (job, table) (dgm_db_rows_live) > {INDEX_USAGE_ROWS})\n\
+                     / sum by (job) (sum by (job, table) (max by (job, table, access) (rate(dgm_db_rows_read_total[30m]))) and max by (job, table) (dgm_db_rows_live) > {INDEX_USAGE_ROWS}) < {INDEX_USAGE}\n\
+                     and sum by (job) (max by (job, table, access) (rate(dgm_db_rows_read_total[30m]))) > 100"
+                ),
             )
             .says(
                 "Large tables are read without an index.",

@@ -1,6 +1,7 @@
 //! For whoever calls the API, and whoever looks for the route that is slow.
 
 use crate::observability::dashboard::{Bad, Beyond, Dashboard, Panel};
+use crate::observability::objectives::LATENCY_SECONDS;
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -28,14 +29,14 @@ fn routes() -> Vec<Panel> {
                 "{{method}} {{route}}",
                 "histogram_quantile(0.95, sum by (method, route, le) (rate(dgm_http_request_duration_seconds_bucket{$sel}[$__rate_interval])))",
             )
-            .bad(Bad::Above(0.1))
+            .bad(Bad::Above(LATENCY_SECONDS))
             .alerts(&["DgmLatencyBudgetBurn"])
             .size(12, 10),
         Panel::table("Routes", "none", "Requests a second over five minutes, by route, method and class of status.")
             .ask("", "sum by (route, method, status) (rate(dgm_http_requests_total{$sel}[5m])) > 0"),
         Panel::lines("Latency of all", "s", "Quantiles over all routes of the API.")
             .quantiles("dgm_http_request_duration_seconds", ", route=~\"/api/v1/.*\"")
-            .bad(Bad::Above(0.1))
+            .bad(Bad::Above(LATENCY_SECONDS))
             .size(12, 8),
     ]
 }

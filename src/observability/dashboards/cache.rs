@@ -1,6 +1,8 @@
 //! For whoever asks why a read went to PostgreSQL.
 
 use crate::observability::dashboard::{Bad, Dashboard, Panel};
+use crate::observability::objectives::{CACHE_ANSWER_SECONDS, CACHE_HIT_RATIO};
+use crate::observability::words::milliseconds;
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -20,7 +22,7 @@ fn tiers() -> Vec<Panel> {
                 "sum by (tier) (rate(dgm_cache_requests_total{$sel, class!~\"session|token\", result=\"hit\"}[$__rate_interval])) / sum by (tier) (rate(dgm_cache_requests_total{$sel, class!~\"session|token\"}[$__rate_interval]))",
             )
             .ask("any tier", "1 - avg(dgm:slo_errors:ratio_rate5m{job=~\"$job\", slo=\"cache\"})")
-            .bad(Bad::Below(0.8))
+            .bad(Bad::Below(CACHE_HIT_RATIO))
             .alerts(&["DgmCacheHitRateLow", "DgmCacheBudgetBurn"]),
         Panel::stack("Lookups by class", "cps", "Lookups a second, by what is looked up.")
             .ask("{{class}}", "sum by (class) (rate(dgm_cache_requests_total{$sel, tier=\"l1\"}[$__rate_interval]))"),
@@ -90,10 +92,14 @@ fn redis() -> Vec<Panel> {
             .bad(Bad::Below(1.0))
             .alerts(&["DgmRedisDown"]),
         Panel::figure("Clients", "none", "Clients that are connected.").ask("clients", "max(dgm_redis_clients{$sel})"),
-        Panel::lines("Time of an answer", "s", "As the service sees it; 10 ms is what the cache may take.")
-            .quantiles("dgm_cache_redis_duration_seconds", "")
-            .bad(Bad::Above(0.01))
-            .alerts(&["DgmCacheSlow"]),
+        Panel::lines(
+            "Time of an answer",
+            "s",
+            format!("As the service sees it; {} is what the cache may take.", milliseconds(CACHE_ANSWER_SECONDS)),
+        )
+        .quantiles("dgm_cache_redis_duration_seconds", "")
+        .bad(Bad::Above(CACHE_ANSWER_SECONDS))
+        .alerts(&["DgmCacheSlow"]),
         Panel::lines("Memory", "bytes", "Memory in use, and maxmemory (0: no limit).")
             .ask("used", "max(dgm_redis_memory_bytes{$sel})")
             .ask("most", "max(dgm_redis_memory_max_bytes{$sel})")

@@ -1,6 +1,8 @@
 //! For whoever runs PostgreSQL: the pools, the statements, the server, the partitions.
 
 use crate::observability::dashboard::{Bad, Beyond, Dashboard, Panel};
+use crate::observability::objectives::{INDEX_USAGE, LATENCY_SECONDS};
+use crate::observability::words::percent;
 use crate::telemetry::catalogue::jobs::ReportedJob;
 
 pub(super) fn dashboard() -> Dashboard {
@@ -78,7 +80,7 @@ fn statements() -> Vec<Panel> {
                 "{{statement}}",
                 "histogram_quantile(0.95, sum by (statement, le) (rate(dgm_db_statement_duration_seconds_bucket{$sel}[$__rate_interval])))",
             )
-            .bad(Bad::Above(0.1))
+            .bad(Bad::Above(LATENCY_SECONDS))
             .alerts(&["DgmQueryLatencyHigh"])
             .size(12, 9),
         Panel::stack("Time by statement", "none", "Seconds a second that each statement takes: what to make faster first.")
@@ -179,12 +181,12 @@ fn tables() -> Vec<Panel> {
             .ask("{{table}}", "max by (table) (dgm_db_rows_dead{$sel}) / (max by (table) (dgm_db_rows_live{$sel}) + max by (table) (dgm_db_rows_dead{$sel}) > 0)")
             .bad(Bad::Above(0.2))
             .alerts(&["DgmDeadTuples"]),
-        Panel::lines("Rows found by an index", "percentunit", "Share of rows that were found by an index; of large tables 95 % should be.")
+        Panel::lines("Rows found by an index", "percentunit", format!("Share of rows that were found by an index; of large tables {} should be.", percent(INDEX_USAGE)))
             .ask(
                 "{{table}}",
                 "max by (table) (rate(dgm_db_rows_read_total{$sel, access=\"index\"}[$__rate_interval])) / (sum by (table) (max by (table, access) (rate(dgm_db_rows_read_total{$sel}[$__rate_interval]))) > 0)",
             )
-            .bad(Bad::Below(0.95))
+            .bad(Bad::Below(INDEX_USAGE))
             .alerts(&["DgmIndexUsageLow"]),
         Panel::figure("Indexes that are invalid", "none", "Indexes that an interrupted build left; no query uses them.")
             .ask("invalid", "max(dgm_db_indexes_invalid{$sel})")

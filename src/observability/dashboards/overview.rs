@@ -1,6 +1,8 @@
 //! For whoever asks whether all is well: promises, budgets, golden signals.
 
 use crate::observability::dashboard::{Bad, Beyond, Dashboard, Panel};
+use crate::observability::objectives::{CACHE_HIT_RATIO, ERRORS, LATENCY_SECONDS, LATENCY_SHARE};
+use crate::observability::words::{milliseconds, percent};
 
 const API: &str = "route=~\"/api/v1/.*\"";
 
@@ -22,7 +24,7 @@ fn now() -> Vec<Panel> {
             .alerts(&["DgmDown", "DgmTargetAbsent"]),
         Panel::figure("Traffic", "reqps", "Requests to the API a second.")
             .ask("requests", format!("sum(rate(dgm_http_requests_total{{$sel, {API}}}[$__rate_interval]))")),
-        Panel::figure("Server errors", "percentunit", "Share of requests that were answered with 5xx; 0.1 % is promised.")
+        Panel::figure("Server errors", "percentunit", format!("Share of requests that were answered with 5xx; {} is promised.", percent(ERRORS)))
             .ask(
                 "errors",
                 format!(
@@ -30,20 +32,20 @@ fn now() -> Vec<Panel> {
                      / sum(rate(dgm_http_requests_total{{$sel, {API}}}[$__rate_interval]))"
                 ),
             )
-            .bad(Bad::Above(0.001))
+            .bad(Bad::Above(ERRORS))
             .alerts(&["DgmErrorBudgetBurn"]),
-        Panel::figure("Latency p95", "s", "Time within which 95 % of the requests are answered; 100 ms is promised.")
+        Panel::figure("Latency p95", "s", format!("Time within which {} of the requests are answered; {} is promised.", percent(LATENCY_SHARE), milliseconds(LATENCY_SECONDS)))
             .ask(
                 "p95",
                 format!(
-                    "histogram_quantile(0.95, sum by (le) (rate(dgm_http_request_duration_seconds_bucket{{$sel, {API}}}[$__rate_interval])))"
+                    "histogram_quantile({LATENCY_SHARE}, sum by (le) (rate(dgm_http_request_duration_seconds_bucket{{$sel, {API}}}[$__rate_interval])))"
                 ),
             )
-            .bad(Bad::Above(0.1))
+            .bad(Bad::Above(LATENCY_SECONDS))
             .alerts(&["DgmLatencyBudgetBurn"]),
-        Panel::figure("Cache hit rate", "percentunit", "Share of lookups that a tier answered; 80 % is promised.")
+        Panel::figure("Cache hit rate", "percentunit", format!("Share of lookups that a tier answered; {} is promised.", percent(CACHE_HIT_RATIO)))
             .ask("hits", "1 - avg(dgm:slo_errors:ratio_rate5m{job=~\"$job\", slo=\"cache\"})")
-            .bad(Bad::Below(0.8))
+            .bad(Bad::Below(CACHE_HIT_RATIO))
             .alerts(&["DgmCacheHitRateLow"]),
         Panel::figure("Partitions ahead", "s", "Time until samples would find no partition.")
             .ask("ahead", "min(dgm_partition_horizon_timestamp_seconds{$sel}) - time()")
@@ -111,7 +113,7 @@ fn golden() -> Vec<Panel> {
         Panel::lines("Latency", "s", "Time from the head of a request to the head of its answer.")
             .beyond(Beyond::SlowTraces)
             .quantiles("dgm_http_request_duration_seconds", ", route=~\"/api/v1/.*\"")
-            .bad(Bad::Above(0.1)),
+            .bad(Bad::Above(LATENCY_SECONDS)),
         Panel::lines("Saturation", "percentunit", "How much of what is limited is in use: connections of each pool, processors of the runtime, descriptors.")
             .ask("{{pool}} {{instance}}", "sum by (instance, pool) (dgm_db_pool_connections{$sel, state=\"used\"}) / sum by (instance, pool) (dgm_db_pool_connections_max{$sel})")
             .ask("runtime {{instance}}", "sum by (instance) (rate(dgm_runtime_busy_seconds_total{$sel}[$__rate_interval])) / sum by (instance) (dgm_runtime_workers{$sel})")

@@ -9,7 +9,7 @@ use dgm_service::telemetry::catalogue::routes::{Method, Route};
 use serde_json::json;
 
 use crate::support::answer::answer;
-use crate::support::dev::Dev;
+use crate::support::service::Service;
 
 /// Route and method of each series of the counter of requests.
 fn counted(exposition: &str) -> BTreeSet<(String, String)> {
@@ -39,10 +39,10 @@ fn every_route_and_method_of_the_table_has_a_label() {
 #[test]
 fn pairs_of_the_table_count_from_zero_and_uploads_count_as_put() {
     const ARTIFACT: &str = "/api/v1/archive/{archive_entry_id}/artifacts/{name}";
-    let dev = Dev::new();
+    let service = Service::open();
     let table: BTreeSet<_> =
         TABLE.iter().map(|(method, route, _)| ((*route).to_owned(), (*method).to_owned())).collect();
-    let before = dev.ops("/metrics").1;
+    let before = service.ops("/metrics").1;
     assert_eq!(counted(&before), table, "before any request");
     let uploads = |status: &str, count: u32| {
         format!("dgm_http_requests_total{{route=\"{ARTIFACT}\",method=\"PUT\",status=\"{status}\"}} {count}\n")
@@ -53,12 +53,12 @@ fn pairs_of_the_table_count_from_zero_and_uploads_count_as_put() {
 
     let entry = json!({"archive_entry_id": "e", "service_name": "s", "problem_statement": "p", "accuracy_score": 0.5,
         "constitutional_compliance_score": 1});
-    dev.post("/api/v1/archive", &entry).expect(201);
-    answer(dev.request("PUT", "/api/v1/archive/e/artifacts/a.diff").body("+1")).expect(201);
-    assert_eq!(answer(dev.request("HEAD", "/api/v1/archive/e")).status, 200);
-    assert_eq!(answer(dev.request("BREW", "/api/v1/archive/e")).status, 405);
-    assert_eq!(answer(dev.request("BREW", "/api/v1/coffee")).status, 404);
-    let after = dev.ops("/metrics").1;
+    service.post("/api/v1/archive", &entry).expect(201);
+    answer(service.request("PUT", "/api/v1/archive/e/artifacts/a.diff").body("+1")).expect(201);
+    assert_eq!(answer(service.request("HEAD", "/api/v1/archive/e")).status, 200);
+    assert_eq!(answer(service.request("BREW", "/api/v1/archive/e")).status, 405);
+    assert_eq!(answer(service.request("BREW", "/api/v1/coffee")).status, 404);
+    let after = service.ops("/metrics").1;
     assert!(after.contains(&uploads("2xx", 1)), "{after}");
     let one = "/api/v1/archive/{archive_entry_id}";
     let others = [(one, "HEAD"), (one, "other"), ("unmatched", "other")]

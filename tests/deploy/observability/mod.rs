@@ -6,6 +6,7 @@ mod consistency;
 mod dashboards;
 mod faults;
 mod live;
+mod objectives;
 mod promql;
 mod rules;
 mod stack;

@@ -1,4 +1,4 @@
-//! The graph of modules: no cycles, and no way from one module to another that it must not reach.
+//! The dependency graph of the modules: cycles, and forbidden modules that are reached through others.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -6,7 +6,7 @@ use super::imports::member;
 use super::references::Reference;
 use super::tree::{Tree, within};
 
-/// A module, and for each module that it names the first place: file and line, and the file that is named there.
+/// Module, the modules that it names, and the first place where it names each.
 pub(super) struct Graph(BTreeMap<String, BTreeMap<String, Witness>>);
 
 struct Witness {
@@ -31,7 +31,7 @@ impl Graph {
         Self(edges)
     }
 
-    /// For each module on a cycle the shortest one through it, as the files that close it.
+    /// The shortest cycle through each module that is on one, as a list of files.
     pub(super) fn cycles(&self) -> Vec<String> {
         let mut found: BTreeMap<Vec<&str>, String> = BTreeMap::new();
         for start in self.0.keys() {
@@ -45,13 +45,14 @@ impl Graph {
         found.into_values().collect()
     }
 
-    /// Ways from a module to what it must not reach; those in `composers` build all modules and are no way.
+    /// Forbidden modules that a module reaches, directly or through others. A path through one of `composers`, which build
+    /// all modules of a group, does not count.
     pub(super) fn reached(&self, rules: &[(&str, &[&str])], composers: &[&str]) -> Vec<String> {
         let mut found = Vec::new();
         for (from, banned) in rules {
             for target in *banned {
-                if let Some(way) = self.path(from, composers, |node| within(node, target)) {
-                    found.push(format!("{from} must not reach {target}:{}", Self::files(&way)));
+                if let Some(path) = self.path(from, composers, |node| within(node, target)) {
+                    found.push(format!("{from} must not reach {target}:{}", Self::files(&path)));
                 }
             }
         }
@@ -63,8 +64,7 @@ impl Graph {
         steps.concat()
     }
 
-    /// The shortest way from `start` to the first module that is a `goal`, not through those in `closed`: each step is a
-    /// module with its way out.
+    /// The shortest path from `start` to a module that is a `goal`, around those in `closed`.
     fn path<'a>(
         &'a self,
         start: &'a str,

@@ -1,4 +1,4 @@
-//! A request's way through the files, as data that is checked against the code.
+//! The flows of requests through the files, as data that is checked against the code.
 
 use std::collections::HashSet;
 
@@ -7,14 +7,14 @@ use syn::visit::{self, Visit};
 
 use super::tree::Tree;
 
-/// How the flow comes to a step.
+/// How a flow gets to a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     /// The body of an earlier step calls it.
     Call,
-    /// A task runs it, to which an earlier step sends the work.
+    /// A task runs it, which receives the work from an earlier step.
     Handover,
-    /// The load of a cache, a closure in a function that was a step before: the flow returns to its file.
+    /// The load of a cache: a closure in the function of an earlier step, so the flow returns to that file.
     Callback,
 }
 

@@ -6,7 +6,7 @@ use super::references::{Kind, Reference, layer};
 use super::rules::{ANYTHING, Group, Home, Layer};
 use super::tree::{Tree, within};
 
-/// Collects violations, one for each pair of file and object.
+/// Collects violations; repeats in one file count once.
 pub(super) struct Violations<'a> {
     tree: &'a Tree,
     seen: HashSet<(usize, String)>,
@@ -34,7 +34,8 @@ fn permits(allowed: &[&str], target: &str) -> bool {
     allowed.iter().any(|entry| *entry == ANYTHING || within(target, entry))
 }
 
-/// The name of a module alone says nothing yet when part of the module is allowed: what is named through it does.
+/// Whether a reference is allowed. A module of which only a part is allowed may be imported; the paths that go through the
+/// import are references of their own.
 fn permits_reference(tree: &Tree, allowed: &[&str], Reference { target, glob, .. }: &Reference) -> bool {
     let prefix = !glob && tree.is_module(target) && allowed.iter().any(|entry| within(entry, target));
     prefix || permits(allowed, target)
@@ -118,7 +119,7 @@ pub(super) fn modules(tree: &Tree, references: &[Reference], rules: &[Group]) ->
     violations.done()
 }
 
-/// A name is passed on within its layer only, and a library's within its home.
+/// Names are re-exported within their layer only.
 pub(super) fn re_exports(tree: &Tree, references: &[Reference]) -> Vec<String> {
     let mut violations = Violations::of(tree);
     for Reference { file, line, module, target, kind, .. } in references {

@@ -1,4 +1,4 @@
-//! How much of a layer one type offers: its methods that other modules can call.
+//! The number of methods of each type that other modules can call.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use super::tree::{Tree, join, within};
 /// The methods of one type.
 #[derive(Default, Clone)]
 pub(super) struct Methods {
-    /// Of its own impls, seen outside its module.
+    /// Inherent, visible outside its module.
     pub(super) own: usize,
     /// Of traits of this crate that it implements.
     pub(super) traits: usize,
@@ -48,7 +48,7 @@ pub(super) fn methods(tree: &Tree, layers: &[&str], groups: &[&str]) -> BTreeMap
     found.types.iter().filter(|path| layers.contains(&layer(path))).map(of).collect()
 }
 
-/// Types with more than `limit` methods, and impls whose methods cannot be counted.
+/// Types with more than `limit` methods.
 pub(super) fn too_many(methods: &BTreeMap<String, Methods>, limit: usize) -> Vec<String> {
     let over = methods.iter().filter(|(_, methods)| methods.total() > limit);
     over.map(|(path, methods)| {
@@ -59,7 +59,7 @@ pub(super) fn too_many(methods: &BTreeMap<String, Methods>, limit: usize) -> Vec
     .collect()
 }
 
-/// The table, largest first; of types that offer nothing, nothing.
+/// The types that have public methods, largest first.
 pub(super) fn print(methods: &BTreeMap<String, Methods>) {
     let mut table: Vec<_> = methods.iter().filter(|(_, methods)| methods.total() > 0).collect();
     table.sort_by_key(|(path, methods)| (Reverse(methods.total()), *path));
@@ -74,9 +74,9 @@ pub(super) fn print(methods: &BTreeMap<String, Methods>) {
 struct Found {
     types: Vec<String>,
     inherent: BTreeMap<String, usize>,
-    /// Trait, its methods.
+    /// Methods of each trait.
     traits: BTreeMap<String, usize>,
-    /// Type and trait.
+    /// Pairs of type and trait.
     implemented: Vec<(String, String)>,
     dereferences: BTreeMap<String, String>,
 }
@@ -114,7 +114,7 @@ impl Counter<'_> {
         Some(self.tree.resolve(&self.module, &segments(&ty.path)))
     }
 
-    /// Whether an item of this visibility can be seen outside the module of its group.
+    /// Whether an item of this visibility is visible outside its module, which is a child of a group.
     fn outside(&self, visibility: &syn::Visibility) -> bool {
         let own = member(self.tree, &self.module, self.groups);
         reach(self.tree, &self.module, visibility).is_some_and(|reach| !within(&reach, &own))

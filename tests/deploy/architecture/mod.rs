@@ -1,4 +1,4 @@
-//! The structure of `src/`, read from the parsed sources: paths, not text. `rules.rs` has the rules.
+//! Rules for the structure of `src/`, checked on the parsed sources. `rules.rs` has the rules as tables.
 
 mod cycles;
 mod flows;
@@ -21,9 +21,9 @@ fn long_files(tree: &Tree, limit: usize) -> Vec<String> {
     long.map(|file| format!("src/{}: {} lines (limit {limit})", file.name, file.lines)).collect()
 }
 
-/// One test, since the parsed sources cannot be shared between threads and parsing is most of the work.
+/// One test for all rules: parsing takes most of the time, and syntax trees cannot be shared between threads.
 #[test]
-fn the_sources_keep_every_rule() {
+fn the_source_tree_follows_the_rules() {
     let tree = Tree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     assert!(tree.files.len() > 100, "the walk found too little");
     let references = tree.references();

@@ -1,4 +1,4 @@
-//! Each rule fails on sources that break it, and on nothing else in them.
+//! Proof that each rule can fail: small sources that violate it.
 
 use super::cycles::Graph;
 use super::flows::{By, Flow, Step, broken, step};
@@ -48,7 +48,7 @@ fn layers(text: &'static str) -> Vec<String> {
 }
 
 #[test]
-fn a_layer_above_is_refused_however_it_is_named() {
+fn a_forbidden_layer_is_found_in_every_form_of_a_path() {
     let fault = |line| vec![format!("src/cache.rs:{line}: cache must not use store::f (allowed: domain)")];
     for (line, text) in [
         (1, "use crate::store::f;"),
@@ -74,20 +74,20 @@ fn a_layer_above_is_refused_however_it_is_named() {
 }
 
 #[test]
-fn a_layer_without_a_row_is_a_fault() {
+fn a_layer_without_a_row_is_a_violation() {
     let tree = Tree::parse([("odd.rs", "use crate::cache::X;"), ("cache.rs", "pub struct X;")]);
     assert_eq!(imports::layers(&tree, &tree.references(), &[]), ["src/odd.rs:1: the layer odd is not in LAYERS"]);
 }
 
 #[test]
-fn a_library_outside_its_home_is_refused() {
+fn a_library_outside_its_home_is_found() {
     let homes: &[super::rules::Home] = &[(&["sqlx"], &["store"])];
     for text in ["use sqlx::Row;", "fn f(_: &sqlx::PgPool) {}", "fn f() { m!(sqlx::query) }", "use sqlx as db;"] {
         let tree = Tree::parse([("http/v1.rs", text), ("store.rs", text)]);
         let found = imports::homes(&tree, &tree.references(), homes);
         assert_eq!(found, ["src/http/v1.rs:1: http must not use sqlx (its home: store)"], "{text}");
     }
-    // A name that the home passes on is still the library's.
+    // A re-exported name still belongs to the library.
     let tree = Tree::parse([("store.rs", "pub use sqlx::Error as E;"), ("http.rs", "use crate::store::E;")]);
     assert_eq!(imports::homes(&tree, &tree.references(), homes).len(), 1);
     let tree = Tree::parse([("http.rs", "mod sqlx { pub struct Row; } use sqlx::Row;")]);
@@ -95,7 +95,7 @@ fn a_library_outside_its_home_is_refused() {
 }
 
 #[test]
-fn a_module_names_no_neighbour_but_those_of_its_row() {
+fn a_module_may_name_only_the_modules_of_its_row() {
     assert_eq!(modules(&[]), [""; 0]);
     for text in [
         "use super::queue::Queue;",
@@ -116,7 +116,7 @@ fn a_module_names_no_neighbour_but_those_of_its_row() {
 }
 
 #[test]
-fn a_use_case_names_no_store_but_its_own() {
+fn a_use_case_may_name_only_its_own_stores() {
     let good =
         "use super::error::Error; use crate::store::{self, identity::Identity}; fn f(_: store::identity::Identity) {}";
     assert_eq!(modules(&[("service/identity.rs", good)]), [""; 0]);
@@ -129,7 +129,7 @@ fn a_use_case_names_no_store_but_its_own() {
 }
 
 #[test]
-fn a_re_export_of_another_layer_is_refused() {
+fn a_re_export_from_another_layer_is_found() {
     for text in [
         "pub use crate::store::Stores;",
         "pub(crate) use crate::store::Stores as S;",
@@ -148,7 +148,7 @@ fn a_re_export_of_another_layer_is_refused() {
 }
 
 #[test]
-fn a_cycle_is_told_as_its_files() {
+fn a_cycle_is_reported_as_a_list_of_files() {
     let cycles = |files| {
         let tree = tree(files);
         Graph::new(&tree, &tree.references(), NAMES).cycles()
@@ -170,14 +170,18 @@ fn a_cycle_is_told_as_its_files() {
 }
 
 #[test]
-fn what_must_not_be_reached_is_found_over_several_steps() {
+fn a_forbidden_module_is_found_through_other_modules() {
     let rules: &[(&str, &[&str])] = &[("service::identity", &["store::queue"])];
     let reached = |files| {
         let tree = tree(files);
         Graph::new(&tree, &tree.references(), NAMES).reached(rules, NAMES)
     };
     assert_eq!(reached(&[("service/identity.rs", "use crate::store::identity::Identity;")]), [""; 0]);
-    assert_eq!(reached(&[("service/identity.rs", "use crate::store::Stores;")]), [""; 0], "what composes is no way");
+    assert_eq!(
+        reached(&[("service/identity.rs", "use crate::store::Stores;")]),
+        [""; 0],
+        "through the struct that composes the group"
+    );
     let found = reached(&[
         ("service/identity.rs", "use super::error::Error;"),
         ("service/error.rs", "\npub type Error = crate::store::identity::Identity;"),
@@ -193,7 +197,7 @@ fn what_must_not_be_reached_is_found_over_several_steps() {
 }
 
 #[test]
-fn a_wire_type_in_a_store_is_refused() {
+fn a_wire_type_in_a_store_is_found() {
     let found = |text| wire::wire_types(&Tree::parse([("store/a.rs", text), ("domain/a.rs", text)]), &["domain"]);
     for text in [
         "use serde::Serialize; #[derive(Debug, Serialize)] pub struct A;",
@@ -204,7 +208,7 @@ fn a_wire_type_in_a_store_is_refused() {
     ] {
         let found = found(text);
         assert_eq!(found.len(), 1, "{text}: {found:?}");
-        assert!(found[0].starts_with("src/store/a.rs:1: A must not be "), "{found:?}");
+        assert!(found[0].starts_with("src/store/a.rs:1: A must not derive or implement "), "{found:?}");
     }
     assert_eq!(
         found("use serde::Deserialize; #[derive(Deserialize)] struct Row; #[derive(Debug)] pub struct A;"),
@@ -213,13 +217,13 @@ fn a_wire_type_in_a_store_is_refused() {
 }
 
 #[test]
-fn a_long_file_is_refused() {
+fn a_long_file_is_found() {
     let tree = Tree::parse([("a.rs", "\n\n\n"), ("b.rs", "\n\n\n\n")]);
     assert_eq!(long_files(&tree, 3), ["src/b.rs: 4 lines (limit 3)"]);
 }
 
 #[test]
-fn methods_are_counted_over_all_impls_traits_and_dereferenced_types() {
+fn methods_of_all_impls_traits_and_dereferenced_types_are_counted() {
     let tree = Tree::parse([
         (
             "store/a/mod.rs",
@@ -247,7 +251,7 @@ fn methods_are_counted_over_all_impls_traits_and_dereferenced_types() {
 }
 
 #[test]
-fn a_flow_that_the_code_does_not_take_is_refused() {
+fn a_flow_that_differs_from_the_code_is_found() {
     const POST: Step = step(By::Call, "http.rs", "post");
     const RECORD: Step = step(By::Call, "service.rs", "record");
     const ADD: Step = step(By::Call, "store.rs", "add");

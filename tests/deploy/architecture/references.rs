@@ -6,14 +6,14 @@ use syn::visit::{self, Visit};
 use super::rules::COMPOSED;
 use super::tree::{Tree, join};
 
-/// How a path is named.
+/// Where a path is written.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// In the body of the file.
+    /// In code.
     Code,
-    /// By an import for the module itself.
+    /// In a private import.
     Import,
-    /// By an import or an alias that the module passes on as far as the module given.
+    /// In an import or a type alias that is visible in the given module and below it.
     ReExport(String),
 }
 
@@ -22,9 +22,9 @@ pub(super) struct Reference {
     /// Index into the files of the tree.
     pub(super) file: usize,
     pub(super) line: usize,
-    /// The module that names it; inside the file's for an inline `mod`.
+    /// The module that names it: the file's, or an inline `mod` in the file.
     pub(super) module: String,
-    /// Where it is defined, as [`Tree::resolve`] tells.
+    /// The item, where it is defined: see [`Tree::resolve`].
     pub(super) target: String,
     pub(super) kind: Kind,
     /// An import of everything in `target`.
@@ -79,7 +79,7 @@ pub(super) fn segments(path: &syn::Path) -> Vec<String> {
     path.segments.iter().map(|segment| text(&segment.ident)).collect()
 }
 
-/// The module as far as which a visibility reaches; `None` for a private item.
+/// The module in which an item of this visibility is visible; `None` for a private item.
 pub(super) fn reach(tree: &Tree, module: &str, visibility: &syn::Visibility) -> Option<String> {
     match visibility {
         syn::Visibility::Public(_) => Some(String::new()),
@@ -113,7 +113,7 @@ impl Finder<'_> {
 
     fn code(&mut self, path: &[String], line: usize) {
         match path {
-            // Imports are references already, and what is neither imported nor declared is of the language.
+            // An imported name is a reference at its import; a name that is neither imported nor declared is built in.
             [name] => {
                 if let Some(target) = self.tree.glob_name(&self.module, name) {
                     self.add(line, target, Kind::Code, false);
@@ -123,7 +123,7 @@ impl Finder<'_> {
         }
     }
 
-    /// `services.archive`: a module that is reached through the struct that composes its group.
+    /// `services.archive`: a module that is used through the struct that composes its group.
     fn member(&mut self, composed: &syn::Ident, name: &syn::Ident) {
         if let Some((_, group)) = COMPOSED.iter().find(|(field, _)| composed == field) {
             let target = join(group, &text(name));
@@ -133,7 +133,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Paths in tokens that the parser leaves alone. `prefix` is the path before the braces of a `use`.
+    /// Paths in the tokens of a macro, which are not parsed. `prefix` is the path before the braces of a `use`.
     fn tokens(&mut self, tokens: TokenStream, prefix: &[String]) {
         let mut tokens = tokens.into_iter().peekable();
         while let Some(token) = tokens.next() {
@@ -173,7 +173,7 @@ impl Finder<'_> {
 }
 
 fn colon(token: Option<TokenTree>, spacing: Spacing) -> bool {
-    // The second colon is joint as well when a punctuation follows it.
+    // The second colon is joint, too, if punctuation follows it.
     matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == ':' && (p.spacing() == spacing || spacing == Spacing::Alone))
 }
 
@@ -195,7 +195,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         }
     }
 
-    /// `pub type A = other::B` passes a name on as a `pub use` does.
+    /// `pub type A = other::B` re-exports a name as `pub use` does.
     fn visit_item_type(&mut self, item: &'ast syn::ItemType) {
         if let (Some(reach), syn::Type::Path(ty)) = (reach(self.tree, &self.module, &item.vis), &*item.ty) {
             let target = self.tree.resolve(&self.module, &segments(&ty.path));
@@ -204,7 +204,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         visit::visit_item_type(self, item);
     }
 
-    /// Who may see an item is no use of the module named.
+    /// A visibility is not a dependency on the module that it names.
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 
     fn visit_path(&mut self, path: &'ast syn::Path) {

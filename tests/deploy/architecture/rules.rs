@@ -1,11 +1,11 @@
-//! The rules as data. A path in a list of what is allowed stands for itself and all below it.
+//! The rules as data. An allowed path includes everything below it.
 
 use super::flows::{By, Flow, step};
 
 /// Allows everything.
 pub(super) const ANYTHING: &str = "everything";
 
-/// Layer, and what of the other layers it may name.
+/// A layer, and the paths in other layers that it may name.
 pub(super) type Layer = (&'static str, &'static [&'static str]);
 
 pub(super) const LAYERS: &[Layer] = &[
@@ -67,12 +67,12 @@ pub(super) const HOMES: &[Home] = &[
     (&["figment"], &["config", "cli"]),
 ];
 
-/// A part of the tree whose children are modules with boundaries of their own.
+/// A part of the tree whose children are modules with rules of their own.
 pub(super) struct Group {
     pub(super) parent: &'static str,
-    /// Where the rows of `modules` decide: what is named elsewhere is the layers' business.
+    /// The parts of the tree to which `modules` applies. References to other parts follow the layers only.
     pub(super) watched: &'static [&'static str],
-    /// Child, and what it may name. `mod` is what `mod.rs` itself holds: it composes.
+    /// A child, and the paths that it may name. `mod` is the code in `mod.rs` itself.
     pub(super) modules: &'static [(&'static str, &'static [&'static str])],
 }
 
@@ -148,29 +148,29 @@ pub(super) const GROUPS: &[Group] = &[
     },
 ];
 
-/// Further parts of the tree whose children are modules of their own in the graph.
+/// Other parts of the tree whose children are modules in the graph.
 pub(super) const DIVIDED: &[&str] = &["http"];
 
-/// Fields and variables that hold the struct that composes a group: `services.archive` names `service::archive`.
+/// Fields and variables that hold the struct that composes a group: `services.archive` refers to `service::archive`.
 pub(super) const COMPOSED: &[(&str, &str)] = &[("services", "service"), ("stores", "store")];
 
-/// Module, and what it must not reach by any way of names. The `mod.rs` of the groups are no way: they compose.
+/// A module, and the modules that it must not reach, directly or through others.
 pub(super) const UNREACHABLE: &[(&str, &[&str])] = &[
     ("service::identity", &["service::improvements", "store::improvements"]),
     ("store::identity", &["service::improvements", "store::improvements"]),
 ];
 
-/// Layers that may define types of the wire: derives of serde and utoipa.
+/// Layers that may define wire types: public types with derives of serde or utoipa.
 pub(super) const WIRE_TYPES: &[&str] = &["config", "domain", "http", "interchange", "jobs", "observability"];
 
-/// Lines of a file, of any layer.
+/// Lines of a file.
 pub(super) const MAX_LINES: usize = 400;
 
 /// Methods of a type in these layers that other modules can call.
 pub(super) const MAX_METHODS: usize = 25;
 pub(super) const COUNTED_LAYERS: &[&str] = &["service", "store"];
 
-/// The ways of the most frequent requests: the functions that do the work, in the order in which they start.
+/// The flows of the most frequent requests: the principal functions, in the order in which they start.
 pub(super) const FLOWS: &[Flow] = &[
     (
         "POST /metrics",

@@ -33,7 +33,7 @@ pub(super) struct Tree {
     modules: HashMap<String, Module>,
 }
 
-/// Names that were followed on the way to a definition; a second visit is a circle of imports.
+/// Names that were resolved on the way to a definition. A name that comes up again imports itself.
 type Followed = Vec<(String, String)>;
 
 /// The name that binaries, which are crates of their own, use for the library.
@@ -110,7 +110,7 @@ impl Tree {
     }
 
     /// The place where `path`, written in `module`, is defined: `store::archive::Filter`, or `::sqlx::Row` for a library's.
-    /// Re-exports are followed, so that a name that the parent passes on belongs to the module that defines it.
+    /// Re-exports are followed: a name that the parent re-exports belongs to the module that defines it.
     pub(super) fn resolve(&self, module: &str, path: &[String]) -> String {
         self.follow(module, path, &mut Vec::new())
     }
@@ -143,7 +143,7 @@ impl Tree {
         at
     }
 
-    /// What `name` means in `module`, if it means anything there.
+    /// What `name` means in `module`; `None` if it is neither declared nor imported there.
     fn named(&self, module: &str, name: &str, followed: &mut Followed) -> Option<String> {
         let inner = join(module, name);
         if self.is_module(&inner) {
@@ -177,7 +177,7 @@ impl Tree {
         })
     }
 
-    /// What a name that `module` neither declares nor imports means there by an import of `*`.
+    /// The meaning of a name that `module` gets from an import of `*`.
     pub(super) fn glob_name(&self, module: &str, name: &str) -> Option<String> {
         let declared = self.modules.get(module)?;
         let explicit = declared.items.contains(name) || declared.imports.contains_key(name);
@@ -216,7 +216,7 @@ fn module_of_file(name: &str) -> String {
     path.replace('/', "::")
 }
 
-/// Files that `#[path]` puts elsewhere in the tree, with their modules.
+/// Files that `#[path]` moves elsewhere in the tree, with their modules.
 fn redirected(file: &File) -> Vec<(String, String)> {
     let folder = file.name.rsplit_once('/').map_or("", |(folder, _)| folder);
     let declared = file.syntax.items.iter().filter_map(|item| match item {

@@ -1,4 +1,4 @@
-//! Types of the wire are defined in the layers that may define them.
+//! Wire types are defined only in the layers that may define them.
 
 use syn::visit::{self, Visit};
 
@@ -6,10 +6,10 @@ use super::imports::Violations;
 use super::references::{layer, reach, segments};
 use super::tree::{Tree, join, within};
 
-/// The libraries whose derives and traits make a type one of the wire.
+/// The libraries whose derives and traits make a type a wire type.
 const WIRE: &[&str] = &["serde", "utoipa"];
 
-/// Types that other modules see have no derive or impl of the wire outside `homes`.
+/// Public types outside `homes` with a derive or an impl of these libraries.
 pub(super) fn wire_types(tree: &Tree, homes: &[&str]) -> Vec<String> {
     let mut violations = Violations::of(tree);
     for (file, source) in tree.files.iter().enumerate() {
@@ -21,7 +21,11 @@ pub(super) fn wire_types(tree: &Tree, homes: &[&str]) -> Vec<String> {
         for (line, name, derived) in finder.found {
             let homes = homes.join(", ");
             let layer = layer(&source.module);
-            violations.add(file, line, format!("{name} must not be {derived} in {layer} (wire types: {homes})"));
+            violations.add(
+                file,
+                line,
+                format!("{name} must not derive or implement {derived} in {layer} (wire types: {homes})"),
+            );
         }
     }
     violations.done()
@@ -34,7 +38,7 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Whether `path` is of the wire, and by which name.
+    /// The name of a derive or trait if it belongs to one of these libraries.
     fn wire(&self, path: &syn::Path) -> Option<String> {
         let target = self.tree.resolve(&self.module, &segments(path));
         let target = target.strip_prefix("::")?;
@@ -85,7 +89,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         self.item(&item.ident, &item.vis, &item.attrs);
     }
 
-    /// An impl by hand is one as well, whoever sees the type.
+    /// An impl by hand counts for private types, too.
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
         let wire = item.trait_.as_ref().and_then(|(path, _)| self.wire(path));
         if let (Some(wire), syn::Type::Path(ty)) = (wire, &*item.self_ty) {

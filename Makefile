@@ -10,6 +10,9 @@ setup: ## Install what building and testing need
 up: setup ## Install what is missing, build, run `dgm dev`
 	cargo run --release --locked -- dev
 
+# Tests wait more than they compute, so more of them run at a time than there are processors.
+export RUST_TEST_THREADS ?= 6
+
 test: setup ## Every test, against real servers that the run starts itself
 	cargo test --workspace --locked
 

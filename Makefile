@@ -11,7 +11,7 @@ up: setup ## Install what is missing, build, run `dgm dev`
 	cargo run --release --locked -- dev
 
 # Tests wait more than they compute, so more of them run at a time than there are processors.
-export RUST_TEST_THREADS ?= 6
+export RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
 
 test: setup ## Every test, against real servers that the run starts itself
 	cargo test --workspace --locked

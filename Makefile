@@ -11,6 +11,9 @@ up: ## Install what is missing, build, run `dgm dev`
 	@scripts/setup up
 	cargo run --locked -- dev
 
+# Tests wait more than they compute, so more of them run at a time than there are processors.
+export RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
+
 test: setup ## Every test, against real servers that the run starts itself
 	cargo test --workspace --locked
 

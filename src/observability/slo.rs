@@ -129,14 +129,16 @@ struct Pair {
     short: &'static str,
     factor: f64,
     wait: &'static str,
+    /// When the examples look whether it fires: well after the wait.
+    shown: &'static str,
     severity: Severity,
 }
 
 const PAIRS: &[Pair] = &[
-    Pair { long: "1h", short: "5m", factor: 14.4, wait: "2m", severity: Severity::Critical },
-    Pair { long: "6h", short: "30m", factor: 6.0, wait: "15m", severity: Severity::Critical },
-    Pair { long: "1d", short: "2h", factor: 3.0, wait: "1h", severity: Severity::Warning },
-    Pair { long: "3d", short: "6h", factor: 1.0, wait: "3h", severity: Severity::Warning },
+    Pair { long: "1h", short: "5m", factor: 14.4, wait: "2m", shown: "30m", severity: Severity::Critical },
+    Pair { long: "6h", short: "30m", factor: 6.0, wait: "15m", shown: "1h", severity: Severity::Critical },
+    Pair { long: "1d", short: "2h", factor: 3.0, wait: "1h", shown: "2h", severity: Severity::Warning },
+    Pair { long: "3d", short: "6h", factor: 1.0, wait: "3h", shown: "4h", severity: Severity::Warning },
 ];
 
 /// Every window of [`PAIRS`], each once.
@@ -222,10 +224,10 @@ fn burn(slo: &Slo, pair: &Pair) -> Alert {
             (300.0 / factor).round() / 10.0
         ),
         dashboard: slo.dashboard,
-        fires: vec![Example { series: ratio(0.99), at: "8h" }],
+        fires: vec![Example { series: ratio(0.99), at: pair.shown }],
         silent: vec![
-            Example { series: ratio(factor * (1.0 - slo.target) * 0.9), at: "8h" },
-            Example { series: quiet, at: "8h" },
+            Example { series: ratio(factor * (1.0 - slo.target) * 0.9), at: pair.shown },
+            Example { series: quiet, at: pair.shown },
         ],
     }
 }

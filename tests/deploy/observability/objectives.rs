@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dgm_service::observability::objectives::{
-    AVAILABILITY, CACHE_ANSWER_SECONDS, CACHE_HIT_RATIO, ERRORS, INDEX_USAGE, INDEX_USAGE_ROWS, INGEST_SECONDS,
-    INGEST_SHARE, LATENCY_SECONDS, LATENCY_SHARE,
+    AVAILABILITY, CACHE_ANSWER_SECONDS, CACHE_HIT_RATIO, CONNECTIONS, ERRORS, INDEX_USAGE, INDEX_USAGE_ROWS,
+    INGEST_SECONDS, INGEST_SHARE, LATENCY_SECONDS, LATENCY_SHARE, THROUGHPUT,
 };
 use dgm_service::observability::{Options, alerts, files, slo};
 use dgm_service::telemetry::catalogue::LATENCY;
@@ -127,4 +127,23 @@ fn the_numbers_of_the_objectives_are_written_once() {
         }
     }
     assert!(repeated.is_empty(), "take it from objectives.rs:\n{}", repeated.join("\n"));
+}
+
+#[test]
+fn the_documents_name_the_objectives() {
+    let percent = |share: f64| format!("{} %", (share * 1e6).round() / 1e4);
+    let milliseconds = |seconds: f64| format!("{} ms", (seconds * 1e6).round() / 1e3);
+    let (latency, answer) = (milliseconds(LATENCY_SECONDS), milliseconds(CACHE_ANSWER_SECONDS));
+    for (path, line) in [
+        ("docs/LOADTEST.md", format!("| `latency p95`, `latency p95 of ...` | < {latency} |")),
+        ("docs/LOADTEST.md", format!("| `cache answer p95` | < {answer} |")),
+        ("docs/LOADTEST.md", format!("| `cache hit rate` | {} |", percent(CACHE_HIT_RATIO))),
+        ("docs/LOADTEST.md", format!("| `index usage` | {} |", percent(INDEX_USAGE))),
+        ("docs/LOADTEST.md", format!("| `connections` | {CONNECTIONS} |")),
+        ("docs/LOADTEST.md", format!("| `throughput` | {},000/s |", THROUGHPUT / 1e3)),
+        ("docs/OPERATIONS.md", format!("more than {} answered 5xx; p95 above {latency};", percent(ERRORS))),
+    ] {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+        assert!(text.contains(&line), "{path} lacks {line}");
+    }
 }

@@ -11,6 +11,7 @@ pub mod rule;
 mod rule_file;
 pub mod runbooks;
 pub mod slo;
+pub mod status;
 mod time;
 mod uses;
 

@@ -1,6 +1,5 @@
 //! Jobs that run outside the service and report to it.
 
-
 use crate::support::serve::Serve;
 use crate::support::{Database, stdout, until};
 

@@ -8,8 +8,7 @@ use super::{counts, errors, orphans, rows_of};
 use crate::support::holder::Holder;
 use crate::support::{Database, signal, stdout, until};
 
-const WAITS: &str =
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%dgm:forget_%'";
+const WAITS: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%dgm:forget_%'";
 
 /// Two services whose lineage goes to and fro between them, an improvement with many events, and samples; nothing tells
 /// their order but who refers to whom: same time, same generation, ids at random.

@@ -63,8 +63,7 @@ fn those_who_hang_up_leave_no_transaction_to_others() {
         kept
     });
     assert_eq!(api.sql("SELECT count(*) FROM dgm_improvements"), kept.len().to_string(), "acknowledged and lost");
-    let open =
-        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()";
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()";
     // Those of the last ones who hung up are still being rolled back; one that was left open stays for half a minute.
     until("no connection waits in the middle of a transaction", || api.sql(open) == "0");
 }

@@ -1,6 +1,5 @@
 //! Jobs and partitions over HTTP.
 
-
 use crate::support::holder::Holder;
 use crate::support::serve::Serve;
 use crate::support::{Database, stdout, until};

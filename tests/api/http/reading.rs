@@ -39,9 +39,7 @@ fn reading_fetches_relatives_and_is_counted() {
 
     // A prefetched copy is judged like any other.
     api.sql("UPDATE dgm_archive SET accuracy_score = 0.25 WHERE archive_entry_id = 'root'");
-    until("a change by psql is seen", || {
-        api.get("/api/v1/archive/root").expect(200)["accuracy_score"] == 0.25
-    });
+    until("a change by psql is seen", || api.get("/api/v1/archive/root").expect(200)["accuracy_score"] == 0.25);
 
     // The counts outlive the process, and the next one starts with what was read most.
     assert_eq!(api.signal(Signal::INT), Some(0));

@@ -5,7 +5,6 @@ mod pools;
 mod postgres;
 mod redis;
 
-
 use crate::support::serve::Serve;
 use crate::support::{Database, until};
 

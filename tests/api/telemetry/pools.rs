@@ -1,10 +1,8 @@
-
 use serde_json::{Value, json};
 
 use crate::support::holder::Holder;
 use crate::support::serve::Serve;
 use crate::support::{Database, until};
-
 
 fn pool(serve: &Serve, name: &str, labels: &str) -> Option<f64> {
     serve.metric(&format!("dgm_db_pool_{name}{{{labels}}} "))
@@ -63,7 +61,9 @@ fn each_pool_tells_of_as_many_as_the_server_has_and_one_connection_writes_everyt
             of("idle") + of("used")
         });
         assert!(told[1] <= 1.0, "{told:?}");
-        let there = database.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'dgm'");
+        let there = database.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'dgm'",
+        );
         told[0] >= 1.0 && told[1] >= 1.0 && told[2] >= 1.0 && there.parse() == Ok(told.iter().sum::<f64>())
     });
 }

@@ -16,7 +16,8 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 
 fn migrated() -> Database {
-    let database = Database::own("views and settings of the whole server: sessions, locks, archiver, statements, roles", SETTINGS);
+    let database =
+        Database::own("views and settings of the whole server: sessions, locks, archiver, statements, roles", SETTINGS);
     database.sql("CREATE EXTENSION pg_stat_statements");
     database
 }

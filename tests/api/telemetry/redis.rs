@@ -7,7 +7,10 @@ use crate::support::{Database, until};
 #[test]
 fn memory_evictions_and_clients_of_redis_are_seen() {
     let database = Database::migrated();
-    let redis = Redis::own_with("memory limit, evictions and refused clients of the whole server", &["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]);
+    let redis = Redis::own_with(
+        "memory limit, evictions and refused clients of the whole server",
+        &["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"],
+    );
     let watched = Watched::start(&database, &redis.url(), &[]);
     assert_eq!(watched.last("dgm_redis_memory_max_bytes"), f64::from(3 << 20));
     let before = watched.last("dgm_redis_memory_bytes");

@@ -156,7 +156,8 @@ fn chosen(expr: &str) -> String {
 #[test]
 fn every_query_finds_data_on_a_service_at_work() {
     let seconds = setting("DGM_TEST_LIVE_SECONDS", 25);
-    let database = Database::own("pg_stat_statements is preloaded", &[("shared_preload_libraries", "pg_stat_statements")]);
+    let database =
+        Database::own("pg_stat_statements is preloaded", &[("shared_preload_libraries", "pg_stat_statements")]);
     database.sql("CREATE EXTENSION pg_stat_statements");
     let began = (chrono::Utc::now() - chrono::TimeDelta::minutes(5)).to_rfc3339();
     for job in ["backup", "restore-drill"] {

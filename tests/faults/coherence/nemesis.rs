@@ -55,14 +55,8 @@ impl Action {
         Self::HangFeeds,
     ];
     /// In two halves that take as long as each other, for tests that run side by side.
-    pub(super) const SHORT: [Self; 6] = [
-        Self::PauseRedis,
-        Self::CutFeeds,
-        Self::RestoreRedis,
-        Self::Bulk,
-        Self::CutAll,
-        Self::EmptyRedis,
-    ];
+    pub(super) const SHORT: [Self; 6] =
+        [Self::PauseRedis, Self::CutFeeds, Self::RestoreRedis, Self::Bulk, Self::CutAll, Self::EmptyRedis];
     pub(super) const LONG: [Self; 2] = [Self::RestoreRedisUnfed, Self::HangFeeds];
 }
 

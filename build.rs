@@ -23,15 +23,18 @@ fn main() {
     println!("cargo::rerun-if-changed=migrations");
 }
 
-/// Writes down which files of the source use the static of which metric, for the reference of metrics.
+/// Writes down which files of the source use the static of which metric, for the reference of metrics. `observability` reads
+/// metrics and sets none.
 fn set_in() {
     println!("cargo::rerun-if-changed=src");
     let mut sources = Vec::new();
     collect(Path::new("src"), &mut sources);
     sources.sort();
     let read = |path: &PathBuf| fs::read_to_string(path).unwrap_or_default();
-    let (catalogue, users): (Vec<_>, Vec<_>) =
-        sources.iter().partition(|path| path.starts_with("src/telemetry/catalogue"));
+    let (catalogue, users): (Vec<_>, Vec<_>) = sources
+        .iter()
+        .filter(|path| !path.starts_with("src/observability"))
+        .partition(|path| path.starts_with("src/telemetry/catalogue"));
     let mut statics = Vec::new();
     for text in catalogue.iter().map(|path| read(path)) {
         for line in text.lines().map(str::trim_start) {

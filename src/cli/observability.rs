@@ -45,7 +45,7 @@ fn pace(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { output, job, runbooks, dashboards, target, alertmanager, receivers, pace } = arguments;
-    let files = files(&Options { job, runbooks, dashboards, target, alertmanager, receivers, pace });
+    let files = files(&Options { job, runbooks, dashboards, target, alertmanager, receivers, pace })?;
     let count = files.len();
     for (name, text) in files {
         let path = output.join(name);

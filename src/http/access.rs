@@ -31,6 +31,7 @@ use Role::{Admin, Operator, Reader, Worker};
 /// Method, route, access.
 pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/", Public),
+    ("GET", "/status.json", Public),
     ("GET", "/status/{asset}", Public),
     ("GET", "/runbooks/{alert}", Public),
     ("GET", "/health", Public),

@@ -22,6 +22,7 @@ pub use router::{api, define_labels, operations};
 pub use server::{Callers, serve};
 
 use crate::jobs::{Runner, Schedules};
+use crate::observability::status::Status;
 use crate::service::Services;
 
 /// How the surface behaves.
@@ -45,7 +46,7 @@ impl State {
     pub fn new(services: Services, schedules: Schedules, options: Options) -> Self {
         let (unready, stopping) = (CancellationToken::new(), CancellationToken::new());
         let runner = Runner::new(services.clone(), schedules, stopping.clone());
-        Self(Arc::new(Shared { services, runner, options, unready, stopping }))
+        Self(Arc::new(Shared { services, runner, options, status: Status::default(), unready, stopping }))
     }
 }
 
@@ -66,6 +67,8 @@ pub struct Shared {
     pub runner: Runner,
     /// How the surface behaves.
     pub options: Options,
+    /// The status page's samples.
+    pub status: Status,
     /// Cancelled when the process is about to stop: readiness turns false first, so that balancers look elsewhere.
     pub unready: CancellationToken,
     /// Cancelled when the listeners close: streams end, so that the drain does not wait for them.

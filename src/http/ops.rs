@@ -44,30 +44,39 @@ pub(super) async fn health() -> Json<Health> {
     (status = 503, body = Document, content_type = "application/problem+json", description = "Not ready; `detail` says why"),
 ))]
 pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Ready>, Problem> {
-    let unready = |detail: String| Problem::new(Kind::NotReady, detail);
-    if state.unready.is_cancelled() {
-        return Err(unready("the process is stopping".to_owned()));
-    }
-    // The server's own words may name hosts and users: they are for the log, not for whoever asks.
-    let version = state.services.operations.schema_version().await;
-    let (applied, known) = version.map_err(|_| unready("the database cannot be asked".to_owned()))?;
-    if applied < known {
-        return Err(unready(format!("the schema is at {applied} and must be at {known}: run `dgm migrate up`")));
-    }
+    let schema_version = can_serve(&state).await.map_err(|why| Problem::new(Kind::NotReady, why))?;
     let (status, redis) = match state.services.operations.redis_status() {
         RedisStatus::Disabled => ("ready", "disabled"),
         RedisStatus::Up => ("ready", "up"),
         RedisStatus::Down => ("degraded", "down"),
     };
-    Ok(Json(Ready { status, schema_version: applied, redis }))
+    Ok(Json(Ready { status, schema_version, redis }))
+}
+
+/// The newest migration of the database, or why the process cannot serve.
+pub(super) async fn can_serve(state: &State) -> Result<i64, String> {
+    if state.unready.is_cancelled() {
+        return Err("the process is stopping".to_owned());
+    }
+    // The server's own words may name hosts and users: they are for the log, not for the caller.
+    let version = state.services.operations.schema_version().await;
+    let (applied, known) = version.map_err(|_| "the database cannot be asked".to_owned())?;
+    if applied < known {
+        return Err(format!("the schema is at {applied} and must be at {known}: run `dgm migrate up`"));
+    }
+    Ok(applied)
 }
 
 /// The Prometheus text exposition.
 pub(super) async fn metrics(Extract(state): Extract<State>) -> Result<Response, Problem> {
     state.services.operations.publish();
-    let off = || Problem::new(Kind::NotFound, "metrics are switched off: telemetry.metrics is false");
-    let text = recorder::render().ok_or_else(off)?;
+    let text = recorder::render().ok_or_else(no_metrics)?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// There is no recorder.
+pub(super) fn no_metrics() -> Problem {
+    Problem::new(Kind::NotFound, "metrics are switched off: telemetry.metrics is false")
 }
 
 /// What to do about an alert: its `runbook_url` leads here unless the rules are written for another place. Runbooks link to each

@@ -75,6 +75,7 @@ pub fn api(state: State) -> Router {
 pub fn operations(state: State) -> Router {
     let routes = Router::new()
         .route("/", get(status::page))
+        .route("/status.json", get(status::document))
         .route("/status/{asset}", get(status::asset))
         .route("/runbooks/{alert}", get(ops::runbook))
         .route("/health", get(ops::health))

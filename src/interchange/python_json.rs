@@ -1,5 +1,14 @@
 //! The JSON that Python's `json` writes, which is not quite JSON (RFC 8259): `NaN`, `Infinity` and `-Infinity` stand for
 //! floats, integers have no bound, and a string may hold half of a surrogate pair. Also several objects in one file.
+//!
+//! pydantic's `jiter` (0.19) reads `NaN` and `Infinity` too, with bit-equal doubles, last-wins keys after conversion and the
+//! same error positions. It is not used, because it loses data that this parser keeps:
+//! - half a surrogate pair, which Python writes for undecodable bytes of a file name, is an error for the whole document;
+//! - a number beyond a double becomes infinite or a big integer, and its text, which a [`Repair`] reports, is gone;
+//! - `-0` loses its sign; nesting is allowed up to 200 levels, which `serde_json` cannot read back.
+//!
+//! Lone surrogates would still need the scanner below, and the conversion from `jiter`'s values to `serde_json`'s, with JSON
+//! pointers, is as long as the rest. A line in an error counts in the text with its repairs, which change no line.
 
 use serde_json::Value;
 

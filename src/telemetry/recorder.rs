@@ -93,6 +93,8 @@ mod tests {
         let bucket = "dgm_db_statement_duration_seconds_bucket{statement=\"archive_get\",le=\"0.005\"} 1";
         assert!(text.contains(bucket), "{text}");
         assert!(!text.contains("quantile="), "a summary: {text}");
+        let escaped = text.lines().find(|line| !line.starts_with('#') && line.contains('\\'));
+        assert_eq!(escaped, None, "the status page reads series without escapes");
 
         let mut promtool = std::process::Command::new("promtool")
             .args(["check", "metrics"])

@@ -38,13 +38,6 @@ fn read_until_all_hit(replica: &Serve, entries: &[usize]) {
     }
 }
 
-/// Reads each of these entries until it is answered; until then a request may fail.
-fn read_until_answered(replica: &Serve, entries: &[usize]) {
-    for entry in entries {
-        until(&format!("e{entry} is answered"), || replica.call("GET", &path(*entry), None).status == 200);
-    }
-}
-
 #[test]
 fn a_primary_dies_and_no_request_fails() {
     let database = Database::migrated();
@@ -67,15 +60,17 @@ fn a_primary_dies_and_no_request_fails() {
     read_until_all_hit(one, &all);
     // The second replica cannot load any: whatever it answers with it has from Redis.
     database.sql("ALTER TABLE dgm_archive RENAME TO elsewhere");
-    read_until_answered(two, &all);
+    for entry in &all {
+        two.insist("GET", &path(*entry)).expect(200);
+    }
     database.sql("ALTER TABLE elsewhere RENAME TO dgm_archive");
     for replica in [&*one, &*two] {
-        assert_eq!(replica.metric("dgm_cache_redis_up"), Some(1.0));
+        until("Redis is up", || replica.metric("dgm_cache_redis_up") == Some(1.0));
     }
     for _ in 0..8 {
-        let session = one.call("POST", "/api/v1/sessions", None).expect(201)["session_token"].clone();
+        let session = one.insist("POST", "/api/v1/sessions").expect(201)["session_token"].clone();
         session.as_str().unwrap().clone_into(&mut two.token);
-        assert_eq!(two.call("GET", "/api/v1/sessions/current", None).expect(200)["name"], "operator");
+        assert_eq!(two.insist("GET", "/api/v1/sessions/current").expect(200)["name"], "operator");
     }
     two.token.clone_from(&token);
 

@@ -32,15 +32,29 @@ fn check(mut redis: Redis) {
     one.call("POST", "/api/v1/archive", Some(&entry)).expect(201);
     let read = |serve: &Serve| serve.call("GET", "/api/v1/archive/e", None).expect(200)["accuracy_score"].clone();
     assert_eq!(read(&one), 0.5);
-    // The other replica finds the finished bytes in Redis.
+    // The other replica finds the finished bytes in Redis; on a busy machine not those of every entry, since a read waits
+    // for Redis for some milliseconds only.
     assert_eq!(read(&two), 0.5);
-    assert_eq!(two.metric("dgm_cache_requests_total{class=\"entry\",tier=\"l2\",result=\"hit\"}"), Some(1.0));
-    assert_eq!(two.metric("dgm_cache_redis_up"), Some(1.0));
-    assert_eq!(two.call("GET", "/ready", None).expect(200)["redis"], "up");
+    let hits = || two.count("dgm_cache_requests_total{class=\"entry\",tier=\"l2\",result=\"hit\"}");
+    let mut more = 0;
+    until("it finds one in Redis", || {
+        if hits() == 0 {
+            more += 1;
+            let mut another = entry.clone();
+            another["archive_entry_id"] = json!(format!("e{more}"));
+            one.call("POST", "/api/v1/archive", Some(&another)).expect(201);
+            for replica in [&one, &two] {
+                replica.call("GET", &format!("/api/v1/archive/e{more}"), None).expect(200);
+            }
+        }
+        hits() > 0
+    });
+    until("Redis is up", || two.metric("dgm_cache_redis_up") == Some(1.0));
+    until("it is ready", || two.call("GET", "/ready", None).expect(200)["redis"] == "up");
     // A session opened at one is known to the other.
-    let session = one.call("POST", "/api/v1/sessions", None).expect(201)["session_token"].clone();
+    let session = one.insist("POST", "/api/v1/sessions").expect(201)["session_token"].clone();
     let operator = std::mem::replace(&mut two.token, session.as_str().unwrap().to_owned());
-    assert_eq!(two.call("GET", "/api/v1/sessions/current", None).expect(200)["name"], "operator");
+    assert_eq!(two.insist("GET", "/api/v1/sessions/current").expect(200)["name"], "operator");
     two.token = operator;
 
     // A change is seen at once where it was made, and within the bound by the other.

@@ -74,6 +74,18 @@ impl Serve {
         answer(if let Some(body) = body { request.json(body) } else { request })
     }
 
+    /// Asks until there is another answer than 503, which is what there is while Redis, or a connection, comes too late.
+    pub(crate) fn insist(&self, method: &str, path: &str) -> Answer {
+        let mut answer = self.call(method, path, None);
+        until(&format!("{method} {path} is answered"), || {
+            if answer.status == 503 {
+                answer = self.call(method, path, None);
+            }
+            answer.status != 503
+        });
+        answer
+    }
+
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let url = format!("http://{}{path}", self.api);
         let request = self.client.request(method.parse().unwrap(), url);

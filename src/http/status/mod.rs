@@ -1,8 +1,11 @@
-//! The status page: what `/metrics` and `/ready` say, drawn in the browser that asks. Static files and nothing more.
+//! The status page: a document that is computed from the process's own series, and static files that show it in a browser.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use axum::Json;
+use axum::extract::State as Extract;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use sha2::{Digest as _, Sha256};
@@ -10,14 +13,15 @@ use sha2::{Digest as _, Sha256};
 use super::extract::Path;
 use super::problem::{Kind, Problem};
 use super::v1::Known;
+use super::{State, ops};
+use crate::observability::status::Readiness;
+use crate::telemetry::recorder;
 
 const PAGE: (&str, &str) = ("text/html; charset=utf-8", include_str!("index.html"));
 /// Name, type, content.
 const ASSETS: &[(&str, &str, &str)] = &[
     ("style.css", "text/css; charset=utf-8", include_str!("style.css")),
     ("page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
-    ("verdict.js", "text/javascript; charset=utf-8", include_str!("verdict.js")),
-    ("series.js", "text/javascript; charset=utf-8", include_str!("series.js")),
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
 /// Nothing from elsewhere, nothing inline, no HTML out of strings.
@@ -38,6 +42,22 @@ pub(super) async fn asset(Path(name): Path<String>, known: Known) -> Result<Resp
     let ((_, kind, content), tag) =
         found.ok_or_else(|| Problem::new(Kind::NotFound, format!("the status page has no {name:?}")))?;
     Ok(answer(kind, content, tag.clone(), &known))
+}
+
+/// How long the document waits for the database; the page waits a second longer for the document.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The state of this process, as the page shows it.
+pub(super) async fn document(Extract(state): Extract<State>) -> Result<Response, Problem> {
+    state.services.operations.publish();
+    state.status.sample(recorder::render).ok_or_else(ops::no_metrics)?;
+    let readiness = match tokio::time::timeout(PATIENCE, ops::can_serve(&state)).await {
+        Ok(Ok(version)) => Readiness { schema_version: Some(version), unready: None },
+        Ok(Err(why)) => Readiness { schema_version: None, unready: Some(why) },
+        Err(_) => Readiness { schema_version: None, unready: Some("the database does not answer in time".to_owned()) },
+    };
+    let document = state.status.document(&readiness, state.services.clock.timestamp());
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(document)).into_response())
 }
 
 /// Always asked for anew, which costs a 304 as long as the program is the same.
@@ -73,31 +93,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::telemetry::catalogue::{self, Described, Kind};
-
-    /// The words of a text that look like a metric's name.
-    fn names(text: &str) -> BTreeSet<&str> {
-        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        words.filter(|word| word.starts_with("dgm_") || word.starts_with("process_")).collect()
-    }
-
-    #[test]
-    fn every_metric_that_the_page_names_is_in_the_catalogue() {
-        let metrics: Vec<_> = catalogue::all().map(Described::metric).collect();
-        let exists = |name: &str| {
-            metrics.iter().any(|metric| match name.strip_prefix(metric.name) {
-                Some("") => true,
-                Some("_bucket" | "_sum" | "_count") => metric.kind == Kind::Histogram,
-                _ => false,
-            })
-        };
-        let scripts = ASSETS.iter().filter(|(_, kind, _)| kind.starts_with("text/javascript"));
-        let named: BTreeSet<_> = scripts.flat_map(|(.., content)| names(content)).collect();
-        let unknown: Vec<_> = named.iter().filter(|name| !exists(name)).collect();
-        assert!(unknown.is_empty(), "the catalogue has no {unknown:?}");
-        assert!(named.len() > 30, "too few to be all that the page shows: {named:?}");
-        assert!(!exists("dgm_http_requests_total_count") && !exists("dgm_http"));
-    }
 
     #[test]
     fn the_page_is_light_and_asks_for_no_more_than_its_assets() {

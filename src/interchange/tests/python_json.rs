@@ -65,6 +65,44 @@ fn what_python_does_not_write_stays_an_error() {
     assert!(parse("[".repeat(200).as_bytes()).is_err());
 }
 
+/// What a replacement of the parser must keep.
+#[test]
+fn nothing_is_lost_between_python_and_here() {
+    let value = |text: &str| parse(text.as_bytes()).unwrap().value;
+    // Doubles to the last bit, with and without a repair in the same document.
+    for text in ["0.1", "1e-323", "5e-324", "2.2250738585072011e-308", "1.7976931348623157e308", "9007199254740993.0"] {
+        let exact: f64 = text.parse().unwrap();
+        for document in [format!("[{text}]"), format!("[{text}, NaN]")] {
+            assert_eq!(value(&document)[0].as_f64().unwrap().to_bits(), exact.to_bits(), "{document}");
+        }
+    }
+    assert!(value("[-0.0]")[0].as_f64().unwrap().is_sign_negative());
+    assert!(value("[-0]")[0].as_f64().unwrap().is_sign_negative());
+    assert_eq!(value("[18446744073709551615, -9223372036854775808]"), json!([u64::MAX, i64::MIN]));
+    // As in Python, the last of equal keys counts.
+    assert_eq!(value(r#"{"a": 1, "b": NaN, "a": 2}"#), json!({"a": 2, "b": null}));
+    // A number beyond a double is reported as it was written.
+    assert_eq!(parse(b"[1e400, -1e400]").unwrap().repairs, [repair("/0", "1e400"), repair("/1", "-1e400")]);
+    // Keys, too, may hold half a pair; what Python writes for the byte 0xff in a file name.
+    let document = parse(br#"{"file \udcff": 1}"#).unwrap();
+    assert_eq!(document.value, json!({"file \u{fffd}": 1}));
+    assert_eq!(document.repairs[0].found, "\\udcff");
+}
+
+#[test]
+fn limits_and_places_of_errors() {
+    let nested = |depth: usize, inner: &str| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
+    for inner in ["1", "NaN"] {
+        assert!(parse(nested(127, inner).as_bytes()).is_ok());
+        assert!(parse(nested(128, inner).as_bytes()).is_err());
+    }
+    // `json.load` refuses a byte order mark in a text file, too.
+    assert!(parse(b"\xef\xbb\xbf[1]").is_err());
+    let place = |text: &str| parse(text.as_bytes()).map_err(|error| (error.line(), error.column())).unwrap_err();
+    assert_eq!(place("[1,\n 2,\n  x]"), (3, 3));
+    assert_eq!(place("[NaN,\n 2,\n  x]"), (3, 3));
+}
+
 #[test]
 fn objects_one_after_another() {
     let text = "{\n  \"a\": \"}{\\\"\",\n  \"b\": NaN\n}\n{\n  \"a\": [\n    {}\n  ]\n}{\"c\": 3}\n\n";

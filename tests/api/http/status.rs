@@ -1,7 +1,10 @@
 //! The status page, as it is served; `make page-test` shows it to a browser.
 
+use std::time::Duration;
+
 use reqwest::blocking::{Client, Response};
 use reqwest::redirect::Policy;
+use serde_json::{Value, json};
 
 use crate::support::dev::Dev;
 
@@ -41,6 +44,26 @@ fn the_operations_listener_serves_the_page_and_the_api_leads_to_its_docs() {
     assert_eq!(get("/status/index.html").status(), 404);
     let elsewhere = client.get(format!("http://127.0.0.1:{}/", dev.ops)).header("host", "evil.example").send().unwrap();
     assert_eq!(elsewhere.status(), 421);
+
+    let status = get("/status.json");
+    assert_eq!((status.status().as_u16(), header(&status, "content-type")), (200, "application/json"));
+    assert_eq!(header(&status, "cache-control"), "no-store");
+    let first: Value = serde_json::from_str(&status.text().unwrap()).unwrap();
+    assert_eq!((&first["state"], &first["reasons"], &first["seconds"]), (&json!("ok"), &json!([]), &Value::Null));
+    let ready: Value = serde_json::from_str(&get("/ready").text().unwrap()).unwrap();
+    assert_eq!(first["schema_version"], ready["schema_version"]);
+    assert_eq!(first["build"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(dev.get("/api/v1/archive/none").status, 404);
+    // Samples are no closer together than a second.
+    std::thread::sleep(Duration::from_millis(1100));
+    let second: Value = serde_json::from_str(&get("/status.json").text().unwrap()).unwrap();
+    assert!(second["seconds"].as_f64().unwrap() >= 1.0, "{second}");
+    assert_eq!(second["signals"]["traffic"]["requests"], 1.0, "{second}");
+    let route = &second["routes"][0];
+    assert_eq!((&route["route"], &route["refused"]), (&json!("/api/v1/archive/{archive_entry_id}"), &json!(1.0)));
+    let statements = second["statements"].as_array().unwrap();
+    assert!(statements.iter().any(|statement| statement["name"] == "archive_get"), "{second}");
+    assert_eq!(dev.get("/status.json").problem(), "not-found");
 
     let api = client.get(format!("http://127.0.0.1:{}/", dev.api)).send().unwrap();
     assert_eq!((api.status().as_u16(), header(&api, "location")), (307, "/docs"));

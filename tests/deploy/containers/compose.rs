@@ -12,7 +12,7 @@ const SERVICE: &str = concat!("dgm-service:", env!("CARGO_PKG_VERSION"));
 
 /// compose.yaml with its anchors filled in.
 fn compose() -> Value {
-    let mut yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(&read("compose.yaml")).unwrap();
+    let mut yaml: yaml_serde::Value = yaml_serde::from_str(&read("compose.yaml")).unwrap();
     // What is merged may bring a merge of its own.
     yaml.apply_merge().unwrap();
     yaml.apply_merge().unwrap();

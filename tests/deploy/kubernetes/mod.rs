@@ -32,7 +32,7 @@ static BUILT: LazyLock<BTreeMap<String, Manifests>> = LazyLock::new(|| {
     for entry in std::fs::read_dir(folder.path().join("built")).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let documents = serde_yaml_ng::Deserializer::from_str(&text).map(|one| Value::deserialize(one).unwrap());
+        let documents = yaml_serde::Deserializer::from_str(&text).map(|one| Value::deserialize(one).unwrap());
         built.insert(path.file_stem().unwrap().to_str().unwrap().to_owned(), documents.collect());
     }
     built

@@ -193,7 +193,7 @@ fn jobs_of_each_process_are_told_apart_from_the_others() {
 #[test]
 fn what_operators_load_is_fresh() {
     let mut written = BTreeSet::new();
-    for (name, text) in files(&Options::default()) {
+    for (name, text) in files(&Options::default()).unwrap() {
         let there = std::fs::read_to_string(root().join(&name)).unwrap_or_default();
         assert!(there == text, "{name} is not fresh: run `make generate`");
         written.insert(root().join(name));

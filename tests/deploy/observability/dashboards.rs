@@ -20,7 +20,7 @@ fn items<'a>(value: &'a Value, field: &str) -> &'a [Value] {
 fn dashboards_keep_the_linters_rules() {
     let mut count = 0;
     let mut uids = BTreeSet::new();
-    for (name, json) in files(&Options::default()) {
+    for (name, json) in files(&Options::default()).unwrap() {
         let Some(file) = name.strip_prefix("dashboards/") else { continue };
         let Some(stem) = file.strip_suffix(".json") else { continue };
         let dashboard: Value = serde_json::from_str(&json).unwrap();

@@ -68,7 +68,7 @@ fn rules_and_panels_compare_with_the_objectives() {
 /// Dashboard and title of each panel, and the edges of its colours.
 fn thresholds() -> BTreeMap<(String, String), Vec<f64>> {
     let mut found = BTreeMap::new();
-    for (path, text) in files(&Options::default()) {
+    for (path, text) in files(&Options::default()).unwrap() {
         if !path.starts_with("dashboards/dgm-") {
             continue;
         }

@@ -1,0 +1,152 @@
+//! Rules of Prometheus and their tests, as the files have them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Options;
+use super::rule::{Alert, Example, Recording};
+use super::time::scaled;
+
+/// The file of the recording rules.
+pub(super) const FIGURES: &str = "alerts/rules/dgm-slo-figures.yaml";
+
+/// A file of rules (<https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/>); also the `spec` of a
+/// `PrometheusRule`.
+#[derive(Debug, Serialize)]
+pub(super) struct Rules {
+    pub(super) groups: Vec<Group>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Group {
+    name: &'static str,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+struct Rule {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<&'static str>,
+    expr: String,
+    #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
+    wait: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_firing_for: Option<String>,
+    labels: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<Annotations>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Annotations {
+    summary: String,
+    description: String,
+    runbook_url: String,
+    dashboard_url: String,
+}
+
+/// A group of recording rules.
+pub(super) fn recordings(name: &'static str, recordings: &[Recording], options: &Options) -> Group {
+    let rule = |recording: &Recording| Rule {
+        record: Some(recording.record.clone()),
+        expr: options.fill(&recording.expr),
+        labels: recording.labels.iter().cloned().collect(),
+        ..Rule::default()
+    };
+    Group { name, rules: recordings.iter().map(rule).collect() }
+}
+
+/// A group of alerts.
+pub(super) fn alerts(name: &'static str, alerts: &[Alert], options: &Options) -> Group {
+    let rule = |alert: &Alert| Rule {
+        alert: Some(alert.name),
+        expr: options.fill(&alert.expr),
+        wait: Some(scaled(alert.wait, options.pace)),
+        keep_firing_for: alert.lingers.map(|time| scaled(time, options.pace)),
+        labels: [("severity", alert.severity.as_str().to_owned()), ("team", alert.team.as_str().to_owned())]
+            .into_iter()
+            .chain(alert.labels.iter().cloned())
+            .collect(),
+        annotations: Some(Annotations {
+            summary: alert.summary.replace("$job", &options.job),
+            description: alert.description.replace("$job", &options.job),
+            runbook_url: options.runbook(alert.name),
+            dashboard_url: options.dashboard(alert.dashboard),
+        }),
+        ..Rule::default()
+    };
+    Group { name, rules: alerts.iter().map(rule).collect() }
+}
+
+/// promtool's tests of alerts (<https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/>).
+#[derive(Debug, Serialize)]
+pub(super) struct TestFile {
+    rule_files: Vec<String>,
+    evaluation_interval: &'static str,
+    tests: Vec<Case>,
+}
+
+#[derive(Debug, Serialize)]
+struct Case {
+    name: String,
+    interval: &'static str,
+    input_series: Vec<Series>,
+    promql_expr_test: [Expectation; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct Series {
+    series: String,
+    values: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Expectation {
+    expr: String,
+    eval_time: &'static str,
+    exp_samples: Vec<Sample>,
+}
+
+#[derive(Debug, Serialize)]
+struct Sample {
+    labels: String,
+    value: u8,
+}
+
+/// The tests of a group of alerts.
+pub(super) fn tests(group: &str, alerts: &[Alert]) -> TestFile {
+    let mut rule_files = vec![format!("../rules/{group}.yaml")];
+    // Evaluating them takes most of the time, and few need them.
+    if alerts.iter().any(Alert::needs_figures) {
+        rule_files.push(format!("../../{FIGURES}"));
+    }
+    let of = |alert: &Alert| {
+        let fires = alert.fires.iter().map(|example| test(alert, example, true));
+        fires.chain(alert.silent.iter().map(|example| test(alert, example, false))).collect::<Vec<_>>()
+    };
+    TestFile { rule_files, evaluation_interval: "1m", tests: alerts.iter().flat_map(of).collect() }
+}
+
+fn test(alert: &Alert, example: &Example, fires: bool) -> Case {
+    let Alert { name, severity, labels, .. } = alert;
+    let severity = severity.as_str();
+    let more = labels.iter().map(|(name, value)| format!(", {name}=\"{value}\"")).collect::<Vec<_>>().concat();
+    let selector = format!("alertname=\"{name}\", severity=\"{severity}\"{more}, alertstate=\"firing\"");
+    let sample = fires.then(|| Sample { labels: format!("{{alertname=\"{name}\"}}"), value: 1 });
+    let series = |(series, values): &(String, String)| Series { series: series.clone(), values: values.clone() };
+    Case {
+        name: format!("{name} ({severity}) {}", if fires { "fires" } else { "is silent" }),
+        interval: "1m",
+        input_series: example.series.iter().map(series).collect(),
+        // promtool compares annotations word by word where it is asked for alerts; the series of Prometheus itself say whether
+        // one fires.
+        promql_expr_test: [Expectation {
+            expr: format!("group by (alertname) (ALERTS{{{selector}}})"),
+            eval_time: example.at,
+            exp_samples: sample.into_iter().collect(),
+        }],
+    }
+}

@@ -133,3 +133,9 @@ pub(super) fn re_exports(tree: &Tree, references: &[Reference]) -> Vec<String> {
     }
     violations.done()
 }
+
+/// Paths in the rules that are not in the tree: a rule about a name that is gone can never fail.
+pub(super) fn stale<'a>(tree: &Tree, paths: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let gone = paths.into_iter().filter(|path| *path != ANYTHING && !tree.exists(path));
+    gone.map(|path| format!("rules.rs names {path}, which does not exist")).collect()
+}

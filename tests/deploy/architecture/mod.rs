@@ -34,6 +34,7 @@ fn the_source_tree_follows_the_rules() {
     flows::print(FLOWS);
 
     let rules = [
+        ("stale rules", imports::stale(&tree, rules::paths().iter().map(String::as_str))),
         ("layers", imports::layers(&tree, &references, LAYERS)),
         ("homes of libraries", imports::homes(&tree, &references, HOMES)),
         ("modules of a layer", imports::modules(&tree, &references, GROUPS)),

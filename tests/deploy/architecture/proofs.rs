@@ -80,6 +80,13 @@ fn a_layer_without_a_row_is_a_violation() {
 }
 
 #[test]
+fn a_rule_about_a_name_that_is_gone_is_found() {
+    let paths = ["store", "store::queue::Queue", "store::Stores", "store::gone", "store::queue::Gone"];
+    let gone = |path| format!("rules.rs names {path}, which does not exist");
+    assert_eq!(imports::stale(&tree(&[]), paths), [gone("store::gone"), gone("store::queue::Gone")]);
+}
+
+#[test]
 fn a_library_outside_its_home_is_found() {
     let homes: &[super::rules::Home] = &[(&["sqlx"], &["store"])];
     for text in ["use sqlx::Row;", "fn f(_: &sqlx::PgPool) {}", "fn f() { m!(sqlx::query) }", "use sqlx as db;"] {

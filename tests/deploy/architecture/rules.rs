@@ -61,7 +61,7 @@ pub(super) const HOMES: &[Home] = &[
     (&["rustls"], &["tls"]),
     (&["clap"], &["cli"]),
     (&["axum", "hyper"], &["http"]),
-    (&["utoipa"], &["domain", "http", "jobs"]),
+    (&["utoipa"], &["closed", "domain", "http", "jobs"]),
     (&["metrics_exporter_prometheus", "opentelemetry"], &["telemetry"]),
     (&["tokio_cron_scheduler"], &["jobs"]),
     (&["figment"], &["config", "cli"]),
@@ -103,16 +103,23 @@ pub(super) const GROUPS: &[Group] = &[
         modules: &[
             ("mod", &[ANYTHING]),
             ("error", &[]),
+            ("ids", &[]),
             ("labels", &[]),
             ("render", &["service::error"]),
             ("settings", &["service::artifacts::Storage"]),
-            ("archive", &["service::error", "service::render", "store::archive"]),
+            ("archive", &["service::error", "service::ids", "service::render", "store::archive"]),
             ("artifacts", &["service::error", "store::artifacts"]),
             ("changes", &["service::error", "store::changes", "store::maintenance"]),
             ("identity", &["service::error", "service::render", "store::identity"]),
             (
                 "improvements",
-                &["service::error", "service::labels", "store::archive::write::Created", "store::improvements"],
+                &[
+                    "service::error",
+                    "service::ids",
+                    "service::labels",
+                    "store::archive::write::Created",
+                    "store::improvements",
+                ],
             ),
             ("jobs", &["service::error", "service::labels", "store::jobs"]),
             (
@@ -138,10 +145,10 @@ pub(super) const GROUPS: &[Group] = &[
         modules: &[
             ("mod", &[]),
             ("admin", &["service::identity"]),
-            ("archive", &["http::v1", "service::archive", "service::parents"]),
-            ("artifacts", &["service::artifacts"]),
+            ("archive", &["http::v1::Known", "http::v1::respond", "service::archive", "service::parents"]),
+            ("artifacts", &["http::v1::Known", "service::artifacts"]),
             ("improvements", &["service::improvements"]),
-            ("metrics", &["http::v1", "service::samples"]),
+            ("metrics", &["http::v1::Known", "http::v1::respond", "service::samples"]),
             ("operations", &["service::jobs", "service::partitions"]),
             ("sessions", &["service::identity"]),
         ],
@@ -229,3 +236,18 @@ pub(super) const FLOWS: &[Flow] = &[
         ],
     ),
 ];
+
+/// Every path that the rules name.
+pub(super) fn paths() -> Vec<String> {
+    let rows = GROUPS.iter().flat_map(|group| {
+        let children = group.modules.iter().filter(|(name, _)| *name != "mod");
+        let children = children.map(|(name, _)| format!("{}::{name}", group.parent));
+        let allowed = group.modules.iter().flat_map(|(_, allowed)| *allowed);
+        children.chain(allowed.chain(group.watched).map(|path| (*path).to_owned()))
+    });
+    let lists = LAYERS.iter().chain(UNREACHABLE);
+    let lists = lists.flat_map(|(path, others)| std::iter::once(path).chain(*others));
+    let homes = HOMES.iter().flat_map(|(_, homes)| *homes);
+    let others = WIRE_TYPES.iter().chain(COUNTED_LAYERS).chain(DIVIDED).chain(COMPOSED.iter().map(|(_, group)| group));
+    rows.chain(lists.chain(homes).chain(others).map(|path| (*path).to_owned())).collect()
+}

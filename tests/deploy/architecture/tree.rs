@@ -99,6 +99,12 @@ impl Tree {
         }
     }
 
+    /// Whether `path` is a module or an item that a module declares.
+    pub(super) fn exists(&self, path: &str) -> bool {
+        let name = path.rsplit("::").next().unwrap_or_default();
+        self.is_module(path) || self.modules.get(parent(path)).is_some_and(|module| module.items.contains(name))
+    }
+
     pub(super) fn is_module(&self, path: &str) -> bool {
         self.modules.contains_key(path)
     }

@@ -72,7 +72,7 @@ pub fn render() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::catalogue::{self, database, routes, statements::Statement};
+    use crate::telemetry::catalogue::{self, database, jobs, routes, statements::Statement};
 
     /// One test, since a process has one recorder.
     #[test]
@@ -80,6 +80,7 @@ mod tests {
         install().unwrap();
         assert!(install().is_err());
         routes::define([("GET", "/ready"), ("POST", "/ready")].into_iter());
+        jobs::define(["rescue-leases"].into_iter());
         catalogue::initialise();
         database::DB_STATEMENT_DURATION.observe((Statement::ArchiveGet,), Duration::from_millis(3));
         let text = render().unwrap();

@@ -52,7 +52,7 @@ impl Batch for Number {
         tokio::time::sleep(desk.takes).await;
         if desk.broken.load(Ordering::SeqCst) > 0 {
             desk.broken.fetch_sub(1, Ordering::SeqCst);
-            return Err(Error::Unavailable(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())));
+            return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
         }
         if batch.iter().any(|number| number.0 < 0) {
             return Err(Error::Refused("negative".to_owned()));

@@ -70,7 +70,7 @@ impl L1 {
 
     /// `Some(None)`: known to be absent.
     #[allow(clippy::option_option, reason = "not looked up, known to be absent, known: three cases")]
-    pub(super) fn get(&self, key: &str) -> Option<Option<Cached>> {
+    pub(super) fn peek(&self, key: &str) -> Option<Option<Cached>> {
         self.slots.get(key).map(|slot| {
             slot.reads.fetch_add(1, Ordering::Relaxed);
             slot.value.clone()

@@ -106,7 +106,7 @@ impl L2 {
     }
 
     /// `Err`: Redis could not be asked. Bytes that are not of our form are a miss.
-    pub(super) async fn get(&self, key: &str) -> Result<Option<(Cached, Stamp)>, ()> {
+    pub(super) async fn fetch_remote(&self, key: &str) -> Result<Option<(Cached, Stamp)>, ()> {
         if self.is_doomed(key) {
             return Ok(None);
         }

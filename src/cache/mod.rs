@@ -102,7 +102,7 @@ impl Cache {
         let tiers = &self.0;
         let usable = tiers.is_usable(class);
         if usable {
-            if let Some(found) = tiers.store(class).get(&text) {
+            if let Some(found) = tiers.store(class).peek(&text) {
                 CACHE_REQUESTS.increment((class, Tier::L1, Lookup::Hit));
                 return Ok(found);
             }
@@ -131,7 +131,7 @@ impl Cache {
     /// When Redis, where it would be, does not answer.
     pub async fn get(&self, key: &Key) -> Result<Option<Cached>, Unanswered> {
         let (text, class) = (key.text(), key.class());
-        if let Some(Some(found)) = self.0.store(class).get(&text) {
+        if let Some(Some(found)) = self.0.store(class).peek(&text) {
             CACHE_REQUESTS.increment((class, Tier::L1, Lookup::Hit));
             return Ok(Some(found));
         }

@@ -92,7 +92,7 @@ impl Tiers {
         text: &str,
     ) -> Result<Option<(Cached, Duration)>, Unanswered> {
         let Some(l2) = self.shared(class) else { return Ok(None) };
-        let found = l2.get(text).await;
+        let found = l2.fetch_remote(text).await;
         let (found, lookup) = match found {
             Ok(Some((cached, stamp))) => match self.verdict(class, text, &cached, stamp) {
                 Verdict::Current => (Some((cached, stamp.left())), Lookup::Hit),

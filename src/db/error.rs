@@ -128,3 +128,11 @@ impl From<sqlx::Error> for Error {
         }
     }
 }
+
+/// A broken connection.
+#[cfg(test)]
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::Unavailable(sqlx::Error::Io(error))
+    }
+}

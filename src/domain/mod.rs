@@ -13,6 +13,7 @@ pub mod parents;
 pub mod partition;
 pub mod purge;
 pub mod rendered;
+pub mod run;
 pub mod sample;
 pub mod selection;
 pub mod validation;

@@ -8,9 +8,9 @@ use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::State;
 use super::extract::{Caller, bearer};
 use super::problem::{Kind, Problem};
+use super::state::State;
 use crate::domain::identity::{Principal, Role};
 use crate::service::error::Error;
 use crate::telemetry::catalogue::auth::AUTH_FAILURES;

@@ -11,7 +11,8 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
-use super::{State, access};
+use super::access;
+use super::state::State;
 use crate::telemetry::catalogue::http::{HTTP_DURATION, HTTP_IN_FLIGHT, HTTP_REQUESTS};
 use crate::telemetry::catalogue::labels::StatusClass;
 use crate::telemetry::catalogue::routes::{Method, Route};

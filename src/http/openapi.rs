@@ -4,8 +4,6 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi as Document};
 use utoipa::{Modify, OpenApi};
 
-use super::router;
-
 /// The text on the first page is what an author of a loop reads first.
 #[derive(OpenApi)]
 #[openapi(
@@ -40,10 +38,4 @@ impl Modify for Bearer {
 
 pub(super) fn base() -> Document {
     Base::openapi()
-}
-
-/// The OpenAPI 3.1 document of the API.
-#[must_use]
-pub fn document() -> Document {
-    router::documented().into_openapi()
 }

@@ -7,9 +7,9 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::State;
 use super::extract::Path;
 use super::problem::{Document, Kind, Problem};
+use super::state::State;
 use crate::domain::health::RedisStatus;
 use crate::observability::runbooks;
 use crate::telemetry::recorder;

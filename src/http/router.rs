@@ -5,11 +5,13 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::Redirect;
 use axum::routing::get;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::state::State;
 use super::v1::{admin, archive, artifacts, improvements, metrics, operations, sessions};
-use super::{State, access, observe, openapi, ops, problem, status};
+use super::{access, observe, openapi, ops, problem, status};
 use crate::jobs;
 use crate::telemetry::catalogue::http::HTTP_CONNECTIONS;
 use crate::telemetry::catalogue::routes;
@@ -58,6 +60,12 @@ pub(super) fn documented() -> OpenApiRouter<State> {
 pub fn define_labels() {
     jobs::define_labels();
     routes::define(access::TABLE.iter().map(|(method, route, _)| (*method, *route)));
+}
+
+/// The OpenAPI 3.1 document of the API.
+#[must_use]
+pub fn document() -> OpenApi {
+    documented().into_openapi()
 }
 
 /// The API listener.

@@ -7,8 +7,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{
     ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int64Type,
 };
-pub use parquet::errors::ParquetError;
-use parquet::errors::Result;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -27,6 +26,13 @@ const SCHEMA: &str = "
         optional binary archive_entry_id (STRING);
         required int64 created_at (TIMESTAMP(MICROS, true));
     }";
+
+/// Why a file cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(#[from] ParquetError);
+
+type Result<T> = std::result::Result<T, Error>;
 
 /// Writes samples as Parquet, a row group for each piece.
 #[derive(Debug)]
@@ -112,7 +118,7 @@ fn column<T: DataType>(
 ) -> Result<()> {
     let mut column = group.next_column()?.ok_or_else(|| ParquetError::General("one column too many".to_owned()))?;
     column.typed::<T>().write_batch(&values.collect::<Vec<_>>(), there, None)?;
-    column.close()
+    Ok(column.close()?)
 }
 
 /// The number of rows and a note of a file, from its last bytes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::stream::{BoxStream, StreamExt as _};
+use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::aws::AmazonS3Builder;
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
@@ -15,8 +15,16 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, Retry
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
-/// Why something is not in the bucket.
-pub use object_store::Error;
+/// Why a bucket failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(#[from] object_store::Error);
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        error.0.into()
+    }
+}
 
 /// A place for files that are written once.
 #[derive(Debug, Clone)]
@@ -49,7 +57,7 @@ impl Bucket {
     pub fn open(url: &str) -> Result<Self, String> {
         let url = Url::parse(url)
             .map_err(|error| format!("{url:?} is no URL ({error}): say file:///folder or s3://bucket/prefix"))?;
-        let text = |error: Error| error.to_string();
+        let text = |error: object_store::Error| error.to_string();
         let objects: Arc<dyn ObjectStore> = match url.scheme() {
             // What stands here is believed to outlive a crash: its rows are dropped next, or it was acknowledged.
             "file" => Arc::new(LocalFileSystem::new().with_fsync(true)),
@@ -88,8 +96,8 @@ impl Bucket {
     /// The bucket's.
     pub async fn read(&self, name: &str) -> Result<Option<Contents>, Error> {
         match self.objects.get(&self.path(name)).await {
-            Err(Error::NotFound { .. }) => Ok(None),
-            found => Ok(Some(found?.into_stream())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            found => Ok(Some(found?.into_stream().err_into().boxed())),
         }
     }
 
@@ -99,7 +107,7 @@ impl Bucket {
     /// The bucket's.
     pub async fn size(&self, name: &str) -> Result<Option<u64>, Error> {
         match self.objects.head(&self.path(name)).await {
-            Err(Error::NotFound { .. }) => Ok(None),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             found => Ok(Some(found?.size)),
         }
     }
@@ -109,7 +117,7 @@ impl Bucket {
     /// # Errors
     /// The bucket's.
     pub async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        self.objects.rename(&self.path(from), &self.path(to)).await
+        Ok(self.objects.rename(&self.path(from), &self.path(to)).await?)
     }
 
     /// Removes a file; one that is not there is no error.
@@ -118,8 +126,8 @@ impl Bucket {
     /// The bucket's.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
         match self.objects.delete(&self.path(name)).await {
-            Err(Error::NotFound { .. }) => Ok(()),
-            done => done,
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            done => Ok(done?),
         }
     }
 
@@ -129,7 +137,7 @@ impl Bucket {
         let name = |path: &Path| path.filename().unwrap_or_default().to_owned();
         self.objects
             .list(Some(&self.path(folder)))
-            .map(move |file| file.map(|f| (name(&f.location), f.last_modified)))
+            .map(move |file| Ok(file.map(|f| (name(&f.location), f.last_modified))?))
             .boxed()
     }
 
@@ -168,7 +176,7 @@ impl Bucket {
         let path = self.path(name);
         let options = GetOptions { range: Some(GetRange::Suffix(most)), ..GetOptions::default() };
         match self.objects.get_opts(&path, options).await {
-            Err(Error::NotFound { .. }) => Ok(None),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             found => {
                 let found = found?;
                 Ok(Some((found.meta.size, found.bytes().await?)))
@@ -183,7 +191,7 @@ impl Upload {
     /// # Errors
     /// The bucket's; then [`Upload::abandon`] it.
     pub async fn push(&mut self, bytes: impl Into<Bytes>) -> Result<(), Error> {
-        self.writer.put(bytes.into()).await
+        Ok(self.writer.put(bytes.into()).await?)
     }
 
     /// Makes the file whole and seen.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::error::Error;
-use super::new_id;
+use super::ids::new_id;
 use crate::cache::{Cache, Key};
 use crate::domain::clock::Clock;
 use crate::domain::improvement::{

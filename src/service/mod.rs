@@ -6,6 +6,7 @@ pub mod artifacts;
 pub mod changes;
 pub mod error;
 pub mod identity;
+mod ids;
 pub mod improvements;
 pub mod jobs;
 mod labels;
@@ -19,8 +20,6 @@ pub mod samples;
 pub mod settings;
 
 use std::sync::Arc;
-
-use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::domain::clock::Clock;
@@ -90,7 +89,13 @@ impl Services {
                 cache.clone(),
                 clock.clone(),
             ),
-            operations: operations::OperationsService::new(&stores, measured, cache.clone(), clock.clone(), volumes),
+            operations: operations::OperationsService::new(
+                (stores.maintenance.clone(), stores.improvements.clone()),
+                measured,
+                cache.clone(),
+                clock.clone(),
+                volumes,
+            ),
             parents: parents::ParentService::new(stores.archive.clone(), settings.selection_max_bytes),
             purge: purge::PurgeService::new(stores.purge.clone(), stores.partitions.clone(), cache.clone()),
             runs: runs::RunService::new(stores.archive.clone(), cache.clone()),
@@ -106,9 +111,4 @@ impl Services {
     pub async fn close(&self) {
         self.stores.close().await;
     }
-}
-
-/// An id for an object that its caller left unnamed; version 7, so that new rows are close together in the index (RFC 9562).
-fn new_id() -> String {
-    Uuid::now_v7().to_string()
 }

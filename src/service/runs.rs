@@ -3,32 +3,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::error::Error;
 use crate::cache::{Cache, Key};
 use crate::domain::archive::{Entry as ArchiveEntry, Inspiration, NewEntry};
+use crate::domain::run::Imported;
 use crate::interchange::jsonl::Export;
 use crate::interchange::{self, Entry, Format, Mapped};
 use crate::store::archive::ArchiveStore;
-
-/// What came of an import.
-#[derive(Debug, Clone, Serialize)]
-pub struct Imported {
-    /// Entries of the run.
-    pub entries: usize,
-    /// New to the archive.
-    pub new: usize,
-    /// Entries whose parent the run no longer has; they became roots, unless an earlier import brought the parent.
-    pub evicted_parents: usize,
-    /// Of these, how many parents an earlier import had brought.
-    pub relinked: usize,
-    /// Longest path from a root to an entry.
-    pub depth: u32,
-    /// Number of entries and best accuracy, by generation.
-    pub generations: BTreeMap<i32, (usize, f64)>,
-}
 
 /// Import and export of whole runs; cheap to clone.
 #[derive(Debug, Clone)]

@@ -11,9 +11,10 @@ use axum::response::{IntoResponse as _, Response};
 use sha2::{Digest as _, Sha256};
 
 use super::extract::Path;
+use super::ops;
 use super::problem::{Kind, Problem};
+use super::state::State;
 use super::v1::Known;
-use super::{State, ops};
 use crate::observability::status::Readiness;
 use crate::telemetry::recorder;
 

@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::identity::{CreatedToken, NewToken, TokenInfo};
-use crate::http::State;
 use crate::http::extract::{Body, Id};
 use crate::http::problem::{Problem, Reads, Writes};
+use crate::http::state::State;
 
 /// Every token.
 #[derive(Debug, Serialize, ToSchema)]

@@ -14,9 +14,9 @@ use crate::domain::archive::{
 };
 use crate::domain::page::Page;
 use crate::domain::parents::{Parents, SelectParents};
-use crate::http::State;
 use crate::http::extract::{Body, Caller, Id, Query, invalid_parameter, parameter};
 use crate::http::problem::{Kind, Problem, Reads, Writes};
+use crate::http::state::State;
 
 /// Results of a batch.
 #[derive(Debug, Serialize, ToSchema)]

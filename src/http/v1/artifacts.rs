@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 use super::Known;
 use crate::domain::artifact::Artifact;
 use crate::domain::validation::Check;
-use crate::http::State;
 use crate::http::extract::{Caller, Id, Path, parameter};
 use crate::http::problem::{Problem, Reads, Writes};
+use crate::http::state::State;
 use crate::service::artifacts::Upload;
 
 /// What an upload without a `Content-Type` is (RFC 9110, section 8.3).

@@ -17,9 +17,9 @@ use crate::domain::improvement::{
     Status,
 };
 use crate::domain::page::Page;
-use crate::http::State;
 use crate::http::extract::{Body, Caller, Id, Query, invalid_parameter, parameter};
 use crate::http::problem::{Problem, Reads, Writes};
+use crate::http::state::State;
 
 /// How often an open stream looks for new events.
 const POLL: Duration = Duration::from_millis(500);

@@ -10,9 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Known, respond};
 use crate::domain::sample::{CurrentMetrics, Ingested, NewSample, Series, Trend};
-use crate::http::State;
 use crate::http::extract::{OneOrMany, Path, Query, invalid_parameter, parameter};
 use crate::http::problem::{Problem, Reads, Writes};
+use crate::http::state::State;
 
 /// One sample or up to 10000.
 #[derive(ToSchema)]

@@ -11,9 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::domain::job::JobRun;
 use crate::domain::page;
 use crate::domain::partition::{Partition, horizon};
-use crate::http::State;
 use crate::http::extract::{Id, Query, parameter};
 use crate::http::problem::{Kind, Problem, Reads};
+use crate::http::state::State;
 use crate::jobs::{self, Job, JobInfo, Outcome};
 
 /// How long the answer to a run waits for its end.

@@ -5,9 +5,9 @@ use axum::extract::State as Extract;
 use axum::http::StatusCode;
 
 use crate::domain::identity::{NewSession, Principal};
-use crate::http::State;
 use crate::http::extract::{Bearer, Caller};
 use crate::http::problem::{Kind, Problem, Reads, Writes};
+use crate::http::state::State;
 
 /// Trade the API token of the `Authorization` header for a session. It ends by itself, with `DELETE`, and with the token.
 #[utoipa::path(post, path = "/api/v1/sessions", operation_id = "open_session", tag = "sessions",

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::error::Error;
-use super::{new_id, render};
+use super::ids::new_id;
+use super::render;
 use crate::cache::{Cache, Cached, Key, Loaded, ttl};
 use crate::domain::archive::{
     CreatedEntry, EntryPatch, Filter, MAX_BATCH, NewEntries, NewEntry, Relative, Revision, Sort, Summary,

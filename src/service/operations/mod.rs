@@ -15,9 +15,9 @@ use crate::cache::Cache;
 use crate::domain::clock::Clock;
 use crate::domain::health::RedisStatus;
 use crate::domain::improvement::Status;
-use crate::store::Stores;
 use crate::store::improvements::{Depth, ImprovementStore};
 use crate::store::maintenance::{Maintenance, MaintenanceStore};
+use crate::store::migrate;
 use crate::telemetry::catalogue::database::{
     INDEXES_INVALID, INDEXES_UNUSED, ROWS_DEAD, ROWS_LIVE, ROWS_READ, STATISTICS_SINCE, TABLE_BYTES, XID_AGE,
 };
@@ -44,15 +44,15 @@ pub struct OperationsService {
 
 impl OperationsService {
     pub(super) fn new(
-        stores: &Stores,
+        (maintenance, improvements): (MaintenanceStore, ImprovementStore),
         (jobs, partitions): (JobService, PartitionService),
         cache: Cache,
         clock: Arc<dyn Clock>,
         volumes: Volumes,
     ) -> Self {
         Self {
-            maintenance: stores.maintenance.clone(),
-            improvements: stores.improvements.clone(),
+            maintenance,
+            improvements,
             jobs,
             partitions,
             cache,
@@ -67,7 +67,7 @@ impl OperationsService {
     /// # Errors
     /// [`Error::Unavailable`], also when the database was never migrated.
     pub async fn schema_version(&self) -> Result<(i64, i64), Error> {
-        Ok(self.maintenance.schema_version().await?)
+        Ok((self.maintenance.schema_version().await?, migrate::newest_version()))
     }
 
     /// How far this process's clock is ahead of the database's.

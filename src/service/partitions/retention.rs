@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{PartitionService, TABLE};
 use crate::db;
 use crate::domain::partition::{Partition, PartitionState};
-use crate::interchange::sample_file::{ParquetError, SampleFile, footer};
+use crate::interchange::sample_file::{self, SampleFile, footer};
 use crate::objects::{self, Bucket, Upload};
 use crate::service::error::Error;
 use crate::store::partitions::{Contents, SampleReader};
@@ -46,7 +46,7 @@ enum ExportError {
     #[error("reading it: {0}")]
     Read(#[from] db::Error),
     #[error("encoding it: {0}")]
-    Encode(#[from] ParquetError),
+    Encode(#[from] sample_file::Error),
     #[error("reading it again gave {read} of {rows} rows")]
     Changed { read: u64, rows: u64 },
     #[error("the process is stopping")]

@@ -6,7 +6,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use server::{Activity, Server, StatementTotals, Totals, Visibility};
 
 use crate::db::{Database, Error, from_row, timed};
-use crate::store::migrate;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const SCHEMA_VERSION: &str = sql!(SchemaVersion, "SELECT max(version) FROM _sqlx_migrations WHERE success");
@@ -103,15 +102,15 @@ impl MaintenanceStore {
         Ok(now - timed(Statement::Clock, query).await?)
     }
 
-    /// The newest applied migration and the newest that this binary knows: `(applied, known)`.
+    /// The newest applied migration; 0 when all were reverted.
     ///
     /// # Errors
     /// The server's, when it cannot be reached or was never migrated.
-    pub async fn schema_version(&self) -> Result<(i64, i64), Error> {
+    pub async fn schema_version(&self) -> Result<i64, Error> {
         let mut connection = self.database.general.acquire().await?;
         let applied: Option<i64> =
             timed(Statement::SchemaVersion, sqlx::query_scalar(SCHEMA_VERSION).fetch_one(&mut *connection)).await?;
-        Ok((applied.unwrap_or(0), migrate::newest_version()))
+        Ok(applied.unwrap_or(0))
     }
 
     /// A connection for questions about the server itself.

@@ -15,7 +15,7 @@ use super::stack::Monitoring;
 use crate::support::redis::Logical;
 use crate::support::serve::Serve;
 use crate::support::wire::Wire;
-use crate::support::{Database, Stopper, setting, until};
+use crate::support::{Database, PATIENCE, Stopper, setting};
 
 /// Times of the rules are a thirtieth; a scrape every second.
 const PACE: f64 = 0.03;
@@ -155,7 +155,7 @@ fn chosen(expr: &str) -> String {
 
 #[test]
 fn every_query_finds_data_on_a_service_at_work() {
-    let seconds = setting("DGM_TEST_LIVE_SECONDS", 25);
+    let seconds = setting("DGM_TEST_LIVE_SECONDS", 8);
     let database =
         Database::own("pg_stat_statements is preloaded", &[("shared_preload_libraries", "pg_stat_statements")]);
     database.sql("CREATE EXTENSION pg_stat_statements");
@@ -178,13 +178,21 @@ fn every_query_finds_data_on_a_service_at_work() {
         let _stopper = Stopper(&stop);
         scope.spawn(|| load(&serve.api, &serve.token, &stop, Duration::from_millis(20), true));
         scope.spawn(|| keep_files(&serve, &stop));
-        let until_then = Instant::now() + Duration::from_secs(seconds as u64);
-        until("it was watched long enough", || Instant::now() >= until_then);
-        let mut faults = panels(&monitoring);
-        faults.extend(rules(&monitoring));
-        faults.extend(sql(&database));
-        faults.extend(catalogue(&serve));
-        faults.extend(promtool(&serve));
+        std::thread::sleep(Duration::from_secs(seconds as u64));
+        // Some of it takes longer on a busy machine.
+        let mut faults = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            faults.clear();
+            faults.extend(panels(&monitoring));
+            faults.extend(rules(&monitoring));
+            faults.extend(sql(&database));
+            faults.extend(catalogue(&serve));
+            faults.extend(promtool(&serve));
+            if faults.is_empty() || Instant::now() > deadline {
+                break;
+            }
+        }
         assert!(faults.is_empty(), "{}", faults.join("\n"));
     });
 }

@@ -16,7 +16,7 @@ use nemesis::Action;
 use run::{Plan, run};
 
 /// Between two batches of a reader, so that tests beside this one get their part of the machine.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(50);
 /// Reads of a test, unless the environment asks for more.
 const READS: usize = 15_000;
 

@@ -56,8 +56,8 @@ impl Uses {
             expressions.push((expr.to_owned(), Use::Panel("annotations of every dashboard".to_owned())));
         }
         for slo in slo::slos() {
-            expressions.push((slo.bad.to_owned(), Use::Slo(slo.name)));
-            expressions.push((slo.all.to_owned(), Use::Slo(slo.name)));
+            expressions.push((slo.bad.clone(), Use::Slo(slo.name)));
+            expressions.push((slo.all.clone(), Use::Slo(slo.name)));
         }
         for alert in alerts::groups().into_iter().flat_map(|(_, alerts)| alerts) {
             expressions.push((alert.expr.clone(), Use::Alert(alert.name)));

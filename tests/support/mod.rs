@@ -12,6 +12,7 @@ pub(crate) mod redis;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod service;
+pub(crate) mod session;
 mod slowdown;
 pub(crate) mod wire;
 

@@ -13,6 +13,7 @@ use super::history::{Read, Verdict, Write, judge};
 use super::nemesis::{Action, Nemesis};
 use crate::support::redis::Redis;
 use crate::support::serve::Serve;
+use crate::support::session::Session;
 use crate::support::wire::Reply;
 use crate::support::{Database, Slowdown, Stopper};
 
@@ -254,12 +255,12 @@ fn patcher(run: &Run<'_>, replica: usize) -> Log {
 /// Changes the first two thirds of the entries by SQL, behind the service's back.
 fn by_hand(run: &Run<'_>) -> Log {
     let _stopper = Stopper(&run.stop);
-    let mut rng = StdRng::seed_from_u64(5);
+    let (mut rng, mut session) = (StdRng::seed_from_u64(5), Session::open(run.database));
     let mut log = Log::default();
     while run.goes_on() {
         let entry = rng.random_range(0..ENTRIES / 3 * 2);
         let started = run.now();
-        let version = run.database.sql(&format!(
+        let version = session.row(&format!(
             "UPDATE dgm_archive SET accuracy_score = random() WHERE archive_entry_id = 'e{entry}' RETURNING version"
         ));
         let (version, acknowledged) = (version.parse().unwrap(), run.now());

@@ -120,9 +120,13 @@ fn the_numbers_of_the_objectives_are_written_once() {
     sources(&root.join("src/observability"), &mut files);
     files.push(root.join("loadtest/src/verdict/mod.rs"));
     assert!(files.len() > 20, "the walk found too little");
-    for file in files.iter().filter(|file| !file.ends_with("objectives.rs") && !file.ends_with("words.rs")) {
+    for file in
+        files.iter().filter(|file| !["objectives.rs", "words.rs", "tests.rs"].iter().any(|name| file.ends_with(name)))
+    {
         let text = std::fs::read_to_string(file).unwrap();
-        for line in text.lines().filter(|line| written.iter().any(|number| line.contains(number))) {
+        // Unit tests expect the texts that result.
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.lines().filter(|line| written.iter().any(|number| line.contains(number))) {
             repeated.push(format!("{}: {}", file.display(), line.trim()));
         }
     }

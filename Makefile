@@ -15,7 +15,7 @@ up: ## Install what is missing, build, run `dgm dev`
 export RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
 
 test: setup ## Every test, against real servers that the run starts itself
-	cargo test --workspace --locked
+	@scripts/test
 
 faults-test: setup ## The long forms of the fault tests, one after the other, with a release binary
 	DGM_TEST_READS=1000000 DGM_TEST_ROUNDS=20 DGM_TEST_ENTRIES=100000 cargo test --release --locked --test faults -- \

@@ -39,7 +39,7 @@ struct Run {
 
 impl Run {
     fn of(service: &Serve, token: &str, folder: &Path) -> Self {
-        let seconds = setting("DGM_TEST_LOAD_SECONDS", 9).to_string();
+        let seconds = setting("DGM_TEST_LOAD_SECONDS", 5).to_string();
         let output = smoke(service, token, folder).args(["--seconds", &seconds]).output().unwrap();
         let text = std::fs::read(folder.join("report.json")).unwrap_or_else(|error| panic!("{error}: {output:?}"));
         let report = serde_json::from_slice(&text).unwrap();

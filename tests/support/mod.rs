@@ -66,12 +66,18 @@ pub(crate) fn setting(name: &str, ordinary: usize) -> usize {
     std::env::var(name).map_or(ordinary, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: no number")))
 }
 
+/// The pause before the next poll of a condition: a quarter of the time so far. A poll starts psql or renders all metrics, and
+/// many tests wait at the same time.
+fn pause(started: Instant) -> Duration {
+    (started.elapsed() / 4).clamp(Duration::from_millis(10), Duration::from_millis(400))
+}
+
 /// Waits until something holds.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let started = Instant::now();
     while !holds() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(pause(started));
     }
 }
 
@@ -81,7 +87,7 @@ pub(crate) fn soon(what: &str, promised: Duration, mut holds: impl FnMut() -> bo
     while !holds() {
         let allowed = slowdown.stretch(promised);
         assert!(started.elapsed() < allowed, "not within {promised:?}, for this machine {allowed:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(pause(started));
     }
 }
 

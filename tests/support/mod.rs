@@ -41,7 +41,7 @@ pub(crate) fn psql(url: &str, statement: &str) -> String {
     stdout(&output).trim().to_owned()
 }
 
-/// Whoever starts a server of its own says why, in a row of tests/README.md.
+/// A test that starts its own server states the reason, which must be a row of tests/README.md.
 fn assert_listed(reason: &str, file: &str) {
     let row = format!("| `{file}` | {reason} |");
     assert!(include_str!("../README.md").contains(&row), "tests/README.md lacks the row {row}");

@@ -41,7 +41,7 @@ const GUARDIAN: &str = r#"
     rm -rf "$1"
 "#;
 
-/// A folder and whoever removes it; see [`GUARDIAN`].
+/// A folder and its guardian; see [`GUARDIAN`].
 pub(crate) struct Guarded {
     folder: PathBuf,
     _pipe: ChildStdin,

@@ -1,4 +1,4 @@
-//! A session of psql that stays, for whoever has many statements: a process for each costs more than the statement.
+//! A session of psql that stays, for tests with many statements: a process for each costs more than the statement.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

@@ -1,5 +1,5 @@
 //! The state of this process as one document: a verdict with its reasons, golden signals, and each part with what is wrong
-//! in it. It is computed from the series of the recorder, which are sampled only while somebody asks.
+//! in it. It is computed from the series of the recorder, which are sampled only while a client requests it.
 
 mod api;
 mod limits;
@@ -84,7 +84,7 @@ impl Note {
     }
 }
 
-/// Samples of the recorder, kept while somebody asks.
+/// Samples of the recorder, kept while a client requests the document.
 #[derive(Debug)]
 pub struct Status(Mutex<Watched>);
 

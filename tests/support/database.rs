@@ -7,7 +7,7 @@ use dgm_service::postgres::Server;
 use tempfile::TempDir;
 
 use super::run::{MIGRATED, READY, WITHOUT_DISK, postgres, subfolder};
-use super::{dgm, psql, stdout};
+use super::{dgm, sql, stdout};
 
 /// A database, on the server of the run or on one of its own.
 pub(crate) struct Database {
@@ -105,9 +105,9 @@ impl Database {
         )
     }
 
-    /// What psql answers, fields by `|`, rows by line.
+    /// See [`sql`].
     pub(crate) fn sql(&self, statement: &str) -> String {
-        psql(&self.url(), statement)
+        sql(&self.url(), statement)
     }
 
     /// The secret of a new API token.
@@ -120,7 +120,7 @@ impl Database {
     /// Another database of the same server with the same content. Nobody may be connected to this one.
     pub(crate) fn clone_as(&self, name: &str) -> Clone<'_> {
         let name = format!("{}_{name}", self.name);
-        psql(&self.server().url("postgres"), &format!("CREATE DATABASE {name} TEMPLATE {}", self.name));
+        sql(&self.server().url("postgres"), &format!("CREATE DATABASE {name} TEMPLATE {}", self.name));
         Clone { database: self, name }
     }
 
@@ -142,7 +142,7 @@ impl Clone<'_> {
     }
 
     pub(crate) fn sql(&self, statement: &str) -> String {
-        psql(&self.url(), statement)
+        sql(&self.url(), statement)
     }
 
     pub(crate) fn dgm(&self, arguments: &[&str]) -> Output {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::answer::{Answer, answer};
 use super::run::{folder, subfolder};
-use super::{dgm, psql};
+use super::{dgm, sql};
 
 /// The process; stopped in order when dropped.
 pub(crate) struct Dev {
@@ -70,9 +70,9 @@ impl Dev {
         self.child.wait().unwrap().code()
     }
 
-    /// What psql answers, fields by `|`, rows by line.
+    /// See [`sql`].
     pub(crate) fn sql(&self, statement: &str) -> String {
-        psql(&self.database, statement)
+        sql(&self.database, statement)
     }
 
     /// Runs the binary against this database.

@@ -14,6 +14,7 @@ pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod session;
 mod slowdown;
+mod sql;
 pub(crate) mod wire;
 
 use std::path::Path;
@@ -25,6 +26,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use database::Database;
 pub(crate) use slowdown::Slowdown;
+pub(crate) use sql::sql;
 
 /// Longest wait for something that must come; it is over when it has come, so this is for a machine that is very slow.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
@@ -32,13 +34,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 /// Runs the real binary against a database.
 pub(crate) fn dgm(url: &str, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_dgm")).args(arguments).env("DATABASE_URL", url).output().unwrap()
-}
-
-/// What psql answers, fields by `|`, rows by line.
-pub(crate) fn psql(url: &str, statement: &str) -> String {
-    let output = Command::new("psql").args(["-XAtqc", statement, url]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    stdout(&output).trim().to_owned()
 }
 
 /// A test that starts its own server states the reason, which must be a row of tests/README.md.
@@ -66,7 +61,7 @@ pub(crate) fn setting(name: &str, ordinary: usize) -> usize {
     std::env::var(name).map_or(ordinary, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: no number")))
 }
 
-/// The pause before the next poll of a condition: a quarter of the time so far. A poll starts psql or renders all metrics, and
+/// The pause before the next poll of a condition: a quarter of the time so far. A poll opens a connection or renders all metrics, and
 /// many tests wait at the same time.
 fn pause(started: Instant) -> Duration {
     (started.elapsed() / 4).clamp(Duration::from_millis(10), Duration::from_millis(400))

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ::redis::{Client, RedisResult, Value};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::dev::free_port;
 use super::run::{folder, redis};
-use super::{PATIENCE, assert_listed, signal, stdout};
+use super::{PATIENCE, assert_listed, signal};
 
 /// A logical database of the server of the run.
 pub(crate) struct Logical {
@@ -29,8 +30,7 @@ impl Logical {
 
     /// What it says to a command.
     pub(crate) fn command(&self, command: &[&str]) -> String {
-        let number = self.number.to_string();
-        info(self.port, &[&["-n", &number], command].concat()).trim().to_owned()
+        answer(query(self.port, self.number, command)).trim().to_owned()
     }
 }
 
@@ -97,8 +97,11 @@ impl Redis {
         let node = |_| {
             // The bus is by default 10000 above, where there may be no port.
             let bus = free_port().to_string();
-            let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
-            Node::start(options.map(str::to_owned).into_iter().chain(more()).collect())
+            let mut options =
+                vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
+            // By default a primary waits 5 s for further replicas before it sends its data.
+            options.extend(["--repl-diskless-sync-delay", "0"]);
+            Node::start(options.into_iter().map(str::to_owned).chain(more()).collect())
         };
         let cluster = Self { nodes: (0..2 * PRIMARIES).map(node).collect() };
         cluster.join();
@@ -310,13 +313,34 @@ fn spawn(port: u16, directory: &Path, options: &[String]) -> Child {
 
 /// What a command answers; it must be answered.
 fn cli(port: u16, command: &[&str]) -> String {
-    let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(command).output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
-    stdout(&output)
+    query(port, 0, command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// What a command answers; nothing when there is nobody.
+/// What a command answers, or its error; nothing when there is nobody.
 fn info(port: u16, command: &[&str]) -> String {
-    let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(command).output().unwrap();
-    stdout(&output)
+    answer(query(port, 0, command))
+}
+
+/// A connection for each command, since a test may kill the server or the connections. A redis-cli for each would cost more.
+fn query(port: u16, database: usize, command: &[&str]) -> RedisResult<String> {
+    let client = Client::open(format!("redis://127.0.0.1:{port}/{database}"))?;
+    let (name, arguments) = command.split_first().unwrap();
+    ::redis::cmd(name).arg(arguments).query::<Value>(&mut client.get_connection()?).map(|value| text(&value))
+}
+
+fn answer(result: RedisResult<String>) -> String {
+    result.unwrap_or_else(|error| if error.is_io_error() { String::new() } else { error.to_string() })
+}
+
+/// As redis-cli prints it to a pipe: a value each line.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Int(number) => number.to_string(),
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join("\n"),
+        Value::SimpleString(text) => text.clone(),
+        Value::Okay => "OK".to_owned(),
+        Value::Nil => String::new(),
+        other => panic!("Redis answers with {other:?}"),
+    }
 }

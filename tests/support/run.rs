@@ -95,7 +95,7 @@ static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| {
     let pristine = folder().join("pristine");
     {
         let server = Server::start(&pristine, &[WITHOUT_DISK]).unwrap();
-        let sql = |statement: &str| super::psql(&server.url("postgres"), statement);
+        let sql = |statement: &str| super::sql(&server.url("postgres"), statement);
         let prepare = |database: &str, arguments: &[&str]| {
             let output = dgm(&server.url(database), arguments);
             assert!(output.status.success(), "{arguments:?}: {output:?}");
@@ -132,7 +132,7 @@ impl Postgres {
     pub(crate) fn create(&self, template: Option<&str>) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let template = template.unwrap_or("template1");
-        super::psql(&self.server.url("postgres"), &format!("CREATE DATABASE {name} TEMPLATE {template}"));
+        super::sql(&self.server.url("postgres"), &format!("CREATE DATABASE {name} TEMPLATE {template}"));
         name
     }
 

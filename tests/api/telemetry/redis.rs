@@ -1,3 +1,5 @@
+use std::io::Read as _;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::Watched;
@@ -35,7 +37,10 @@ fn memory_evictions_and_clients_of_redis_are_seen() {
     assert!(after > before && after < f64::from(4 << 20), "{before}, then {after}");
 
     redis.command(&["CONFIG", "SET", "maxclients", "1"]);
-    assert!(redis.command(&["PING"]).contains("max number of clients"));
+    let mut refusal = String::new();
+    let address = redis.url().trim_start_matches("redis://").to_owned();
+    TcpStream::connect(address).unwrap().read_to_string(&mut refusal).unwrap();
+    assert!(refusal.contains("max number of clients"), "{refusal}");
     assert_eq!(watched.now("dgm_redis_rejected_connections_total"), 1.0);
 }
 

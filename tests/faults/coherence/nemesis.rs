@@ -44,6 +44,11 @@ pub(super) enum Action {
 }
 
 impl Action {
+    /// Whether it counts the feeds that it cuts.
+    pub(super) const fn cuts_feeds(self) -> bool {
+        matches!(self, Self::CutFeeds | Self::RestoreRedisUnfed)
+    }
+
     pub(super) const ALL: [Self; 8] = [
         Self::PauseRedis,
         Self::CutFeeds,
@@ -54,10 +59,10 @@ impl Action {
         Self::RestoreRedisUnfed,
         Self::HangFeeds,
     ];
-    /// In two halves that take as long as each other, for tests that run side by side.
-    pub(super) const SHORT: [Self; 6] =
-        [Self::PauseRedis, Self::CutFeeds, Self::RestoreRedis, Self::Bulk, Self::CutAll, Self::EmptyRedis];
-    pub(super) const LONG: [Self; 2] = [Self::RestoreRedisUnfed, Self::HangFeeds];
+    // The same in three parts that take as long as each other, for tests that run side by side.
+    pub(super) const REDIS: [Self; 3] = [Self::PauseRedis, Self::RestoreRedis, Self::EmptyRedis];
+    pub(super) const CUTS: [Self; 3] = [Self::CutFeeds, Self::CutAll, Self::RestoreRedisUnfed];
+    pub(super) const SILENCE: [Self; 2] = [Self::Bulk, Self::HangFeeds];
 }
 
 pub(super) struct Nemesis<'a> {

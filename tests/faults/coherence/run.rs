@@ -22,6 +22,8 @@ const ENTRIES: usize = 200;
 const BATCH: usize = 16;
 /// The reads before the first action fill Redis with what is old later.
 const WARM: Duration = Duration::from_secs(1);
+/// What a run waits for beyond the bound, after the pause that ends the last action.
+const MARGIN: Duration = Duration::from_millis(300);
 /// A run that needs longer hangs.
 const LIMIT: Duration = Duration::from_mins(30);
 
@@ -111,7 +113,10 @@ struct Log {
 }
 
 pub(super) fn run(plan: &Plan) -> Outcome {
-    let database = Database::own("its processes are stopped and ended", &[]);
+    let (database, mut redis) = std::thread::scope(|scope| {
+        let redis = scope.spawn(plan.redis);
+        (Database::own("its processes are stopped and ended", &[]), redis.join().unwrap())
+    });
     database.sql(&format!(
         "INSERT INTO dgm_archive (archive_entry_id, service_name, problem_statement, performance_metrics, accuracy_score,
              constitutional_compliance_score)
@@ -119,7 +124,6 @@ pub(super) fn run(plan: &Plan) -> Outcome {
     ));
     database.sql(AUDIT);
     let token = database.token("operator");
-    let mut redis = (plan.redis)();
     // In the second there is room for a part of the entries only, so that it asks Redis all the time.
     let replicas = ["67108864", "65536"].map(|bytes| {
         let mut settings = vec![("DGM__CACHE__MAX_BYTES", bytes), ("DGM__DATABASE__MAX_CONNECTIONS", "8"), PATIENT];
@@ -194,7 +198,7 @@ fn rage<'a>(run: &'a Run<'a>, plan: &Plan, redis: &'a mut Redis) -> Nemesis<'a> 
         nemesis.act(*action);
     }
     // What the last action broke shows itself when the bound is over.
-    std::thread::sleep(super::BOUND + Duration::from_secs(1));
+    std::thread::sleep(super::BOUND + MARGIN);
     nemesis
 }
 

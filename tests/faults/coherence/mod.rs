@@ -23,13 +23,13 @@ const READS: usize = 6_000;
 const REASON: &str = "killed, paused and restored";
 
 #[test]
-fn no_read_is_older_than_promised_when_redis_breaks() {
-    holds(|| Redis::own(REASON), &Action::REDIS, reads());
+fn no_read_is_older_than_promised_when_redis_loses_data() {
+    holds(|| Redis::own(REASON), &Action::LOSSES, reads());
 }
 
 #[test]
-fn no_read_is_older_than_promised_when_connections_are_cut() {
-    holds(|| Redis::own(REASON), &Action::CUTS, READS);
+fn no_read_is_older_than_promised_when_redis_returns_old_data() {
+    holds(|| Redis::own(REASON), &Action::RETURNS, READS);
 }
 
 #[test]
@@ -38,13 +38,13 @@ fn no_read_is_older_than_promised_when_the_feeds_hang() {
 }
 
 #[test]
-fn nor_is_one_with_a_redis_cluster_that_breaks() {
-    holds(Redis::start_cluster, &Action::REDIS, reads());
+fn nor_is_one_with_a_redis_cluster_that_loses_data() {
+    holds(Redis::start_cluster, &Action::LOSSES, reads());
 }
 
 #[test]
-fn nor_is_one_with_a_redis_cluster_when_connections_are_cut() {
-    holds(Redis::start_cluster, &Action::CUTS, READS);
+fn nor_is_one_with_a_redis_cluster_that_returns_old_data() {
+    holds(Redis::start_cluster, &Action::RETURNS, READS);
 }
 
 #[test]

@@ -60,8 +60,8 @@ impl Action {
         Self::HangFeeds,
     ];
     // The same in three parts that take as long as each other, for tests that run side by side.
-    pub(super) const REDIS: [Self; 3] = [Self::PauseRedis, Self::RestoreRedis, Self::EmptyRedis];
-    pub(super) const CUTS: [Self; 3] = [Self::CutFeeds, Self::CutAll, Self::RestoreRedisUnfed];
+    pub(super) const LOSSES: [Self; 3] = [Self::PauseRedis, Self::CutFeeds, Self::EmptyRedis];
+    pub(super) const RETURNS: [Self; 3] = [Self::RestoreRedis, Self::CutAll, Self::RestoreRedisUnfed];
     pub(super) const SILENCE: [Self; 2] = [Self::Bulk, Self::HangFeeds];
 }
 

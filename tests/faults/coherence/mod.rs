@@ -64,8 +64,12 @@ fn holds(redis: fn() -> Redis, actions: &'static [Action], reads: usize) {
     let violations = &outcome.verdict.violations;
     assert!(violations.is_empty(), "{outcome}; the first: {:#?}", &violations[..violations.len().min(10)]);
     assert_eq!(outcome.errors_when_calm, [], "{outcome}; a request failed while its database was there");
-    // A service that asks PostgreSQL each time is coherent, and of no use.
-    assert!(outcome.hits.iter().all(|hits| hits * 20 > outcome.reads), "{outcome}; the cache was hardly used");
+    // A service that asks PostgreSQL each time is coherent, and of no use. Where Redis is broken most of the time, on a slow machine for
+    // longer, fewer reads come from it.
+    let redis_breaks = actions.iter().any(|action| action.breaks_redis());
+    let [in_process, in_redis] = outcome.hits;
+    let least_of_redis = outcome.reads / if redis_breaks { 100 } else { 20 };
+    assert!(in_process * 20 > outcome.reads && in_redis > least_of_redis, "{outcome}; the cache was hardly used");
     let cuts = actions.iter().any(|action| action.cuts_feeds());
     let hangs = actions.iter().any(|action| matches!(action, Action::HangFeeds));
     let met = (outcome.feeds_cut > 0 || !cuts) && (outcome.feeds_hung > 0 || !hangs);

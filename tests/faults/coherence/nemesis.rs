@@ -44,6 +44,11 @@ pub(super) enum Action {
 }
 
 impl Action {
+    /// Whether reads find no Redis for a while.
+    pub(super) const fn breaks_redis(self) -> bool {
+        matches!(self, Self::PauseRedis | Self::EmptyRedis | Self::RestoreRedis | Self::RestoreRedisUnfed)
+    }
+
     /// Whether it counts the feeds that it cuts.
     pub(super) const fn cuts_feeds(self) -> bool {
         matches!(self, Self::CutFeeds | Self::RestoreRedisUnfed)

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::{self, Cache, Redis};
 use crate::config::Config;
 use crate::db::{self, Database};
-use crate::domain::clock::SystemClock;
 use crate::http::{self, Callers};
 use crate::jobs::Schedules;
 use crate::objects::Bucket;
@@ -67,7 +66,8 @@ pub fn services(config: &Config) -> anyhow::Result<Services> {
         selection_max_bytes: config.cache.selection_max_bytes,
         session_ttl: Duration::from_secs(config.auth.session_ttl_seconds),
     };
-    Ok(Services::new(Stores::new(database), cache, Arc::new(SystemClock), settings))
+    let clock = Arc::new(database.clock());
+    Ok(Services::new(Stores::new(database), cache, clock, settings))
 }
 
 /// Redis, if there is one.
@@ -175,6 +175,7 @@ impl App {
                     services.changes.follow(),
                     services.archive.prefetch(),
                     services.changes.watch_replica(),
+                    services.operations.watch_clock(),
                     process::watch_delay()
                 )
             }

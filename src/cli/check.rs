@@ -75,13 +75,14 @@ pub(super) async fn doctor(common: &Common) -> anyhow::Result<ExitCode> {
             }
             Err(error) => tell("integrity", Err(error.to_string())),
         }
-        let skew = services.operations.clock_skew().await;
+        let reading = services.clock.read().await;
         tell(
             "clock",
-            skew.map_err(|e| e.to_string()).and_then(|skew| {
-                let text = format!("{} ms apart from the database's", skew.num_milliseconds());
-                if skew.abs().num_seconds() < 2 { Ok(text) } else { Err(text) }
-            }),
+            reading
+                .and_then(|reading| {
+                    reading.verified().map(|_| format!("{} ms from the database's", reading.ahead.num_milliseconds()))
+                })
+                .map_err(|error| error.to_string()),
         );
     }
     tell(

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use chrono::Utc;
 use clap::Subcommand;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
@@ -67,7 +66,7 @@ async fn verify(common: &Common, read: bool, copy: Option<String>) -> anyhow::Re
 
 async fn copy(common: &Common, url: &str, direction: Direction) -> anyhow::Result<u64> {
     let (_, services) = common.services()?;
-    let started_at = Utc::now();
+    let started_at = services.clock.read().await?.now;
     let bar = spinner()?;
     let progress = |so_far: &Copied| bar.set_position(so_far.files + so_far.present + so_far.lost);
     let copied = services.artifacts.copy(url, direction, |lost| tell(&bar, lost), progress).await;

@@ -106,7 +106,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     say!("depth of the tree {}{roots}", done.depth);
     say!("{:>10}  {:>7}  {:>8}", "generation", "entries", "best");
     for (generation, (count, best)) in &done.generations {
-        say!("{generation:>10}  {count:>7}  {best:>8.4}");
+        let best = best.map_or_else(|| "-".to_owned(), |best| format!("{best:.4}"));
+        say!("{generation:>10}  {count:>7}  {best:>8}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -57,9 +57,12 @@ pub(super) enum PartitionCommand {
     /// Export and drop the partitions of months that are no longer kept, as the job enforce-retention does
     /// (`samples.retention_months`, `samples.export_url`)
     Drop {
-        /// Only say which
-        #[arg(long)]
+        /// Say which and stop
+        #[arg(long, conflicts_with = "yes")]
         dry_run: bool,
+        /// Drop them; without it nothing is dropped
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -135,17 +138,21 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
                 say!("missing: {}; `dgm partition ensure` makes them", missing.join(", "));
             }
         }
-        PartitionCommand::Drop { dry_run } => {
+        PartitionCommand::Drop { dry_run, yes } => {
             let expired = services.partitions.expired().await?;
             if expired.is_empty() {
                 say!("nothing to drop: samples are kept for {} months", config.samples.retention_months);
-            } else if dry_run {
+            } else if !yes {
                 let first = match config.samples.export_url.as_str() {
                     "" => "without an export: samples.export_url is not set".to_owned(),
                     url => format!("after its export to {url}"),
                 };
                 for partition in &expired {
                     say!("would drop {} ({} bytes), {first}", partition.name, partition.bytes);
+                }
+                if !dry_run {
+                    say!("nothing was dropped; add --yes to go on");
+                    return Ok(ExitCode::FAILURE);
                 }
             } else {
                 let done = services.partitions.enforce_retention().await?;
@@ -154,6 +161,9 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
                         "dropped {name}{}",
                         export.as_ref().map_or_else(String::new, |place| format!(", exported to {place}"))
                     );
+                }
+                for (name, reason) in &done.kept {
+                    say!("kept {name}: {reason}");
                 }
                 if let Some((name, reason)) = done.failed {
                     return Err(anyhow!("{name} is not dropped, nor what comes after it: {reason}"));

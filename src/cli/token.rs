@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 
 use super::settings::Common;
-use crate::domain::identity::NewToken;
-use crate::domain::identity::Role;
+use crate::domain::identity::{NewToken, Role};
+use crate::domain::time::plus;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -43,7 +43,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     match arguments.command {
         Command::Create { name, role, expires_in } => {
             let life = expires_in.map(TimeDelta::from_std).transpose()?;
-            let expires_at = life.and_then(|life| services.clock.timestamp().checked_add_signed(life));
+            let expires_at = life.map(|life| plus(services.clock.timestamp(), life));
             let created = services.identity.create_token(&NewToken { name, role, expires_at }).await?;
             say!("{}", created.token);
         }

@@ -1,6 +1,7 @@
 //! Access to PostgreSQL: pools, connections for special purposes, the read replica, named statements and errors.
 //! This module knows no table of the service.
 
+mod clock;
 mod connect;
 mod error;
 mod pool;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 
+pub use clock::DatabaseClock;
 pub use connect::{Kind, Source};
 pub use error::Error;
 pub use pool::Pool;
@@ -89,6 +91,12 @@ impl Database {
             replica: replica.transpose()?,
             primary: Arc::new(primary),
         })
+    }
+
+    /// The clock of the primary.
+    #[must_use]
+    pub fn clock(&self) -> DatabaseClock {
+        DatabaseClock::new(self.general.clone())
     }
 
     /// Where connections to the primary come from.

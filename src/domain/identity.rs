@@ -82,6 +82,7 @@ pub struct NewToken {
     /// What it may do.
     pub role: Role,
     /// When it ends; never when absent.
+    #[serde(default, deserialize_with = "crate::domain::time::optional")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 

@@ -16,4 +16,5 @@ pub mod rendered;
 pub mod run;
 pub mod sample;
 pub mod selection;
+pub mod time;
 pub mod validation;

@@ -45,6 +45,7 @@ pub struct Position {
     pub score: Option<f64>,
     /// Time; in orders by score, that which parts equal scores.
     #[serde(rename = "t", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::time::optional")]
     pub time: Option<DateTime<Utc>>,
     /// The id, which makes the order total.
     #[serde(rename = "i")]
@@ -89,7 +90,8 @@ mod tests {
 
     #[test]
     fn cursors_round_trip_and_belong_to_their_order() {
-        let position = Position { order: "created".into(), score: None, time: Some(Utc::now()), id: "x".into() };
+        let position =
+            Position { order: "created".into(), score: None, time: Some(DateTime::UNIX_EPOCH), id: "x".into() };
         let cursor = position.encode();
         assert_eq!(Position::decode(&cursor, "created"), Ok(position));
         assert!(Position::decode(&cursor, "accuracy").is_err());

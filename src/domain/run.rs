@@ -17,6 +17,6 @@ pub struct Imported {
     pub relinked: usize,
     /// Longest path from a root to an entry.
     pub depth: u32,
-    /// Number of entries and best accuracy, by generation.
-    pub generations: BTreeMap<i32, (usize, f64)>,
+    /// Number of entries, and best accuracy of the active ones, by generation.
+    pub generations: BTreeMap<i32, (usize, Option<f64>)>,
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Months, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::time;
 use super::validation::{Check, Invalid};
 
 /// Most samples of one request.
@@ -35,6 +36,7 @@ pub struct NewSample {
     #[schema(minimum = -1e290, maximum = 1e290)]
     pub metric_value: f64,
     /// When it was measured; now when absent.
+    #[serde(default, deserialize_with = "crate::domain::time::optional")]
     pub measurement_timestamp: Option<DateTime<Utc>>,
     /// The archive entry that was measured; it need not exist.
     #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
@@ -73,7 +75,7 @@ impl Window {
     /// From `retention_months` ago to `future` ahead (clocks of workers differ a little).
     #[must_use]
     pub fn around(now: DateTime<Utc>, retention_months: u32, future: TimeDelta) -> Self {
-        Self { from: now.checked_sub_months(Months::new(retention_months)).unwrap_or(now), to: now + future }
+        Self { from: time::months_before(now, retention_months), to: time::plus(now, future) }
     }
 }
 

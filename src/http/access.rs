@@ -1,12 +1,14 @@
 //! Who may call what: one table in which every route stands. A route that was forgotten is for admins only.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
 
 use super::extract::{Caller, bearer};
 use super::problem::{Kind, Problem};
@@ -92,7 +94,19 @@ fn access(method: &Method, route: &str) -> Access {
 }
 
 /// The check in front of every handler.
-pub(super) async fn admit(state: &State, mut request: Request, next: Next) -> Response {
+pub(super) async fn admit(state: &State, request: Request, next: Next) -> Response {
+    caught(decide(state, request, next)).await
+}
+
+/// A response, also when making it panics.
+async fn caught(response: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(response).catch_unwind().await.unwrap_or_else(|_| {
+        let detail = "the service has a bug that this request triggers; its log has the details under the X-Request-Id of this response";
+        Problem::new(Kind::Internal, detail).into_response()
+    })
+}
+
+async fn decide(state: &State, mut request: Request, next: Next) -> Response {
     if let Some(problem) = misdirected(state, &request) {
         return problem.into_response();
     }
@@ -159,6 +173,16 @@ mod tests {
         assert_eq!(access(&Method::GET, "/api/v1/forgotten"), Least(Admin));
         assert_eq!(access(&Method::PUT, "/api/v1/archive"), Least(Admin));
         assert_eq!(access(&Method::HEAD, "/api/v1/archive"), Least(Reader));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem() {
+        let response = caught(async { panic!("on purpose") }).await;
+        assert_eq!(
+            (response.status().as_u16(), response.headers()["content-type"].to_str().unwrap()),
+            (500, "application/problem+json")
+        );
+        assert_eq!(caught(async { Problem::new(Kind::NotFound, "x").into_response() }).await.status(), 404);
     }
 
     #[test]

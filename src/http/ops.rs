@@ -24,8 +24,13 @@ pub(super) struct Health {
 /// The process can serve.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
-    /// `ready`, or `degraded` when Redis is configured and cannot be reached: slower, and correct.
+    /// `ready`; `degraded` when Redis is configured and cannot be reached (slower, and correct), or when the clock differs.
     status: &'static str,
+    /// Why the status is `degraded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    /// How far this process's clock is ahead of the database's, in seconds; negative: behind.
+    clock_difference_seconds: f64,
     /// The newest migration of the database.
     schema_version: i64,
     /// `disabled`, `up` or `down`.
@@ -45,12 +50,20 @@ pub(super) async fn health() -> Json<Health> {
 ))]
 pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Ready>, Problem> {
     let schema_version = can_serve(&state).await.map_err(|why| Problem::new(Kind::NotReady, why))?;
-    let (status, redis) = match state.services.operations.redis_status() {
-        RedisStatus::Disabled => ("ready", "disabled"),
-        RedisStatus::Up => ("ready", "up"),
-        RedisStatus::Down => ("degraded", "down"),
+    let (redis, lost) = match state.services.operations.redis_status() {
+        RedisStatus::Disabled => ("disabled", None),
+        RedisStatus::Up => ("up", None),
+        RedisStatus::Down => ("down", Some("Redis cannot be reached".to_owned())),
     };
-    Ok(Json(Ready { status, schema_version, redis }))
+    let (ahead, differs) = match state.services.operations.clock().await {
+        Ok(reading) => (reading.ahead, reading.differs().map(|error| error.to_string())),
+        Err(error) => return Err(Problem::new(Kind::NotReady, error.to_string())),
+    };
+    let reasons: Vec<String> = lost.into_iter().chain(differs).collect();
+    let status = if reasons.is_empty() { "ready" } else { "degraded" };
+    let detail = (!reasons.is_empty()).then(|| reasons.join("; "));
+    let clock_difference_seconds = ahead.as_seconds_f64();
+    Ok(Json(Ready { status, detail, clock_difference_seconds, schema_version, redis }))
 }
 
 /// The newest migration of the database, or why the process cannot serve.

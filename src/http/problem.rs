@@ -158,7 +158,7 @@ impl From<Error> for Problem {
             Error::Unauthenticated(_) => Kind::Unauthenticated,
             Error::Forbidden { .. } => Kind::Forbidden,
             Error::NoCandidates(_) => Kind::NoCandidates,
-            Error::Unavailable | Error::StorageUnavailable => Kind::Unavailable,
+            Error::Unavailable | Error::StorageUnavailable | Error::Clock(_) => Kind::Unavailable,
             Error::NotConfigured(_) => Kind::NotConfigured,
             Error::TooLarge { .. } => Kind::BodyTooLarge,
             Error::Busy => Kind::Busy,

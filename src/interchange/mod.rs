@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 
 use crate::closed::closed;
 use crate::domain::archive::InspirationKind;
+use crate::domain::time;
 pub use mapping::{Entry, Mapped, Options, archive_entry_id, map};
 pub use score::{MappingError, Scale, Score};
 
@@ -228,7 +229,7 @@ fn generation(value: Option<&Value>, place: &str, problems: &mut Vec<Problem>) -
 fn unix_time(value: Option<&Value>) -> Option<DateTime<Utc>> {
     let since = Duration::try_from_secs_f64(value?.as_f64()?).ok()?;
     let time = DateTime::UNIX_EPOCH.checked_add_signed(chrono::Duration::from_std(since).ok()?)?;
-    Some(time.round_subsecs(6))
+    time::is_accepted(time).then(|| time.round_subsecs(6))
 }
 
 /// Notes for what a document held that JSON does not.

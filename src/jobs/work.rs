@@ -27,7 +27,10 @@ pub(super) async fn ensure_partitions(services: &Services) -> Done {
 pub(super) async fn enforce_retention(services: &Services) -> Done {
     match services.partitions.enforce_retention().await {
         Ok(Retention { failed: Some((name, reason)), .. }) => Err(format!("{name}: {reason}")),
-        result => done(result, |retention| format!("{} dropped", retention.dropped.len())),
+        result => done(result, |Retention { dropped, kept, .. }| match &kept[..] {
+            [] => format!("{} dropped", dropped.len()),
+            [(name, reason), ..] => format!("{} dropped, {} kept; {name}: {reason}", dropped.len(), kept.len()),
+        }),
     }
 }
 

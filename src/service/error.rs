@@ -2,6 +2,7 @@
 
 use crate::cache::LoadLost;
 use crate::db;
+use crate::domain::clock::ClockError;
 use crate::domain::validation::Invalid;
 use crate::domain::{identity::Role, selection};
 
@@ -74,6 +75,9 @@ pub enum Error {
         /// Bytes that are taken.
         most: u64,
     },
+    /// The time is not certain.
+    #[error("{0}")]
+    Clock(#[from] ClockError),
     /// A fault of ours; the log has the rest.
     #[error("internal error")]
     Internal,

@@ -15,6 +15,7 @@ use crate::domain::health::RedisStatus;
 use crate::domain::identity::{
     CreatedToken, NewSession, NewToken, Principal, SESSION_PREFIX, TOKEN_PREFIX, TokenInfo, secret, secret_hash,
 };
+use crate::domain::time;
 use crate::domain::validation::Check;
 use crate::store::identity::IdentityStore;
 use crate::telemetry::catalogue::auth::AUTH_FAILURES;
@@ -103,7 +104,7 @@ impl IdentityService {
             return Err(Error::Unavailable);
         }
         let life = self.session_ttl;
-        let until = self.clock.timestamp() + TimeDelta::from_std(life).unwrap_or(TimeDelta::MAX);
+        let until = time::plus(self.clock.timestamp(), TimeDelta::from_std(life).unwrap_or(TimeDelta::MAX));
         let expires_at = principal.expires_at.map_or(until, |ends| ends.min(until));
         let session_token = secret(SESSION_PREFIX);
         let body = json(&Session { token_hash: secret_hash(bearer), expires_at })?;

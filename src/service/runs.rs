@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::Error;
 use crate::cache::{Cache, Key};
-use crate::domain::archive::{Entry as ArchiveEntry, Inspiration, NewEntry};
+use crate::domain::archive::{Entry as ArchiveEntry, Inspiration, NewEntry, Status};
 use crate::domain::run::Imported;
 use crate::interchange::jsonl::Export;
 use crate::interchange::{self, Entry, Format, Mapped};
@@ -79,10 +79,13 @@ impl RunService {
             // It may be cached as absent.
             self.cache.drop_local(&Key::Entry { id });
         }
-        let mut generations: BTreeMap<i32, (usize, f64)> = BTreeMap::new();
+        let mut generations: BTreeMap<i32, (usize, Option<f64>)> = BTreeMap::new();
         for entry in &entries {
             let (count, best) = generations.entry(entry.generation_number.unwrap_or(0)).or_default();
-            (*count, *best) = (*count + 1, best.max(entry.accuracy_score));
+            *count += 1;
+            if entry.status == Status::Active {
+                *best = Some(best.map_or(entry.accuracy_score, |best: f64| best.max(entry.accuracy_score)));
+            }
         }
         Ok(Imported { entries: entries.len(), new, evicted_parents: 0, relinked: 0, depth, generations })
     }

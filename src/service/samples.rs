@@ -37,6 +37,10 @@ impl SampleService {
     /// # Errors
     /// [`Error::Invalid`] names every sample that is refused.
     pub async fn accept(&self, samples: Vec<NewSample>, many: bool) -> Result<Ingested, Error> {
+        if self.clock.ahead().is_none() {
+            // The window and the time of samples without one are the database's.
+            self.clock.read().await?;
+        }
         let now = self.clock.timestamp();
         let count = samples.len() as u64;
         let rejected = |error: Error| {
@@ -121,7 +125,8 @@ impl SampleService {
         check_names(service, Some(metric_type))?;
         let to = to.unwrap_or_else(|| self.clock.timestamp());
         let step = step.unwrap_or(TimeDelta::minutes(1));
-        let from = from.unwrap_or_else(|| aligned(to - TimeDelta::hours(1), step));
+        let hour_before = to.checked_sub_signed(TimeDelta::hours(1)).unwrap_or(to);
+        let from = from.unwrap_or_else(|| aligned(hour_before, step));
         let range = Range { from, to, step };
         range.validate()?;
         let points = self.samples.range(service, metric_type, range).await?;

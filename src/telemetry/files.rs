@@ -156,20 +156,20 @@ pub struct Pruned {
 }
 
 impl Retention {
-    /// Deletes what is too old, then the oldest beyond the size. The newest stays in any case, since it may be the one that
-    /// is being written, and so does what is not a log file of ours.
+    /// Deletes what is too old, unless the time is unknown, then the oldest beyond the size. The newest stays in any case, since it
+    /// may be the one that is being written, and so does what is not a log file of ours.
     ///
     /// # Errors
     /// When the folder cannot be read, or a file not deleted.
-    pub fn prune(&self, now: DateTime<Utc>) -> io::Result<Pruned> {
+    pub fn prune(&self, now: Option<DateTime<Utc>>) -> io::Result<Pruned> {
         let mut files = self.files()?;
         let mut bytes: u64 = files.iter().map(|(_, _, size)| size).sum();
         files.pop();
-        let oldest = now.naive_utc() - TimeDelta::days(self.days.into());
+        let oldest = now.and_then(|now| now.naive_utc().checked_sub_signed(TimeDelta::days(self.days.into())));
         let mut pruned = Pruned::default();
         for (hour, path, size) in files {
             // A file ends an hour after it began.
-            if hour + TimeDelta::hours(1) > oldest && bytes <= self.max_bytes {
+            if oldest.is_none_or(|oldest| hour + TimeDelta::hours(1) > oldest) && bytes <= self.max_bytes {
                 break;
             }
             match fs::remove_file(&path) {

@@ -42,12 +42,12 @@ fn what_is_too_old_goes_and_nothing_else() {
     let folder = folder(&[&ours[..], &others[..]].concat());
     fs::create_dir(folder.path().join("dgm.2026-01-01-01.log")).unwrap();
     // 30 days before, the first had just ended and the second was being written.
-    let pruned = retention(&folder, 30, 1000).prune(at("2026-11-24T12:30:00Z")).unwrap();
+    let pruned = retention(&folder, 30, 1000).prune(Some(at("2026-11-24T12:30:00Z"))).unwrap();
     assert_eq!(pruned, Pruned { files: 1, bytes: 7 });
     let mut left = BTreeSet::from(OTHERS.map(str::to_owned));
     left.extend([ours[1].0, ours[2].0, "dgm.2026-01-01-01.log"].map(str::to_owned));
     assert_eq!(names(&folder), left);
-    assert_eq!(retention(&folder, 30, 1000).prune(at("2026-11-24T12:59:00Z")).unwrap(), Pruned::default());
+    assert_eq!(retention(&folder, 30, 1000).prune(Some(at("2026-11-24T12:59:00Z"))).unwrap(), Pruned::default());
 }
 
 #[test]
@@ -59,15 +59,15 @@ fn the_oldest_beyond_the_size_go() {
         ("other.log", 1000),
     ]);
     let now = at("2026-11-25T10:00:00Z");
-    assert_eq!(retention(&folder, 30, 120).prune(now).unwrap(), Pruned::default());
-    assert_eq!(retention(&folder, 30, 119).prune(now).unwrap(), Pruned { files: 1, bytes: 40 });
+    assert_eq!(retention(&folder, 30, 120).prune(Some(now)).unwrap(), Pruned::default());
+    assert_eq!(retention(&folder, 30, 119).prune(Some(now)).unwrap(), Pruned { files: 1, bytes: 40 });
     assert!(!names(&folder).contains("dgm.2026-11-25-02.log"));
 }
 
 #[test]
 fn the_newest_stays_whatever_the_limits_say() {
     let folder = folder(&[("dgm.2026-01-01-00.log", 40), ("dgm.2026-01-01-01.log", 40)]);
-    let pruned = retention(&folder, 0, 0).prune(at("2026-11-25T10:00:00Z")).unwrap();
+    let pruned = retention(&folder, 0, 0).prune(Some(at("2026-11-25T10:00:00Z"))).unwrap();
     assert_eq!(pruned, Pruned { files: 1, bytes: 40 });
     assert_eq!(names(&folder), BTreeSet::from(["dgm.2026-01-01-01.log".to_owned()]));
 }

@@ -135,6 +135,7 @@ pub fn init(settings: &Settings) -> Result<Guard, Error> {
     if settings.otlp_endpoint.is_some() {
         spans::exported(settings.sample_ratio);
     }
+    super::panics::report();
     Ok(guard)
 }
 

@@ -6,6 +6,7 @@ pub mod files;
 mod init;
 mod json;
 mod otlp;
+mod panics;
 pub mod process;
 pub mod recorder;
 mod sending;

@@ -98,7 +98,7 @@ fn what_cannot_be_exported_is_not_dropped_and_what_is_exported_is_all_of_it() {
             CASE n % 11 WHEN 0 THEN -1e290 WHEN 1 THEN 5e-324 ELSE random() END,
             date_trunc('month', now() AT TIME ZONE 'UTC' - interval '15 months') AT TIME ZONE 'UTC'
                 + n * interval '17.000001 s',
-            CASE n % 2 WHEN 0 THEN 'entry ' || n END, now() - n * interval '1 microsecond'
+            CASE n % 2 WHEN 0 THEN 'entry ' || n END, now() - interval '25 hours' - n * interval '1 microsecond'
          FROM generate_series(1, 140000) n",
     );
     let children = "SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'dgm_performance_metrics'::regclass";
@@ -116,7 +116,9 @@ fn what_cannot_be_exported_is_not_dropped_and_what_is_exported_is_all_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let drop_to = |url: &str| {
         let mut drop = Command::new(env!("CARGO_BIN_EXE_dgm"));
-        drop.args(["partition", "drop"]).env("DATABASE_URL", database.url()).env("DGM__SAMPLES__EXPORT_URL", url);
+        drop.args(["partition", "drop", "--yes"])
+            .env("DATABASE_URL", database.url())
+            .env("DGM__SAMPLES__EXPORT_URL", url);
         // A server of object storage that is not there.
         drop.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").env("AWS_ALLOW_HTTP", "true");
         drop.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "key");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, TimeDelta, TimeZone as _, Utc};
 use dgm_service::cache::{self, Cache};
 use dgm_service::db::{self, Database as Pools};
-use dgm_service::domain::clock::Clock;
+use dgm_service::domain::clock::{Clock, Reading, Reads};
 use dgm_service::domain::partition::PartitionState;
 use dgm_service::domain::sample::NewSample;
 use dgm_service::jobs::{Job, Outcome, Runner, Schedules};
@@ -42,6 +42,14 @@ impl Travelling {
 impl Clock for Travelling {
     fn now(&self) -> DateTime<Utc> {
         Utc.timestamp_micros(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+
+    fn ahead(&self) -> Option<TimeDelta> {
+        Some(TimeDelta::zero())
+    }
+
+    fn read(&self) -> Reads<'_> {
+        Box::pin(async { Ok(Reading { now: self.now(), ahead: TimeDelta::zero() }) })
     }
 }
 

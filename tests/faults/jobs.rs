@@ -97,15 +97,15 @@ fn retention_waits_for_a_reader_without_holding_up_writers_and_gives_up_in_time(
     for months in [14, 15, 3] {
         database.sql(&format!(
             "SELECT create_monthly_partition('dgm_performance_metrics', (now() - interval '{months} months')::date);
-             INSERT INTO dgm_performance_metrics (service_name, metric_type, metric_value, measurement_timestamp)
-             SELECT 's', 'm', 1, date_trunc('month', now() - interval '{months} months') + interval '1 day'"
+             INSERT INTO dgm_performance_metrics (service_name, metric_type, metric_value, measurement_timestamp, created_at)
+             SELECT 's', 'm', 1, date_trunc('month', now() - interval '{months} months') + interval '1 day', now() - interval '25 hours'"
         ));
     }
     let mut serve = Serve::start_with(&database, "", &[("DGM__JOBS__ENABLED", "false")]);
     serve.token = database.token("worker");
     let run = || {
         Command::new(env!("CARGO_BIN_EXE_dgm"))
-            .args(["partition", "drop"])
+            .args(["partition", "drop", "--yes"])
             .envs([("DATABASE_URL", database.url().as_str()), ("DGM__SAMPLES__RETENTION_PATIENCE_SECONDS", "3")])
             .output()
             .unwrap()

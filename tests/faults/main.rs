@@ -1,6 +1,7 @@
 //! What holds while something breaks: coherence, durability, lost servers and replicas.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod clock;
 mod cluster;
 mod coherence;
 mod durability;

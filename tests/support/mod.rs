@@ -6,6 +6,7 @@ pub(crate) mod collector;
 pub(crate) mod crash;
 mod database;
 pub(crate) mod dev;
+pub(crate) mod faketime;
 pub(crate) mod holder;
 pub(crate) mod parquet;
 pub(crate) mod redis;

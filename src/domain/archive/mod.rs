@@ -104,6 +104,7 @@ pub struct NewEntry {
     #[serde(default)]
     pub status: Status,
     /// When the loop made it; now when absent.
+    #[serde(default, deserialize_with = "crate::domain::time::optional")]
     pub created_at: Option<DateTime<Utc>>,
 }
 

@@ -15,12 +15,14 @@ pub struct Generation {
     pub generation_number: i32,
     /// Entries of every status.
     pub count: i64,
-    /// Best accuracy.
-    pub best_accuracy: f64,
-    /// Mean accuracy.
-    pub mean_accuracy: f64,
-    /// Best compliance.
-    pub best_compliance: f64,
+    /// Entries by status.
+    pub by_status: BTreeMap<Status, i64>,
+    /// Best accuracy of the active entries; `null` without any, as are the next two.
+    pub best_accuracy: Option<f64>,
+    /// Mean accuracy of the active entries.
+    pub mean_accuracy: Option<f64>,
+    /// Best compliance of the active entries.
+    pub best_compliance: Option<f64>,
 }
 
 /// The archive in figures.

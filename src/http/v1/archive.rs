@@ -54,10 +54,12 @@ pub(in crate::http) struct ListQuery {
     /// A JSON object that `performance_metrics` must contain, as in `{"language":"rust"}`.
     contains: Option<String>,
     /// Made at this time or later.
+    #[serde(default, deserialize_with = "crate::domain::time::optional")]
     created_after: Option<DateTime<Utc>>,
     /// Made before this time.
+    #[serde(default, deserialize_with = "crate::domain::time::optional")]
     created_before: Option<DateTime<Utc>>,
-    /// The order; greatest first.
+    /// The order; greatest first. By a score, only active entries are listed unless `status` asks for others.
     #[serde(default)]
     #[param(inline, required = false)]
     sort: Sort,
@@ -183,11 +185,11 @@ pub(in crate::http) async fn list(
     Ok(Json(page.map_err(parameter)?))
 }
 
-/// Change status, scores or evaluation results. With `If-Match` only while the entry has that version (412 otherwise).
+/// Change status, scores or evaluation results. With `If-Match` only while the entry has one of the versions listed (412 otherwise).
 #[utoipa::path(patch, path = "/api/v1/archive/{archive_entry_id}", operation_id = "patch_entry", tag = "archive",
     request_body = EntryPatch,
     params(("archive_entry_id" = String, Path, min_length = 1, max_length = 255),
-           ("if-match" = Option<String>, Header, description = "The ETag that the change is meant for")),
+           ("if-match" = Option<String>, Header, description = "ETags that the change is meant for, separated by commas; W/ before a tag is ignored")),
     responses((status = 200, body = Entry, headers(("etag" = String, description = "The entity tag of the new state"))),
               Reads, Writes))]
 pub(in crate::http) async fn patch(
@@ -197,19 +199,32 @@ pub(in crate::http) async fn patch(
     Body(patch): Body<EntryPatch>,
 ) -> Result<Response, Problem> {
     let known = if_match(&headers)?;
-    let entry = state.services.archive.patch(&id, known, &patch).await?;
+    let entry = state.services.archive.patch(&id, known.as_deref(), &patch).await?;
     Ok(respond(entry, &Known::nothing()))
 }
 
-/// The state that `If-Match` names; strong comparison, so that a weak tag never matches (RFC 9110 section 13.1.1).
-fn if_match(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
+/// The states that `If-Match` lists; `None` for any. RFC 9110 section 13.1.1 asks for strong comparison, by which a weak tag never
+/// matches. A tag of ours names a version of the row, whose representation a proxy may compress (nginx makes the tag weak then), so W/ is
+/// ignored. Tags of others contain no tag of ours, so commas within them do no harm.
+fn if_match(headers: &HeaderMap) -> Result<Option<Vec<Revision>>, Problem> {
+    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
+    if values.peek().is_none() {
         return Ok(None);
     }
-    let foreign = || Problem::new(Kind::VersionDiffers, "If-Match holds no entity tag of this entry");
-    Revision::from_etag(text).map(Some).ok_or_else(foreign)
+    let tags: Vec<&str> =
+        values.flat_map(|value| value.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
+    if tags.contains(&"*") {
+        return Ok(None);
+    }
+    let known: Vec<Revision> =
+        tags.iter().filter_map(|tag| Revision::from_etag(tag.strip_prefix("W/").unwrap_or(tag))).collect();
+    if known.is_empty() {
+        return Err(Problem::new(
+            Kind::VersionDiffers,
+            "If-Match lists no entity tag of an entry: send the ETag of a response of GET or PATCH",
+        ));
+    }
+    Ok(Some(known))
 }
 
 /// The entry and its ancestors up to the root.

@@ -47,8 +47,10 @@ pub(in crate::http) struct ListQuery {
     /// Only those whose worker fell silent, or only the others.
     stale: Option<bool>,
     /// Queued at this time or later.
+    #[serde(default, deserialize_with = "crate::domain::time::optional")]
     created_after: Option<DateTime<Utc>>,
     /// Queued before this time.
+    #[serde(default, deserialize_with = "crate::domain::time::optional")]
     created_before: Option<DateTime<Utc>>,
     /// Items of a page: 1 to 1000, 50 when absent.
     #[param(minimum = 1, maximum = 1000)]

@@ -31,8 +31,10 @@ pub(in crate::http) enum Samples {
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct RangeQuery {
     /// From, inclusive; an hour before `to` when absent.
+    #[serde(default, deserialize_with = "crate::domain::time::optional")]
     from: Option<DateTime<Utc>>,
     /// To, exclusive; now when absent.
+    #[serde(default, deserialize_with = "crate::domain::time::optional")]
     to: Option<DateTime<Utc>>,
     /// Width of a step: seconds, or with a unit as in `30s`, `5m`, `1h`, `1d`; a minute when absent.
     step: Option<String>,

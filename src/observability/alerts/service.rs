@@ -42,6 +42,26 @@ pub(super) fn alerts() -> Vec<Alert> {
                     ("dgm_http_requests_total{job=\"dgm\", route=\"/api/v1/archive\", status=\"2xx\"}", "0x30"),
                 ],
             ),
+        Alert::new("DgmPanic", Warning, Team::Service, RUNTIME)
+            .when("0m", "increase(dgm_panics_total{job=\"$job\"}[15m]) > 0")
+            .says(
+                "{{ $labels.instance }} panicked.",
+                "{{ $value | humanize }} panics in 15 minutes. A request that panics gets 500, a job fails; the process goes on. The log has \
+                 `panicked at` with the place and the request.",
+            )
+            .fires("5m", &[("dgm_panics_total{job=\"dgm\", instance=\"a\"}", "0 1x10")])
+            .silent("30m", &[("dgm_panics_total{job=\"dgm\", instance=\"a\"}", "3x40")]),
+        Alert::new("DgmClockDiffers", Warning, Team::Platform, RUNTIME)
+            .when("2m", "abs(dgm_clock_difference_seconds{job=\"$job\"}) > 5")
+            .says(
+                "The clock of {{ $labels.instance }} differs from that of PostgreSQL.",
+                "It has been {{ $value | humanizeDuration }} off for 2 minutes. While the difference is above 5 s, this instance drops no \
+                 partitions and deletes no artifacts or log files on account of their age.",
+            )
+            .fires("10m", &[("dgm_clock_difference_seconds{job=\"dgm\", instance=\"a\"}", "0 34560000x20")])
+            .fires("10m", &[("dgm_clock_difference_seconds{job=\"dgm\", instance=\"a\"}", "0 -7x20")])
+            .silent("10m", &[("dgm_clock_difference_seconds{job=\"dgm\", instance=\"a\"}", "-4x20")])
+            .silent("10m", &[("dgm_clock_difference_seconds{job=\"dgm\", instance=\"a\"}", "0 7 0x20")]),
         Alert::new("DgmRestarting", Warning, Team::Service, RUNTIME)
             .when("0m", "changes(process_start_time_seconds{job=\"$job\"}[15m]) > 2")
             .says(

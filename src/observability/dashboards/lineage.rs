@@ -2,6 +2,7 @@
 //! may be thousands), so these panels ask PostgreSQL, by a role that may only read.
 
 use crate::observability::dashboard::{Dashboard, Panel};
+use crate::telemetry::catalogue::statements::ranked;
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -15,22 +16,29 @@ pub(super) fn dashboard() -> Dashboard {
 
 fn scores() -> Vec<Panel> {
     vec![
-        Panel::trend("Accuracy by generation", "percentunit", "Best, median and mean accuracy of each generation.").sql(
+        Panel::trend("Accuracy by generation", "percentunit", "Best, median and mean accuracy of the active entries of each generation.").sql(concat!(
             "SELECT generation_number AS generation, max(accuracy_score)::float8 AS best, \
              percentile_cont(0.5) WITHIN GROUP (ORDER BY accuracy_score::float8) AS median, avg(accuracy_score)::float8 AS mean \
-             FROM dgm_archive WHERE service_name = '$service' GROUP BY 1 ORDER BY 1 LIMIT 1000",
-        ),
-        Panel::trend("Best so far", "percentunit", "Best accuracy of all generations up to each.").sql(
+             FROM dgm_archive WHERE service_name = '$service' AND ",
+            ranked!(),
+            " GROUP BY 1 ORDER BY 1 LIMIT 1000",
+        )        ),
+        Panel::trend("Best so far", "percentunit", "Best accuracy of the active entries of all generations up to each.").sql(concat!(
             "SELECT generation_number AS generation, max(max(accuracy_score)::float8) OVER (ORDER BY generation_number) AS best \
-             FROM dgm_archive WHERE service_name = '$service' GROUP BY generation_number ORDER BY 1 LIMIT 1000",
-        ),
-        Panel::trend("Compliance by generation", "percentunit", "Best and least constitutional compliance of each generation.").sql(
+             FROM dgm_archive WHERE service_name = '$service' AND ",
+            ranked!(),
+            " GROUP BY generation_number ORDER BY 1 LIMIT 1000",
+        )        ),
+        Panel::trend("Compliance by generation", "percentunit", "Best and least constitutional compliance of the active entries of each generation.").sql(concat!(
             "SELECT generation_number AS generation, max(constitutional_compliance_score)::float8 AS best, \
              min(constitutional_compliance_score)::float8 AS least \
-             FROM dgm_archive WHERE service_name = '$service' GROUP BY 1 ORDER BY 1 LIMIT 1000",
-        ),
-        Panel::trend("Entries by generation", "none", "How many entries each generation has.").sql(
-            "SELECT generation_number AS generation, count(*) AS entries \
+             FROM dgm_archive WHERE service_name = '$service' AND ",
+            ranked!(),
+            " GROUP BY 1 ORDER BY 1 LIMIT 1000",
+        )        ),
+        Panel::trend("Entries by generation", "none", "How many entries each generation has, by status.").sql(
+            "SELECT generation_number AS generation, count(*) FILTER (WHERE status = 'active') AS active, \
+             count(*) FILTER (WHERE status = 'failed') AS failed, count(*) FILTER (WHERE status = 'archived') AS archived \
              FROM dgm_archive WHERE service_name = '$service' GROUP BY 1 ORDER BY 1 LIMIT 1000",
         ),
     ]
@@ -38,15 +46,19 @@ fn scores() -> Vec<Panel> {
 
 fn entries() -> Vec<Panel> {
     vec![
-        Panel::table("Best entries", "none", "The twenty with the highest accuracy; `GET /api/v1/archive/{id}/lineage` shows where one comes from.").sql(
-            "SELECT archive_entry_id, generation_number, accuracy_score::float8, constitutional_compliance_score::float8, parent_entry_id, status, created_at \
-             FROM dgm_archive WHERE service_name = '$service' ORDER BY accuracy_score DESC, archive_entry_id LIMIT 20",
-        ),
-        Panel::table("Largest steps", "none", "The twenty children that are most above their parents.").sql(
+        Panel::table("Best entries", "none", "The twenty active ones with the highest accuracy; `GET /api/v1/archive/{id}/lineage` shows where one comes from.").sql(concat!(
+            "SELECT archive_entry_id, generation_number, accuracy_score::float8, constitutional_compliance_score::float8, parent_entry_id, created_at \
+             FROM dgm_archive WHERE service_name = '$service' AND ",
+            ranked!(),
+            " ORDER BY accuracy_score DESC, archive_entry_id LIMIT 20",
+        )        ),
+        Panel::table("Largest steps", "none", "The twenty active children that are most above their parents.").sql(concat!(
             "SELECT c.archive_entry_id, c.parent_entry_id, (c.accuracy_score - p.accuracy_score)::float8 AS gain, c.accuracy_score::float8, c.created_at \
              FROM dgm_archive c JOIN dgm_archive p ON p.archive_entry_id = c.parent_entry_id \
-             WHERE c.service_name = '$service' ORDER BY c.accuracy_score - p.accuracy_score DESC, c.archive_entry_id LIMIT 20",
-        ),
+             WHERE c.service_name = '$service' AND c.",
+            ranked!(),
+            " ORDER BY c.accuracy_score - p.accuracy_score DESC, c.archive_entry_id LIMIT 20",
+        )        ),
     ]
 }
 
@@ -63,11 +75,18 @@ fn work() -> Vec<Panel> {
 
 fn all() -> Vec<Panel> {
     vec![
-        Panel::table("Services", "none", "The fifty that grew last: entries, generations, best accuracy.")
-            .sql(
-                "SELECT service_name, count(*) AS entries, max(generation_number) AS generations, max(accuracy_score)::float8 AS best, max(created_at) AS newest \
-                 FROM dgm_archive GROUP BY 1 ORDER BY newest DESC LIMIT 50",
-            )
-            .size(24, 8),
+        Panel::table(
+            "Services",
+            "none",
+            "The fifty that grew last: entries, active ones, generations, best accuracy of the active ones.",
+        )
+        .sql(concat!(
+            "SELECT service_name, count(*) AS entries, count(*) FILTER (WHERE ",
+            ranked!(),
+            ") AS active, max(generation_number) AS generations, max(accuracy_score) FILTER (WHERE ",
+            ranked!(),
+            ")::float8 AS best, max(created_at) AS newest FROM dgm_archive GROUP BY 1 ORDER BY newest DESC LIMIT 50",
+        ))
+        .size(24, 8),
     ]
 }

@@ -29,6 +29,12 @@ fn process() -> Vec<Panel> {
         Panel::figure("Up since", "dateTimeFromNow", "When the youngest process began.")
             .ask("began", "max(process_start_time_seconds{$sel}) * 1000")
             .alerts(&["DgmRestarting"]),
+        Panel::figure("Panics", "none", "Panics within the last hour.")
+            .ask("panics", "sum(increase(dgm_panics_total{$sel}[1h]))")
+            .alerts(&["DgmPanic"]),
+        Panel::lines("Clock", "s", "How far the clock of the process is ahead of the database's. Above 5 s either way nothing is deleted by its age.")
+            .ask("{{instance}}", "sum by (instance) (dgm_clock_difference_seconds{$sel})")
+            .alerts(&["DgmClockDiffers"]),
     ]
 }
 

@@ -129,11 +129,11 @@ impl ArchiveService {
         found.map_err(|error| (*error).clone())?.map(Rendered::from).ok_or_else(|| Error::no_entry(id))
     }
 
-    /// Changes an entry; `known` is the state that the caller knows, if it cares.
+    /// Changes an entry; with `known` only if it is in one of these states.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::VersionDiffers`].
-    pub async fn patch(&self, id: &str, known: Option<Revision>, patch: &EntryPatch) -> Result<Rendered, Error> {
+    pub async fn patch(&self, id: &str, known: Option<&[Revision]>, patch: &EntryPatch) -> Result<Rendered, Error> {
         valid_id(id)?;
         patch.validate()?;
         match self.archive.patch(id, known, patch).await? {

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use chrono::TimeDelta;
 use futures_util::StreamExt as _;
 
 use super::{ArtifactService, INCOMING, KEPT, Storage, counted, place};
 use crate::domain::artifact::Digest;
+use crate::domain::time;
 use crate::service::error::Error;
 use crate::telemetry::catalogue::artifacts::{ARTIFACTS_COLLECTED, Garbage, StorageCall};
 
@@ -30,6 +32,7 @@ impl ArtifactService {
     /// [`Error::StorageUnavailable`]; the next call goes on.
     pub async fn collect(&self) -> Result<Option<Collected>, Error> {
         let Some(storage) = self.storage.as_deref() else { return Ok(None) };
+        let now = self.clock.read().await?.verified()?;
         let mut collected = Collected::default();
         loop {
             let digests = self.artifacts.unreferenced(storage.grace, BATCH).await?;
@@ -44,7 +47,7 @@ impl ArtifactService {
                 break;
             }
         }
-        let before = self.clock.timestamp() - storage.grace;
+        let before = time::plus(now, -TimeDelta::from_std(storage.grace).unwrap_or(TimeDelta::MAX));
         collected.unfinished = counted(StorageCall::Remove, storage.bucket.sweep(INCOMING, before).await)?;
         ARTIFACTS_COLLECTED.add((Garbage::Unfinished,), collected.unfinished);
         let mut kept = storage.bucket.files(KEPT).chunks(BATCH);

@@ -1,11 +1,11 @@
 //! State of the parts that the service depends on, for operators, probes and metrics.
 
+mod clock;
 mod server;
 mod volumes;
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
 use tokio::sync::Mutex;
 
 use super::error::Error;
@@ -68,14 +68,6 @@ impl OperationsService {
     /// [`Error::Unavailable`], also when the database was never migrated.
     pub async fn schema_version(&self) -> Result<(i64, i64), Error> {
         Ok((self.maintenance.schema_version().await?, migrate::newest_version()))
-    }
-
-    /// How far this process's clock is ahead of the database's.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn clock_skew(&self) -> Result<TimeDelta, Error> {
-        Ok(self.maintenance.clock_skew(self.clock.timestamp()).await?)
     }
 
     /// Pings Redis with a longer timeout than a request has; `false`: not configured.

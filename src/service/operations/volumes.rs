@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::statvfs;
 
 use super::OperationsService;
+use crate::domain::clock::Reading;
 use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::labels::Volume;
 use crate::telemetry::catalogue::telemetry::{VOLUME_FREE, VOLUME_SIZE};
@@ -21,14 +22,18 @@ pub(in crate::service) struct Volumes {
 }
 
 impl OperationsService {
-    /// Deletes log files that are too old or beyond the size; `None`: no log files are written.
+    /// Deletes log files that are too old or beyond the size; `None`: no log files are written. Their age counts only while the
+    /// clock is certain, since this machine's names them; the size counts always, or a lost database would fill the disk.
     ///
     /// # Errors
     /// When they cannot be read or deleted; the next call tries again.
     pub async fn prune_logs(&self) -> io::Result<Option<Pruned>> {
         let Some(logs) = self.volumes.logs.clone() else { return Ok(None) };
-        let now = self.clock.timestamp();
-        let pruned = tokio::task::spawn_blocking(move || logs.prune(now)).await;
+        let now = self.clock.read().await.and_then(Reading::verified);
+        if let Err(error) = &now {
+            tracing::warn!(%error, "log files are kept whatever their age");
+        }
+        let pruned = tokio::task::spawn_blocking(move || logs.prune(now.ok())).await;
         pruned.map_err(io::Error::other)?.map(Some)
     }
 

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{Months, NaiveDate};
+use chrono::{DateTime, Months, NaiveDate, NaiveTime, Utc};
 
 pub use retention::{Dropped, Retention};
 
 use super::error::Error;
 use super::settings::SampleWindow;
 use crate::domain::clock::Clock;
-use crate::domain::partition::{Partition, PartitionState, attached, horizon, month_of};
+use crate::domain::partition::{Kept, Partition, PartitionState, attached, horizon, month_of};
 use crate::objects::Bucket;
 use crate::store::partitions::PartitionStore;
 use crate::telemetry::catalogue::database::{
@@ -55,7 +55,8 @@ impl PartitionService {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn ensure(&self) -> Result<usize, Error> {
-        Ok(self.partitions.ensure(self.clock.timestamp(), self.settings.premake_months).await?)
+        let now = self.clock.read().await?.now;
+        Ok(self.partitions.ensure(now, self.settings.premake_months).await?)
     }
 
     /// Every partition, and every table that was one, oldest first.
@@ -69,8 +70,13 @@ impl PartitionService {
     /// Whether nothing in a partition is kept any more: it ends before the oldest sample that is still taken in.
     #[must_use]
     pub fn is_expired(&self, partition: &Partition) -> bool {
-        let window = self.settings.window.around(self.clock.timestamp());
-        partition.end().is_some_and(|end| end <= window.from.date_naive())
+        partition.end().is_some_and(|end| end <= self.kept(self.clock.timestamp()).from)
+    }
+
+    /// What is kept at a moment: whole days.
+    fn kept(&self, now: DateTime<Utc>) -> Kept {
+        let from = self.settings.window.around(now).from.date_naive().and_time(NaiveTime::MIN).and_utc();
+        Kept { now, from }
     }
 
     /// Publishes the gauges of the partitions.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::{PartitionService, TABLE};
 use crate::db;
-use crate::domain::partition::{Partition, PartitionState};
+use crate::domain::clock::Reading;
+use crate::domain::partition::{Partition, PartitionState, Reason};
 use crate::interchange::sample_file::{self, SampleFile, footer};
 use crate::objects::{self, Bucket, Upload};
 use crate::service::error::Error;
@@ -26,6 +27,8 @@ const NOTE: &str = "dgm.ids";
 pub struct Retention {
     /// The partitions that were dropped.
     pub dropped: Vec<Dropped>,
+    /// Names of those that are old enough and are kept all the same, with the reason.
+    pub kept: Vec<(String, Reason)>,
     /// Name of the one that could not be, with the reason; those after it were not tried, since PostgreSQL detaches one at a
     /// time.
     pub failed: Option<(String, String)>,
@@ -38,6 +41,13 @@ pub struct Dropped {
     pub name: String,
     /// Where its samples are now; `None` when exports are off, or it had none.
     pub export: Option<String>,
+}
+
+/// What became of a partition.
+enum Retired {
+    /// It is gone; where its samples are now.
+    Dropped(Option<String>),
+    Kept(Reason),
 }
 
 /// Why a table was not exported.
@@ -63,8 +73,9 @@ impl PartitionService {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn expired(&self) -> Result<Vec<Partition>, Error> {
+        let kept = self.kept(self.clock.read().await?.verified()?);
         let mut expired = self.list().await?;
-        expired.retain(|partition| self.is_expired(partition));
+        expired.retain(|partition| partition.end().is_some_and(|end| end <= kept.from));
         // What was begun comes first, or nothing else can begin.
         expired.sort_by_key(|partition| partition.state != PartitionState::Detaching);
         Ok(expired)
@@ -79,7 +90,11 @@ impl PartitionService {
         let mut done = Retention::default();
         for partition in self.expired().await? {
             match self.retire(&partition).await {
-                Ok(export) => {
+                Ok(Retired::Kept(reason)) => {
+                    tracing::warn!(partition = partition.name, %reason, "older than samples are kept, and not dropped");
+                    done.kept.push((partition.name, reason));
+                }
+                Ok(Retired::Dropped(export)) => {
                     PARTITIONS_DROPPED.increment(TABLE);
                     tracing::info!(
                         partition = partition.name,
@@ -100,7 +115,18 @@ impl PartitionService {
         Ok(done)
     }
 
-    async fn retire(&self, partition: &Partition) -> Result<Option<String>, String> {
+    /// Whether a partition may be dropped now, by its newest rows and the clock of the database.
+    async fn check(&self, partition: &Partition) -> Result<Option<Reason>, String> {
+        let reading = self.clock.read().await.and_then(Reading::verified);
+        let now = reading.map_err(|error| error.to_string())?;
+        let rows = self.partitions.last_rows(partition).await.map_err(|error| error.to_string())?;
+        Ok(partition.may_be_dropped(rows, self.kept(now)).err())
+    }
+
+    async fn retire(&self, partition: &Partition) -> Result<Retired, String> {
+        if let Some(reason) = self.check(partition).await? {
+            return Ok(Retired::Kept(reason));
+        }
         let timeout = self.settings.retention_timeout;
         let reason = |error: db::Error| {
             if error.is_timeout() {
@@ -110,6 +136,10 @@ impl PartitionService {
             }
         };
         self.partitions.detach(partition, timeout).await.map_err(reason)?;
+        // Rows that came meanwhile; from now on none come.
+        if let Some(reason) = self.check(partition).await? {
+            return Ok(Retired::Kept(reason));
+        }
         let export = match &self.settings.exports {
             // From here on nobody writes to it.
             Some(bucket) => {
@@ -118,7 +148,7 @@ impl PartitionService {
             None => None,
         };
         self.partitions.drop_detached(partition, timeout).await.map_err(reason)?;
-        Ok(export)
+        Ok(Retired::Dropped(export))
     }
 
     /// Writes a detached table to the bucket and reads back that it is whole. Its name tells its contents, so that an export

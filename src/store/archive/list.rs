@@ -6,7 +6,7 @@ use super::{ArchiveStore, summary, summary_columns};
 use crate::db::{Error, timed_rows};
 use crate::domain::archive::{Filter, Sort, Summary};
 use crate::domain::page::Position;
-use crate::telemetry::catalogue::statements::{Statement, sql};
+use crate::telemetry::catalogue::statements::{Statement, ranked, sql};
 
 impl ArchiveStore {
     /// One more than `limit` entries after `after`, so that the caller sees whether there is a next page.
@@ -33,35 +33,16 @@ impl ArchiveStore {
 fn build(filter: &Filter, sort: Sort, after: Option<&Position>, limit: u32) -> QueryBuilder<Postgres> {
     let limit = i64::from(limit) + 1;
     let mut query = QueryBuilder::new(sql!(ArchiveList, "SELECT ", summary_columns!(), " FROM "));
-    if filter.service.is_some() && filter.status.is_none() && sort == Sort::Accuracy {
-        // One index holds the active entries of a service in this order, another one the rest.
-        for (before, status) in [("((SELECT a.* FROM ", "= 'active'"), (" UNION ALL (SELECT a.* FROM ", "<> 'active'")]
-        {
-            query.push(before);
-            push_rows(&mut query, filter, Some(status), sort, after, limit);
-            query.push(")");
-        }
-        query.push(") a");
-        push_order(&mut query, sort, limit);
-    } else {
-        // A literal out of a closed set: only so does the planner see that a partial index serves.
-        let status = filter.status.map(|status| format!("= '{status}'"));
-        push_rows(&mut query, filter, status.as_deref(), sort, after, limit);
-    }
-    query
-}
-
-fn push_rows(
-    query: &mut QueryBuilder<Postgres>,
-    filter: &Filter,
-    status: Option<&str>,
-    sort: Sort,
-    after: Option<&Position>,
-    limit: i64,
-) {
     query.push("dgm_archive a WHERE true");
-    if let Some(status) = status {
-        query.push(" AND a.status ").push(status);
+    match filter.status {
+        // A literal out of a closed set: only so does the planner see that a partial index serves.
+        Some(status) => {
+            query.push(format!(" AND a.status = '{status}'"));
+        }
+        None if sort != Sort::Created => {
+            query.push(concat!(" AND a.", ranked!()));
+        }
+        None => {}
     }
     if let Some(service) = &filter.service {
         query.push(" AND a.service_name = ").push_bind(service.clone());
@@ -97,12 +78,9 @@ fn push_rows(
         }
         query.push_bind(position.time).push(", ").push_bind(position.id.clone()).push(")");
     }
-    push_order(query, sort, limit);
-}
-
-/// The limit is written out: of one that is yet to come the planner believes that it is a tenth of all rows.
-fn push_order(query: &mut QueryBuilder<Postgres>, sort: Sort, limit: i64) {
+    // The limit is written out: of one that is yet to come the planner believes that it is a tenth of all rows.
     query.push(" ORDER BY ").push(columns(sort).join(" DESC, ")).push(" DESC LIMIT ").push(limit);
+    query
 }
 
 /// The columns of an order.

@@ -1,5 +1,6 @@
 //! Single entries, candidates for parent selection, statistics and export.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt as _;
@@ -9,7 +10,7 @@ use sqlx::postgres::PgRow;
 use super::{ArchiveStore, summary, summary_columns};
 use crate::db::{Error, timed, timed_rows};
 use crate::domain::archive::{Entry, Generation, Inspiration, InspirationKind, Stats, Status};
-use crate::telemetry::catalogue::statements::{Statement, sql};
+use crate::telemetry::catalogue::statements::{Statement, ranked, sql};
 
 /// An entry with its inspirations as two parallel arrays, so that one round trip answers all. `as_of` is the xmin of the
 /// statement's snapshot: changes by transactions below it are all in what was read.
@@ -68,8 +69,13 @@ const EXPORT: &str = sql!(
 macro_rules! stats {
     ($scope:literal) => {
         concat!(
-            "SELECT generation_number, count(*), max(accuracy_score)::float8, avg(accuracy_score)::float8,
-                max(constitutional_compliance_score)::float8,
+            "SELECT generation_number, count(*), max(accuracy_score) FILTER (WHERE ",
+            ranked!(),
+            ")::float8, avg(accuracy_score) FILTER (WHERE ",
+            ranked!(),
+            ")::float8, max(constitutional_compliance_score) FILTER (WHERE ",
+            ranked!(),
+            ")::float8,
                 count(*) FILTER (WHERE status = 'active'), count(*) FILTER (WHERE status = 'failed'),
                 count(*) FILTER (WHERE status = 'archived')
              FROM dgm_archive ",
@@ -85,9 +91,13 @@ const STATS_OF_ONE: &str = sql!(ArchiveStats, stats!("WHERE service_name = $1"))
 macro_rules! best {
     ($scope:literal) => {
         concat!(
-            "SELECT archive_entry_id FROM dgm_archive WHERE status = 'active' ",
+            "SELECT archive_entry_id FROM dgm_archive WHERE ",
+            ranked!(),
+            " ",
             $scope,
-            " AND accuracy_score = (SELECT max(accuracy_score) FROM dgm_archive WHERE status = 'active' ",
+            " AND accuracy_score = (SELECT max(accuracy_score) FROM dgm_archive WHERE ",
+            ranked!(),
+            " ",
             $scope,
             ") ORDER BY created_at, archive_entry_id LIMIT 1"
         )
@@ -156,7 +166,7 @@ impl ArchiveStore {
     /// # Errors
     /// The server's.
     pub async fn stats(&self, service: Option<&str>) -> Result<Stats, Error> {
-        type Row = (i32, i64, f64, f64, f64, i64, i64, i64);
+        type Row = (i32, i64, Option<f64>, Option<f64>, Option<f64>, i64, i64, i64);
         let mut connection = self.database.read_connection().await?;
         let (stats, best) = match service {
             Some(service) => {
@@ -166,22 +176,21 @@ impl ArchiveStore {
         };
         let rows: Vec<Row> = timed_rows(Statement::ArchiveStats, stats.fetch_all(&mut *connection)).await?;
         let best_entry_id = timed(Statement::ArchiveBest, best.fetch_optional(&mut *connection)).await?;
+        let statuses = |active, failed, archived| {
+            BTreeMap::from([(Status::Active, active), (Status::Failed, failed), (Status::Archived, archived)])
+        };
         let sum = |of: fn(&Row) -> i64| rows.iter().map(of).sum::<i64>();
         Ok(Stats {
             service_name: service.map(str::to_owned),
             total: sum(|r| r.1),
-            by_status: [
-                (Status::Active, sum(|r| r.5)),
-                (Status::Failed, sum(|r| r.6)),
-                (Status::Archived, sum(|r| r.7)),
-            ]
-            .into(),
+            by_status: statuses(sum(|r| r.5), sum(|r| r.6), sum(|r| r.7)),
             best_entry_id,
             generations: rows
                 .iter()
                 .map(|r| Generation {
                     generation_number: r.0,
                     count: r.1,
+                    by_status: statuses(r.5, r.6, r.7),
                     best_accuracy: r.2,
                     mean_accuracy: r.3,
                     best_compliance: r.4,

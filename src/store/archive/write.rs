@@ -53,7 +53,8 @@ const PATCH: &str = sql!(
         performance_metrics = coalesce($5, performance_metrics),
         accuracy_score = coalesce($6, accuracy_score),
         constitutional_compliance_score = coalesce($7, constitutional_compliance_score)
-    WHERE archive_entry_id = $1 AND ($2::bigint IS NULL OR version = $2 AND updated_at = $8)
+    WHERE archive_entry_id = $1
+      AND ($2::bigint[] IS NULL OR (version, updated_at) IN (SELECT * FROM unnest($2::bigint[], $8::timestamptz[])))
     RETURNING version, pg_current_xact_id()::text::bigint"
 );
 
@@ -124,21 +125,24 @@ impl ArchiveStore {
         Ok(new)
     }
 
-    /// Changes an entry, when it still is in the state `known` (if given).
+    /// Changes an entry, when it still is in one of the states `known` (if given).
     ///
     /// # Errors
     /// The server's.
-    pub async fn patch(&self, id: &str, known: Option<Revision>, patch: &EntryPatch) -> Result<Patched, Error> {
+    pub async fn patch(&self, id: &str, known: Option<&[Revision]>, patch: &EntryPatch) -> Result<Patched, Error> {
         let mut connection = self.database.general.acquire().await?;
         let query = sqlx::query_as(PATCH)
             .bind(id)
-            .bind(known.map(|known| known.version))
+            .bind(known.map(|known| known.iter().map(|of| of.version).collect::<Vec<_>>()))
             .bind(patch.status)
             .bind(patch.evaluation_results.clone().map(Value::Object))
             .bind(patch.performance_metrics.clone().map(Value::Object))
             .bind(patch.accuracy_score)
             .bind(patch.constitutional_compliance_score)
-            .bind(known.and_then(|known| DateTime::from_timestamp_micros(known.micros)))
+            .bind(
+                known
+                    .map(|known| known.iter().map(|of| DateTime::from_timestamp_micros(of.micros)).collect::<Vec<_>>()),
+            )
             .fetch_optional(&mut *connection);
         let changed: Option<(i64, i64)> = timed(Statement::ArchivePatch, query).await?;
         if let Some((version, transaction)) = changed {

@@ -2,7 +2,7 @@
 
 mod server;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 pub use server::{Activity, Server, StatementTotals, Totals, Visibility};
 
 use crate::db::{Database, Error, from_row, timed};
@@ -89,17 +89,6 @@ pub struct MaintenanceStore {
 impl MaintenanceStore {
     pub(super) const fn new(database: Database) -> Self {
         Self { database }
-    }
-
-    /// How far this process's clock is ahead of the database's.
-    ///
-    /// # Errors
-    /// The server's.
-    pub async fn clock_skew(&self, now: DateTime<Utc>) -> Result<TimeDelta, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query =
-            sqlx::query_scalar::<_, DateTime<Utc>>(sql!(Clock, "SELECT clock_timestamp()")).fetch_one(&mut *connection);
-        Ok(now - timed(Statement::Clock, query).await?)
     }
 
     /// The newest applied migration; 0 when all were reverted.

@@ -20,13 +20,16 @@ const ALL: &str = sql!(
     PartitionStatus,
     "
     SELECT c.relname::text, coalesce(pg_get_expr(c.relpartbound, c.oid), ''), c.reltuples::bigint,
-        coalesce(pg_total_relation_size(c.oid), 0), i.inhdetachpending
+        coalesce(pg_total_relation_size(c.oid), 0), i.inhdetachpending,
+        substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''([^'']+)''\\)')::timestamptz
     FROM pg_class p JOIN pg_class c ON c.relnamespace = p.relnamespace AND c.relkind = 'r'
     LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND i.inhparent = p.oid
     WHERE p.oid = 'dgm_performance_metrics'::regclass
       AND (i.inhrelid IS NOT NULL OR c.relname ~ '^dgm_performance_metrics_[0-9]{4}_[0-9]{2}$')
     ORDER BY c.relname"
 );
+
+type Row = (String, String, i64, i64, Option<bool>, Option<DateTime<Utc>>);
 
 /// Partitions; cheap to clone.
 #[derive(Debug, Clone)]
@@ -88,8 +91,8 @@ impl PartitionStore {
     pub async fn list(&self) -> Result<Vec<Partition>, Error> {
         let mut connection = self.database.general.acquire().await?;
         let query = sqlx::query_as(ALL).fetch_all(&mut *connection);
-        let rows: Vec<(String, String, i64, i64, Option<bool>)> = timed_rows(Statement::PartitionStatus, query).await?;
-        let partition = |(name, bounds, rows, bytes, detaching): (String, _, _, _, _)| {
+        let rows: Vec<Row> = timed_rows(Statement::PartitionStatus, query).await?;
+        let partition = |(name, bounds, rows, bytes, detaching, upper): Row| {
             let month = name.strip_prefix("dgm_performance_metrics_").and_then(|month| {
                 let (year, month) = month.split_once('_')?;
                 NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1)
@@ -99,7 +102,7 @@ impl PartitionStore {
                 Some(true) => PartitionState::Detaching,
                 None => PartitionState::Detached,
             };
-            Partition { name, month, state, bounds, rows, bytes }
+            Partition { name, month, state, bounds, upper, rows, bytes }
         };
         Ok(rows.into_iter().map(partition).collect())
     }

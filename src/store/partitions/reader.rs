@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::PartitionStore;
 use crate::db::{Error, quoted, timed, timed_rows};
-use crate::domain::partition::Partition;
+use crate::domain::partition::{LastRows, Partition};
 use crate::domain::sample::Sample;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -72,6 +72,22 @@ impl PartitionStore {
         let _ = connection.close().await;
         let ids = u128::from_str_radix(&ids, 2).map_err(|error| sqlx::Error::Decode(error.into()))?;
         Ok(Contents { rows: rows.unsigned_abs(), ids })
+    }
+
+    /// The newest rows of a partition. No index serves it: it reads the table.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn last_rows(&self, partition: &Partition) -> Result<LastRows, Error> {
+        let mut connection = self.connect_for_retention(UNLIMITED).await?;
+        let statement = format!(
+            sql!(PartitionRead, "SELECT max(created_at), max(measurement_timestamp) FROM {}"),
+            quoted(&partition.name)
+        );
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).fetch_one(&mut connection);
+        let (written, measured) = timed(Statement::PartitionRead, query).await?;
+        let _ = connection.close().await;
+        Ok(LastRows { written, measured })
     }
 
     /// Begins to read a table that was detached.

@@ -20,6 +20,11 @@ super::metrics! {
     Gauge THREADS<()> = "process_threads", "threads";
     /// Unix time at which the process began.
     Gauge STARTED<()> = "process_start_time_seconds", "seconds";
+    /// Panics. A request that panics is answered with 500.
+    Counter PANICS<()> = "dgm_panics_total", "panics";
+    /// How far the clock of the process is ahead of the database's, less half the round trip of asking; negative: behind. Above
+    /// 5 s either way, nothing is deleted on account of its age.
+    Gauge CLOCK_DIFFERENCE<()> = "dgm_clock_difference_seconds", "seconds";
     /// Threads that run requests, jobs and writers.
     Gauge RUNTIME_WORKERS<()> = "dgm_runtime_workers", "threads";
     /// Time that these threads were not idle, all together.

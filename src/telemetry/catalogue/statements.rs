@@ -17,6 +17,14 @@ macro_rules! statements {
     };
 }
 
+/// The entries whose scores count in statistics, orders and panels: those of failed and archived entries are no results.
+macro_rules! ranked {
+    () => {
+        "status = 'active'"
+    };
+}
+pub(crate) use ranked;
+
 statements! {
     $
     ArchiveInsert "archive_insert",

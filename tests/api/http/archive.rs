@@ -38,9 +38,17 @@ fn an_entry_is_created_once_read_from_the_cache_and_changed_by_version() {
     assert_eq!(read.body, changed.body);
     // The version alone is not enough: a restored database gives it again.
     let lost = "\"v2-6420f6c21a2ff\"";
-    for tag in [tag.as_str(), &format!("W/{new}"), "\"nonsense\"", lost] {
+    for tag in [tag.as_str(), &format!("W/{tag}"), "\"nonsense\"", lost, "", &format!("\"nonsense\", {tag}, {lost}")] {
         assert_eq!((patch(tag).status, patch(tag).problem()), (412, "version-differs"), "{tag}");
     }
+    // A list matches when one of its tags does. W/ is ignored: a proxy that compresses adds it.
+    let mut current = new;
+    for before in ["", "W/", "\"other\", ", "\"other, with comma\",W/\"v1-1\" ,W/"] {
+        let changed = patch(&format!("{before}{current}"));
+        assert_eq!(changed.status, 200, "{before}{current}");
+        current = changed.etag.unwrap();
+    }
+    assert_eq!(patch("*").status, 200);
     let stale = api.request("GET", "/api/v1/archive/root").header("if-none-match", lost);
     assert_eq!(answer(stale).status, 200);
     // The old score is kept.
@@ -104,17 +112,18 @@ fn lists_filter_and_page_without_gaps_and_parents_are_drawn_by_seed() {
              CASE WHEN n % 7 = 0 THEN 'failed' ELSE 'active' END, '2026-01-01'
          FROM generate_series(1, 200) n",
     );
-    for (query, expected) in [
-        ("service=agent", 180),
-        ("status=failed", 28),
-        ("generation=0&service=other", 6),
-        ("min_accuracy=0.6&max_accuracy=0.6", 40),
-        ("min_compliance=0.51", 0),
-        ("contains=%7B%22island%22%3A3%7D", 50),
-        ("created_after=2026-01-01T00:00:00Z&created_before=2026-01-02T00:00:00Z", 200),
-        ("created_before=2026-01-01T00:00:00Z", 0),
+    // By a score, failed entries are not listed unless they are asked for.
+    for (query, all, active) in [
+        ("service=agent", 180, 154),
+        ("status=failed", 28, 28),
+        ("generation=0&service=other", 6, 6),
+        ("min_accuracy=0.6&max_accuracy=0.6", 40, 35),
+        ("min_compliance=0.51", 0, 0),
+        ("contains=%7B%22island%22%3A3%7D", 50, 43),
+        ("created_after=2026-01-01T00:00:00Z&created_before=2026-01-02T00:00:00Z", 200, 172),
+        ("created_before=2026-01-01T00:00:00Z", 0, 0),
     ] {
-        for sort in ["accuracy", "compliance", "created"] {
+        for (sort, expected) in [("accuracy", active), ("compliance", active), ("created", all)] {
             let mut seen = Vec::new();
             let mut cursor = String::new();
             loop {
@@ -152,4 +161,40 @@ fn lists_filter_and_page_without_gaps_and_parents_are_drawn_by_seed() {
     assert_eq!(stats["total"], 20);
     assert_eq!(stats["by_status"], json!({"active": 18, "failed": 2, "archived": 0}));
     assert_eq!(stats["generations"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn scores_of_failed_entries_count_nowhere() {
+    let api = Service::open();
+    for (id, status, accuracy, generation) in [
+        ("good", "active", 0.6, 0),
+        ("worse", "active", 0.2, 0),
+        ("broken", "failed", 1.0, 0),
+        ("old", "archived", 0.9, 0),
+        ("dead", "failed", 0.8, 1),
+    ] {
+        let mut new = entry(id, None, accuracy);
+        (new["status"], new["generation_number"]) = (json!(status), json!(generation));
+        api.post("/api/v1/archive", &new).expect(201);
+    }
+    for sort in ["accuracy", "compliance"] {
+        let listed = api.get(&format!("/api/v1/archive?service=agent&sort={sort}")).ids("archive_entry_id");
+        assert_eq!(
+            listed.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(),
+            ["good", "worse"].into()
+        );
+    }
+    assert_eq!(api.get("/api/v1/archive?sort=accuracy&status=failed").ids("archive_entry_id"), ["broken", "dead"]);
+    let stats = api.get("/api/v1/archive/stats?service=agent").expect(200);
+    assert_eq!(stats["best_entry_id"], "good");
+    let [first, second] = &stats["generations"].as_array().unwrap()[..] else { panic!("{stats}") };
+    assert_eq!(
+        (&first["best_accuracy"], &first["mean_accuracy"], &first["count"]),
+        (&json!(0.6), &json!(0.4), &json!(4))
+    );
+    assert_eq!(first["by_status"], json!({"active": 2, "failed": 1, "archived": 1}));
+    assert_eq!(
+        (&second["best_accuracy"], &second["best_compliance"], &second["count"]),
+        (&Value::Null, &Value::Null, &json!(1))
+    );
 }

@@ -10,6 +10,7 @@ mod improvements;
 mod labels;
 mod metrics;
 mod operations;
+mod proxy;
 mod reading;
 mod snapshots;
 mod status;

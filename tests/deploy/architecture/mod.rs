@@ -1,5 +1,6 @@
 //! Rules for the structure of `src/`, checked on the parsed sources. `rules.rs` has the rules as tables.
 
+mod clocks;
 mod cycles;
 mod flows;
 mod imports;
@@ -13,7 +14,10 @@ mod wire;
 use std::path::Path;
 
 use cycles::Graph;
-use rules::{COUNTED_LAYERS, DIVIDED, FLOWS, GROUPS, HOMES, LAYERS, MAX_LINES, MAX_METHODS, UNREACHABLE, WIRE_TYPES};
+use rules::{
+    COUNTED_LAYERS, DIVIDED, FLOWS, GROUPS, HOMES, LAYERS, LOCAL_CLOCKS, MAX_LINES, MAX_METHODS, UNREACHABLE,
+    WIRE_TYPES,
+};
 use tree::Tree;
 
 fn long_files(tree: &Tree, limit: usize) -> Vec<String> {
@@ -42,6 +46,7 @@ fn the_source_tree_follows_the_rules() {
         ("cycles", graph.cycles()),
         ("reach", graph.reached(UNREACHABLE, &groups)),
         ("wire types", wire::wire_types(&tree, WIRE_TYPES)),
+        ("local clocks", clocks::local_clocks(&tree, &references, LOCAL_CLOCKS)),
         ("length", long_files(&tree, MAX_LINES)),
         ("methods", methods::too_many(&methods, MAX_METHODS)),
         ("flows", flows::broken(&tree, FLOWS)),

@@ -4,7 +4,7 @@ use super::cycles::Graph;
 use super::flows::{By, Flow, Step, broken, step};
 use super::rules::{ANYTHING, Group};
 use super::tree::Tree;
-use super::{imports, long_files, methods, wire};
+use super::{clocks, imports, long_files, methods, wire};
 
 const GROUPS: &[Group] = &[
     Group {
@@ -287,4 +287,25 @@ fn a_flow_that_differs_from_the_code_is_found() {
             "E: more than one callback",
         ]
     );
+}
+
+#[test]
+fn a_local_clock_is_found_unless_it_is_listed_and_a_stale_row_too() {
+    let found = |text: &'static str, allowed: &[super::clocks::Allowed]| {
+        let tree = Tree::parse([("service.rs", text), ("domain/clock.rs", "pub fn local() {}")]);
+        clocks::local_clocks(&tree, &tree.references(), allowed)
+    };
+    for text in [
+        "use chrono::Utc; fn f() { Utc::now(); }",
+        "fn f() { chrono::Utc::now(); }",
+        "use std::time::SystemTime as Time; fn f() { Time::now(); }",
+        "fn f() { vec![chrono::Local::now()]; }",
+        "use crate::domain::clock::local; fn f() { local(); }",
+        "fn f() { crate::domain::clock::local(); }",
+    ] {
+        assert_eq!(found(text, &[]).len(), 1, "{text}");
+        assert_eq!(found(text, &[("service", "reason")]), Vec::<String>::new(), "{text}");
+    }
+    assert_eq!(found("mod tests { fn f() { chrono::Utc::now(); } }", &[]), Vec::<String>::new());
+    assert_eq!(found("fn f() {}", &[("service", "reason")]), ["service does not ask this machine's clock any more"]);
 }

@@ -39,7 +39,7 @@ pub(super) const LAYERS: &[Layer] = &[
     ("cache", &["closed", "domain", "telemetry", "tls"]),
     ("store", &["batch", "db", "closed", "domain", "telemetry"]),
     ("batch", &["db", "closed", "telemetry"]),
-    ("db", &["closed", "telemetry", "tls"]),
+    ("db", &["closed", "domain::clock", "telemetry", "tls"]),
     ("objects", &["closed", "domain", "tls"]),
     ("observability", &["closed", "telemetry"]),
     ("config", &["closed"]),
@@ -65,6 +65,22 @@ pub(super) const HOMES: &[Home] = &[
     (&["metrics_exporter_prometheus", "opentelemetry"], &["telemetry"]),
     (&["tokio_cron_scheduler"], &["jobs"]),
     (&["figment"], &["config", "cli"]),
+];
+
+/// The modules that may ask this machine's clock, and why.
+pub(super) const LOCAL_CLOCKS: &[super::clocks::Allowed] = &[
+    ("domain::clock", "defines `local`, the time before the first reading of the database's clock"),
+    ("db::clock", "compares it with the database's, and answers with it before the first reading"),
+    (
+        "cache::value",
+        "the end of a copy's life in Redis, whose own expiry bounds it; a wrong clock makes copies misses or ends them in \
+     process when their shorter time there is over",
+    ),
+    (
+        "telemetry::files",
+        "names the log file of the hour, also when there is no database; age counts only while the clocks agree",
+    ),
+    ("telemetry::process", "the start of the process, which Prometheus compares with its own time"),
 ];
 
 /// A part of the tree whose children are modules with rules of their own.

@@ -10,11 +10,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::live::load;
 use super::stack::{Monitoring, Told};
 use crate::support::crash::Mortal;
+use crate::support::faketime;
 use crate::support::redis::Redis;
 use crate::support::serve::{LOG_DIR, Serve};
 use crate::support::{Slowdown, Stopper, setting};
@@ -44,6 +45,8 @@ struct Stack {
     redis: Redis,
     serve: Serve,
     volume: Option<Volume>,
+    /// What it says is added to the clock of the service.
+    clock: NamedTempFile,
     /// Programs that keep something broken; killed when it is repaired.
     vandals: Vec<Child>,
 }
@@ -71,6 +74,10 @@ impl Stack {
         let curl =
             format!("{before} curl -s -o /dev/null -H 'authorization: Bearer {token}' \"http://{api}{path}\" {after}");
         self.vandal(&curl);
+    }
+
+    fn set_clock(&self, offset: &str) {
+        std::fs::write(self.clock.path(), offset).unwrap();
     }
 
     fn no_vandals(&mut self) {
@@ -120,6 +127,8 @@ struct Fault {
     workers: bool,
     /// Whether it needs a volume for log files.
     volume: bool,
+    /// Whether it sets the clock of the service wrong.
+    clock: bool,
     make: fn(&mut Stack),
     repair: fn(&mut Stack),
     /// What must be told.
@@ -133,6 +142,7 @@ const ORDINARY: Fault = Fault {
     settings: &[],
     workers: true,
     volume: false,
+    clock: false,
     make: |_| (),
     repair: |_| (),
     right: &[],
@@ -240,6 +250,14 @@ const FAULTS: &[Fault] = &[
         ..ORDINARY
     },
     Fault {
+        name: "clock set wrong",
+        clock: true,
+        make: |stack| stack.set_clock("+1h"),
+        repair: |stack| stack.set_clock("+0"),
+        right: &["DgmClockDiffers"],
+        ..ORDINARY
+    },
+    Fault {
         name: "queue left unclaimed",
         workers: false,
         // Nobody claims from the start.
@@ -276,13 +294,17 @@ fn run(fault: &Fault, alone: bool) -> Result<Seen, String> {
     if let Some(volume) = &volume {
         settings.push((LOG_DIR, volume.path().to_str().unwrap()));
     }
+    let clock = NamedTempFile::new().unwrap();
+    std::fs::write(clock.path(), "+0").unwrap();
+    let offset = if fault.clock { faketime::off_by_file(clock.path()) } else { Vec::new() };
+    settings.extend(offset.iter().map(|(name, value)| (*name, value.as_str())));
     let mut serve = Serve::start_with(&postgres.database, &redis.url(), &settings);
     serve.token = postgres.database.token("operator");
     let target = serve.ops.clone();
     let (api, token) = (serve.api.clone(), serve.token.clone());
     let started = Instant::now();
     let monitoring = Monitoring::start(&target, times.pace);
-    let mut stack = Stack { postgres, redis, serve, volume, vandals: Vec::new() };
+    let mut stack = Stack { postgres, redis, serve, volume, clock, vandals: Vec::new() };
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stopper = Stopper(&stop);

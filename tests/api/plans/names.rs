@@ -16,6 +16,7 @@ const EXEMPT: &str =
 const MORE: &[&str] = &[
     "archive_candidates",
     "archive_export",
+    "clock",
     "feed_prune",
     "forget_survey",
     "forget_samples",

@@ -29,12 +29,6 @@ impl Unread {
         watched
     }
 
-    /// Whether the caller is to be told that the connection ends: hyper closes it after the response, and the caller's next request on
-    /// it would be lost.
-    pub(super) fn ends_connection(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
     /// The connection that these requests come by.
     pub(super) fn connection(&self, stream: TcpStream) -> Lingering {
         Lingering { stream, unread: self.clone(), stage: Stage::Open }

@@ -1,12 +1,11 @@
 //! Serving one listener. `axum::serve` sets no timer, so that a client could send its head for ever (slow-loris), and
 //! waits without limit at the end; hence hyper itself.
 
-use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderValue, Request, header};
+use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -62,16 +61,7 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
         let (unread, router) = (Unread::default(), TowerToHyperService::new(router.clone()));
         let stream = TokioIo::new(unread.connection(stream));
-        let answer = service_fn(move |request: Request<Incoming>| {
-            let (response, unread) = (router.call(request.map(|body| unread.watch(body))), unread.clone());
-            async move {
-                let mut response = response.await?;
-                if unread.ends_connection() {
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok::<_, Infallible>(response)
-            }
-        });
+        let answer = service_fn(move |request: Request<Incoming>| router.call(request.map(|body| unread.watch(body))));
         let connection = http.serve_connection(stream, answer);
         let connection = graceful.watch(connection);
         connections.spawn(async move {

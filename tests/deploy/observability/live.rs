@@ -52,6 +52,7 @@ const QUIET: &[&str] = &[
     "dgm_job_missed_total",
     "dgm_leases_rescued_total",
     "dgm_log_failures_total",
+    "dgm_panics_total",
     "dgm_partition_drop_failures_total",
     "dgm_partitions_dropped_total",
     "dgm_partitions_exported_bytes_total",

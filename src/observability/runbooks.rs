@@ -9,10 +9,10 @@ macro_rules! runbooks {
 runbooks! {
     "DgmArchiverFailing" "DgmArtifactLost" "DgmArtifactStorageFailing" "DgmAuthFailures" "DgmBackupStale"
     "DgmCacheBudgetBurn" "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede" "DgmCardinalityHigh"
-    "DgmCertificateExpiring" "DgmChangeFeedStale" "DgmClaimFull" "DgmConnectionsHigh" "DgmDeadTuples" "DgmDeadlocks"
+    "DgmCertificateExpiring" "DgmChangeFeedStale" "DgmClaimFull" "DgmClockDiffers" "DgmConnectionsHigh" "DgmDeadTuples" "DgmDeadlocks"
     "DgmDown" "DgmErrorBudgetBurn" "DgmFileDescriptorsHigh" "DgmIndexUsageLow" "DgmIndexesInvalid" "DgmIngestBudgetBurn"
     "DgmInvalidationLag" "DgmJobFailing" "DgmJobMissed" "DgmJobOverlap" "DgmJobStale" "DgmLatencyBudgetBurn"
-    "DgmLeasesExpiring" "DgmLocksWaiting" "DgmLogWritesFailing" "DgmLongTransaction" "DgmPartitionDetachedLeft"
+    "DgmLeasesExpiring" "DgmLocksWaiting" "DgmLogWritesFailing" "DgmLongTransaction" "DgmPanic" "DgmPartitionDetachedLeft"
     "DgmPartitionHorizonLow" "DgmPartitionMissing" "DgmPoolSaturated" "DgmPostgresDown" "DgmQueryLatencyHigh"
     "DgmQueueAgeHigh" "DgmRedisDown" "DgmRedisEvicting" "DgmRedisMemoryHigh" "DgmReplicationLag" "DgmRestarting"
     "DgmRestoreDrillStale" "DgmRetentionBehind" "DgmRuntimeSaturated" "DgmSamplesRejected" "DgmSloMetricAbsent"

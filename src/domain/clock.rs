@@ -46,10 +46,7 @@ impl Reading {
     /// # Errors
     /// [`ClockError::Differs`].
     pub fn verified(self) -> Result<DateTime<Utc>, ClockError> {
-        match self.differs() {
-            None => Ok(self.now),
-            Some(error) => Err(error),
-        }
+        self.differs().map_or(Ok(self.now), Err)
     }
 
     /// The difference as an error, when it is above [`MAX_DIFFERENCE`].

@@ -50,6 +50,12 @@ impl Partition {
         }
     }
 
+    /// Whether it ends before what is kept.
+    #[must_use]
+    pub fn is_past(&self, kept: Kept) -> bool {
+        self.end().is_some_and(|end| end <= kept.from)
+    }
+
     /// Whether retention may drop it.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! Rules of Prometheus and their tests, as the files have them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Options;
 use super::rule::{Alert, Example, Recording};
-use super::time::scaled;
+use super::time::{parse, scaled};
 
 /// The file of the recording rules.
 pub(super) const FIGURES: &str = "alerts/rules/dgm-slo-figures.yaml";
@@ -128,9 +129,9 @@ pub(super) fn tests(group: &str, alerts: &[Alert]) -> TestFile {
         fires.chain(alert.silent.iter().map(|example| test(alert, example, false))).collect::<Vec<_>>()
     };
     let tests: Vec<Case> = alerts.iter().flat_map(of).collect();
-    // What is watched for days needs no evaluation each minute, and 200 hours of them take seconds.
-    let days = |case: &Case| case.promql_expr_test[0].eval_time.strip_suffix('h').is_some_and(|hours| hours.len() >= 2);
-    let evaluation_interval = if tests.iter().any(days) { "5m" } else { "1m" };
+    // What is watched for a day needs no evaluation each minute, and 200 hours of them take seconds.
+    let ends = tests.iter().filter_map(|case| parse(case.promql_expr_test[0].eval_time));
+    let evaluation_interval = if ends.max() >= Some(Duration::from_hours(10)) { "5m" } else { "1m" };
     TestFile { rule_files, evaluation_interval, tests }
 }
 

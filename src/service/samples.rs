@@ -125,8 +125,7 @@ impl SampleService {
         check_names(service, Some(metric_type))?;
         let to = to.unwrap_or_else(|| self.clock.timestamp());
         let step = step.unwrap_or(TimeDelta::minutes(1));
-        let hour_before = to.checked_sub_signed(TimeDelta::hours(1)).unwrap_or(to);
-        let from = from.unwrap_or_else(|| aligned(hour_before, step));
+        let from = from.unwrap_or_else(|| aligned(to - TimeDelta::hours(1), step));
         let range = Range { from, to, step };
         range.validate()?;
         let points = self.samples.range(service, metric_type, range).await?;

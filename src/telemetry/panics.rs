@@ -1,7 +1,6 @@
 //! Panics: each is counted and logged as an event, with the request that it happened in.
 
 use std::backtrace::Backtrace;
-use std::panic::PanicHookInfo;
 
 use super::catalogue::process::PANICS;
 
@@ -11,10 +10,6 @@ pub(super) fn report() {
         PANICS.increment(());
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         let backtrace = Backtrace::capture();
-        tracing::error!(%backtrace, "panicked at {location}: {}", message(panic));
+        tracing::error!(%backtrace, "panicked at {location}: {}", panic.payload_as_str().unwrap_or("no message"));
     }));
-}
-
-fn message<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
-    panic.payload_as_str().unwrap_or("no message")
 }

@@ -316,7 +316,7 @@ fn cli(port: u16, command: &[&str]) -> String {
     query(port, 0, command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// What a command answers, or its error; nothing when there is nobody.
+/// What a command answers, or its error; nothing when no server answers.
 fn info(port: u16, command: &[&str]) -> String {
     answer(query(port, 0, command))
 }

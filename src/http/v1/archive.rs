@@ -204,20 +204,13 @@ pub(in crate::http) async fn patch(
 }
 
 /// The states that `If-Match` lists; `None` for any. RFC 9110 section 13.1.1 asks for strong comparison, by which a weak tag never
-/// matches. A tag of ours names a version of the row, whose representation a proxy may compress (nginx makes the tag weak then), so W/ is
-/// ignored. Tags of others contain no tag of ours, so commas within them do no harm.
+/// matches. A tag of ours names a version of the row, whatever its representation, so that W/ is ignored.
 fn if_match(headers: &HeaderMap) -> Result<Option<Vec<Revision>>, Problem> {
-    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
-    if values.peek().is_none() {
+    let values = headers.get_all(header::IF_MATCH);
+    if !headers.contains_key(header::IF_MATCH) || Known::tags(&values).any(|tag| tag == "*") {
         return Ok(None);
     }
-    let tags: Vec<&str> =
-        values.flat_map(|value| value.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
-    if tags.contains(&"*") {
-        return Ok(None);
-    }
-    let known: Vec<Revision> =
-        tags.iter().filter_map(|tag| Revision::from_etag(tag.strip_prefix("W/").unwrap_or(tag))).collect();
+    let known: Vec<Revision> = Known::tags(&values).filter_map(Revision::from_etag).collect();
     if known.is_empty() {
         return Err(Problem::new(
             Kind::VersionDiffers,

@@ -28,10 +28,14 @@ impl Known {
 
     pub(in crate::http) fn holds(&self, tag: &HeaderValue) -> bool {
         let tag = tag.to_str().unwrap_or_default();
-        self.0.iter().filter_map(|value| value.to_str().ok()).any(|value| {
-            // Weak comparison: a proxy that compresses may have weakened our tag.
-            value.split(',').map(str::trim).any(|given| given == "*" || given.trim_start_matches("W/") == tag)
-        })
+        Self::tags(&self.0).any(|given| given == "*" || given == tag)
+    }
+
+    /// The tags of If-Match or If-None-Match headers, without W/: a proxy that compresses may have weakened our tag. Tags of others contain no
+    /// tag of ours, so commas within them do no harm.
+    fn tags<'a>(values: impl IntoIterator<Item = &'a HeaderValue>) -> impl Iterator<Item = &'a str> {
+        let listed = values.into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        listed.map(str::trim).map(|tag| tag.strip_prefix("W/").unwrap_or(tag))
     }
 }
 

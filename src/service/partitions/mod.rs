@@ -70,7 +70,7 @@ impl PartitionService {
     /// Whether nothing in a partition is kept any more: it ends before the oldest sample that is still taken in.
     #[must_use]
     pub fn is_expired(&self, partition: &Partition) -> bool {
-        partition.end().is_some_and(|end| end <= self.kept(self.clock.timestamp()).from)
+        partition.is_past(self.kept(self.clock.timestamp()))
     }
 
     /// What is kept at a moment: whole days.

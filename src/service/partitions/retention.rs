@@ -75,7 +75,7 @@ impl PartitionService {
     pub async fn expired(&self) -> Result<Vec<Partition>, Error> {
         let kept = self.kept(self.clock.read().await?.verified()?);
         let mut expired = self.list().await?;
-        expired.retain(|partition| partition.end().is_some_and(|end| end <= kept.from));
+        expired.retain(|partition| partition.is_past(kept));
         // What was begun comes first, or nothing else can begin.
         expired.sort_by_key(|partition| partition.state != PartitionState::Detaching);
         Ok(expired)
@@ -124,7 +124,10 @@ impl PartitionService {
     }
 
     async fn retire(&self, partition: &Partition) -> Result<Retired, String> {
-        if let Some(reason) = self.check(partition).await? {
+        // Both checks read the whole table; one that is detached already needs one of them.
+        if partition.state != PartitionState::Detached
+            && let Some(reason) = self.check(partition).await?
+        {
             return Ok(Retired::Kept(reason));
         }
         let timeout = self.settings.retention_timeout;

@@ -1,5 +1,6 @@
 //! Through nginx, as many installations have it.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
@@ -8,6 +9,9 @@ use crate::support::answer::answer;
 use crate::support::dev::free_port;
 use crate::support::service::Service;
 use crate::support::until;
+
+/// Where Debian has it; ordinary users do not have this in their path.
+const DEBIAN: &str = "/usr/sbin/nginx";
 
 /// nginx before an API, with gzip; ends with the value.
 struct Nginx {
@@ -33,7 +37,8 @@ impl Nginx {
                  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://{api}; }} }} }}"
         );
         std::fs::write(folder.path().join("nginx.conf"), text).unwrap();
-        let mut nginx = Command::new("nginx");
+        let program = if Path::new(DEBIAN).exists() { DEBIAN } else { "nginx" };
+        let mut nginx = Command::new(program);
         nginx.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "stderr"]).stderr(Stdio::null());
         let child = nginx.spawn().expect("nginx; `make setup` installs it");
         let mut nginx = Self { child, port, _folder: folder };

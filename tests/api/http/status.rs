@@ -55,7 +55,7 @@ fn the_operations_listener_serves_the_page_and_the_api_leads_to_its_docs() {
     let ready: Value = serde_json::from_str(&get("/ready").text().unwrap()).unwrap();
     assert_eq!(first["schema_version"], ready["schema_version"]);
     assert_eq!(first["build"]["version"], env!("CARGO_PKG_VERSION"));
-    // So many that they are among the statements that take most, beside those of the jobs at the start.
+    // So many that they are among the statements that take most, together with those of the jobs at the start.
     for n in 0..REQUESTS {
         assert_eq!(dev.get(&format!("/api/v1/archive/none-{n}")).status, 404);
     }

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_postgresql_that_dies_or_hangs_is_told_within_seconds_and_so_is_its_return() {
-    let mut postgres = Mortal::own("killed and paused");
+    let mut postgres = Mortal::own("killed and paused", &[]);
     let serve = Serve::start_with(&postgres.database, "", &[("DGM__JOBS__ENABLED", "false")]);
     let becomes = |value: f64, why: &str| soon(why, SOON, || serve.metric("dgm_db_up ") == Some(value));
     becomes(1.0, "up from the start");

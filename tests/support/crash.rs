@@ -21,8 +21,8 @@ pub(crate) struct Mortal {
 impl Mortal {
     /// See [`Database::own`].
     #[track_caller]
-    pub(crate) fn own(reason: &str) -> Self {
-        let database = Database::own(reason, &[]);
+    pub(crate) fn own(reason: &str, settings: &[(&str, &str)]) -> Self {
+        let database = Database::own(reason, settings);
         let mut mortal = Self { successor: None, command: Vec::new(), database };
         let command = std::fs::read_to_string(format!("/proc/{}/cmdline", mortal.postmaster())).unwrap();
         mortal.command = command.split_terminator('\0').map(str::to_owned).collect();

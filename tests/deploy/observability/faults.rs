@@ -157,7 +157,8 @@ const BUSY: [&str; 5] =
     ["DgmRuntimeSaturated", "DgmCacheSlow", "DgmQueryLatencyHigh", "DgmLatencyBudgetBurn", "DgmInvalidationLag"];
 
 /// What is told of a machine that answers late, when all waits of the rules are a second.
-const SLOW: [&str; 5] = ["DgmDown", "DgmTargetAbsent", "DgmSloMetricAbsent", "DgmChangeFeedStale", "DgmPostgresDown"];
+const SLOW: [&str; 6] =
+    ["DgmDown", "DgmTargetAbsent", "DgmSloMetricAbsent", "DgmChangeFeedStale", "DgmPostgresDown", "DgmLongTransaction"];
 
 const FAULTS: &[Fault] = &[
     Fault {
@@ -283,7 +284,7 @@ fn run(fault: &Fault, alone: bool) -> Result<Seen, String> {
     let is_slow = || slowdown.stretch(Duration::from_secs(1)) > Duration::from_secs(2);
     let busy = |alert: &str| !alone && (BUSY.contains(&alert) || (SLOW.contains(&alert) && is_slow()));
     let volume = if fault.volume { Some(Volume::mount().ok_or("only root may mount a file system")?) } else { None };
-    let postgres = Mortal::own("killed");
+    let postgres = Mortal::own("killed", &[]);
     // The job makes them too, but among all that a process does at its start a small pool may fail it.
     assert!(postgres.database.dgm(&["partition", "ensure"]).status.success());
     let redis = Redis::own("killed");

@@ -9,11 +9,12 @@ use std::time::Duration;
 use ledger::{Ledger, faults};
 use load::Load;
 use rand::RngExt as _;
+use rustix::process::Signal;
 
 use crate::support::crash::Mortal;
 use crate::support::redis::Logical;
 use crate::support::serve::Serve;
-use crate::support::setting;
+use crate::support::{setting, signal};
 
 /// Writes that must be acknowledged between two kills, so that each meets a service at full work.
 const ROUND: usize = 300;
@@ -41,7 +42,7 @@ fn run(rounds: usize, server: &mut Mortal, mut kill_and_restart: impl FnMut(&mut
 /// Kills, then looks. Then it takes away and adds what the look must find.
 fn rounds(what: &str, kill_and_restart: impl FnMut(&mut Mortal, &mut Serve)) {
     let rounds = setting("DGM_TEST_ROUNDS", 2);
-    let mut server = Mortal::own("killed");
+    let mut server = Mortal::own("killed", &[]);
     let ledger = run(rounds, &mut server, kill_and_restart);
     eprintln!("durability: {rounds} kills of {what}; {ledger}");
     assert!(ledger.repeated > 0, "no kill met a request: {ledger}");
@@ -88,11 +89,11 @@ fn what_was_acknowledged_outlives_postgresql() {
 
 #[test]
 fn a_postgresql_that_acknowledges_too_early_is_found_out() {
-    let mut server = Mortal::own("killed");
-    for setting in ["synchronous_commit = off", "wal_writer_delay = '10s'"] {
-        server.database.sql(&format!("ALTER SYSTEM SET {setting}"));
-    }
-    server.database.sql("SELECT pg_reload_conf()");
+    // Nothing but a commit that waits writes the log: not the WAL writer, not a full buffer, not an old page.
+    let late = [("synchronous_commit", "off"), ("wal_buffers", "64MB"), ("bgwriter_lru_maxpages", "0")];
+    let mut server = Mortal::own("killed", &late);
+    let writer = server.database.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+    signal(writer.parse().unwrap(), Signal::STOP).unwrap();
     let ledger = run(1, &mut server, |server, _| {
         server.kill();
         server.restart();

@@ -176,6 +176,8 @@ impl App {
                     services.archive.prefetch(),
                     services.changes.watch_replica(),
                     services.operations.watch_clock(),
+                    services.partitions.watch_exports(),
+                    services.artifacts.report_missing_storage(),
                     process::watch_delay()
                 )
             }

@@ -36,6 +36,9 @@ const ANSWER: Duration = Duration::from_millis(250);
 /// an `s` by TLS.
 const CLUSTERS: [(&str, &str); 2] = [("redis+cluster://", "redis://"), ("rediss+cluster://", "rediss://")];
 
+/// Every command that this tier uses.
+pub(super) const COMMANDS: [&str; 5] = ["SET", "GET", "DEL", "INFO", "PING"];
+
 /// Both are cheap to clone, share their connections, pipeline, and reconnect by themselves.
 #[derive(Clone)]
 enum Connection {
@@ -152,6 +155,25 @@ impl L2 {
             Ok(_) => self.breaker.succeeded(),
             Err(error) => self.breaker.failed(false, &error),
         }
+    }
+
+    /// The commands that Redis refuses, tried on a key of this probe.
+    pub(super) async fn refused_commands(&self) -> Vec<(&'static str, RedisError)> {
+        let key = format!("dgm:{{doctor}}:{:016x}", rand::random::<u64>());
+        let mut refused = Vec::new();
+        for name in COMMANDS {
+            let mut command = redis::cmd(name);
+            match name {
+                "SET" => _ = command.arg(&key).arg("").arg("PX").arg(10_000),
+                "GET" | "DEL" => _ = command.arg(&key),
+                _ => {}
+            }
+            let mut connection = self.connection.clone();
+            if let Err(error) = within(2 * CONNECT, connection.run::<redis::Value>(&command)).await {
+                refused.push((name, error));
+            }
+        }
+        refused
     }
 
     /// What each node tells of itself.

@@ -248,6 +248,17 @@ impl Cache {
         l2.probe().await.map(|()| true)
     }
 
+    /// Runs each command that this cache uses; which they are, in words.
+    ///
+    /// # Errors
+    /// Those that Redis refuses, with the reasons: a missing permission (ACL), a replica that only reads, no memory.
+    pub async fn probe_commands(&self) -> Result<String, String> {
+        let Some(l2) = &self.0.l2 else { return Ok(String::new()) };
+        let refused: Vec<String> =
+            l2.refused_commands().await.iter().map(|(command, error)| format!("{command}: {error}")).collect();
+        if refused.is_empty() { Ok(format!("allows {}", l2::COMMANDS.join(", "))) } else { Err(refused.join("; ")) }
+    }
+
     /// Publishes what Redis tells of itself; nothing without it. What it does not answer keeps its last value.
     pub async fn observe_redis(&self, theirs: &mut Theirs) {
         let Some(l2) = &self.0.l2 else { return };

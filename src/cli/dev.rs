@@ -10,6 +10,7 @@ use url::Url;
 use super::settings::{Common, start_telemetry};
 use crate::app::{App, Exposure};
 use crate::config::Config;
+use crate::objects::{Bucket, Purpose};
 use crate::postgres::{self, Server};
 use crate::store::migrate::Session;
 
@@ -52,7 +53,11 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
         overrides.push(("telemetry.log_filter", "warn".into()));
     }
     let mut config = common.load(&overrides)?;
-    keep_artifacts(&mut config, &data_dir);
+    if keep_artifacts(&mut config, &data_dir) {
+        // A folder of its own, which no disk is mounted for.
+        let bucket = Bucket::open(&config.artifacts.url).map_err(anyhow::Error::msg)?;
+        bucket.initialise(Purpose::Artifacts).await?;
+    }
     let telemetry = start_telemetry(&config)?;
     let app = App::bind(config, Exposure { authenticate: arguments.auth, loopback_hosts_only: true }).await?;
     app.services().partitions.ensure().await?;
@@ -75,9 +80,10 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// Files of entries lie beside the database, unless the user says otherwise.
-pub(super) fn keep_artifacts(config: &mut Config, data_dir: &Path) {
-    if let (true, Ok(url)) = (config.artifacts.url.is_empty(), Url::from_directory_path(data_dir.join("artifacts"))) {
-        config.artifacts.url = url.into();
-    }
+/// Artifacts are kept next to the database, unless the user says otherwise; `false`: he does.
+pub(super) fn keep_artifacts(config: &mut Config, data_dir: &Path) -> bool {
+    let url = Url::from_directory_path(data_dir.join("artifacts"));
+    let (true, Ok(url)) = (config.artifacts.url.is_empty(), url) else { return false };
+    config.artifacts.url = url.into();
+    true
 }

@@ -1,4 +1,4 @@
-//! `dgm files`: the files of entries and the exported months, as those who run the service see them.
+//! `dgm files`: the files of entries, the exported months and the places for them.
 
 use std::process::ExitCode;
 
@@ -9,11 +9,22 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use super::settings::Common;
 use crate::domain::job::RunOutcome;
 use crate::jobs::instance;
-use crate::service::artifacts::{ARTIFACTS, Copied, Depth, Direction, Lost, Verified};
+use crate::objects::{Bucket, MARKER, Purpose};
+use crate::service::artifacts::{Copied, Depth, Direction, Lost, Verified};
 use crate::telemetry::catalogue::jobs::ReportedJob;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FilesCommand {
+    /// Make a folder or bucket a target: write the marker without which nothing is exported or backed up to it. Where a disk is not
+    /// mounted the marker is missing, and nothing is written beneath it. Again, it changes nothing
+    Init {
+        /// `file:///folder`, of which the folder above must exist, or `s3://bucket/prefix`
+        url: String,
+        /// What it is for: backup, exports (`samples.export_url`) or artifacts (`artifacts.url`). When absent, that of the setting that has
+        /// this URL, else backup
+        #[arg(long)]
+        purpose: Option<Purpose>,
+    },
     /// Look for the bytes of every file that an entry has, and name those that are gone; exit code 1 when there are any
     Verify {
         /// Read them all and compare them with their digests; without it only their sizes are looked at
@@ -27,7 +38,7 @@ pub(super) enum FilesCommand {
     /// is changed or removed there, so that it serves a database of any age. Its outcome is noted for the metrics and alerts of
     /// the service
     Backup {
-        /// The copy; another machine, or a bucket
+        /// The copy; another machine, or a bucket. `dgm files init URL` makes it one
         url: String,
     },
     /// Bring back from a copy what the installation lacks; for after the restore of the database
@@ -39,6 +50,7 @@ pub(super) enum FilesCommand {
 
 pub(super) async fn run(common: &Common, command: FilesCommand) -> anyhow::Result<ExitCode> {
     let lost = match command {
+        FilesCommand::Init { url, purpose } => return initialise(common, &url, purpose).await,
         FilesCommand::Verify { read, copy } => verify(common, read, copy).await?,
         FilesCommand::Backup { url } => copy(common, &url, Direction::Backup).await?,
         FilesCommand::Restore { url } => copy(common, &url, Direction::Restore).await?,
@@ -46,21 +58,38 @@ pub(super) async fn run(common: &Common, command: FilesCommand) -> anyhow::Resul
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn verify(common: &Common, read: bool, copy: Option<String>) -> anyhow::Result<u64> {
-    let mut config = common.load_with_database()?;
-    if let Some(copy) = copy {
-        config.artifacts.url = format!("{}/{}", copy.trim_end_matches('/'), ARTIFACTS);
+async fn initialise(common: &Common, url: &str, purpose: Option<Purpose>) -> anyhow::Result<ExitCode> {
+    let config = common.load(&[])?;
+    let is_at = |setting: &str| setting.trim_end_matches('/') == url.trim_end_matches('/');
+    let of_settings = [(&config.samples.export_url, Purpose::Exports), (&config.artifacts.url, Purpose::Artifacts)];
+    let of_settings = of_settings.into_iter().find_map(|(setting, purpose)| is_at(setting).then_some(purpose));
+    let purpose = purpose.or(of_settings).unwrap_or(Purpose::Backup);
+    let target = Bucket::open(url).map_err(anyhow::Error::msg)?;
+    if target.initialise(purpose).await? {
+        say!("{url}: initialised as the target for {purpose}, by {MARKER}");
+        if target.is_on_root_file_system() {
+            eprintln!(
+                "note: {url} is on the file system of /; if a disk belongs there, it is not mounted: remove {MARKER}, mount it, try again"
+            );
+        }
+    } else {
+        say!("{url}: it was the target for {purpose} already");
     }
-    let services = crate::app::services(&config)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn verify(common: &Common, read: bool, copy: Option<String>) -> anyhow::Result<u64> {
+    let (config, services) = common.services()?;
     let bar = spinner()?;
     let depth = if read { Depth::Content } else { Depth::Size };
     let progress = |so_far: &Verified| bar.set_position(so_far.artifacts);
-    let verified = services.artifacts.verify(depth, |lost| tell(&bar, lost), progress).await;
+    let verified = services.artifacts.verify(copy.as_deref(), depth, |lost| tell(&bar, lost), progress).await;
     bar.finish_and_clear();
     let Verified { artifacts, bytes, lost } = verified?;
     let looked = if read { "read" } else { "looked for" };
     let verdict = if lost == 0 { "all there".to_owned() } else { format!("{lost} not whole") };
-    say!("{} with {} {looked} in {}: {verdict}", counted(artifacts), HumanBytes(bytes), config.artifacts.url);
+    let place = copy.unwrap_or(config.artifacts.url);
+    say!("{} with {} {looked} in {place}: {verdict}", counted(artifacts), HumanBytes(bytes));
     Ok(lost)
 }
 

@@ -6,14 +6,11 @@ use std::time::Instant;
 use anyhow::bail;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio_util::sync::CancellationToken;
 
+use super::interrupt::{INTERRUPTED, interrupted};
 use super::settings::Common;
 use crate::domain::purge::{ServicePattern, Survey};
 use crate::service::purge::{Removed, Unfinished, VISIBLE_FOR};
-
-/// What a shell says of a command that was interrupted.
-const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -64,7 +61,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
             return Ok(ExitCode::from(INTERRUPTED));
         }
         Err(Unfinished::Failed(error)) => {
-            bail!("stopped before the end, the same command goes on where it was: {error}")
+            bail!("stopped before the end, the same command goes on where it was: {}", error.reason())
         }
     }
     let after = services.purge.survey(&arguments.services).await?;
@@ -93,20 +90,4 @@ fn table(survey: &Survey) {
     if survey.services.len() > 1 {
         line("all", all.0, all.1, all.2);
     }
-}
-
-/// Cancelled by Ctrl-C, so that the batch under way is finished and what was done is told; a second one ends the process at
-/// once, and the server takes back that batch.
-fn interrupted() -> CancellationToken {
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            if told.is_cancelled() {
-                std::process::exit(INTERRUPTED.into());
-            }
-            told.cancel();
-        }
-    });
-    stop
 }

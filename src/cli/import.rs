@@ -1,26 +1,34 @@
-//! `dgm import`: a run of another program into the archive.
+//! `dgm import`: a run of another program into the archive, or an exported month of samples.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::import_samples;
 use super::settings::Common;
 use crate::domain::validation::{Check, MAX_NAME};
 use crate::interchange::{self, Format, Mapped, Options, Scale, Score, Severity};
 
 /// Problems of one kind that are told one by one; the rest are counted.
 const TOLD: usize = 20;
+/// Days that an imported month is held.
+const KEEP_DAYS: u16 = 30;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// What wrote the run: openevolve, shinka or dgm; or jsonl, for what `dgm export` wrote
+    /// What wrote the run: openevolve, shinka or dgm; jsonl, for what `dgm export` wrote; samples, for a month that retention
+    /// exported (`samples.export_url`)
     format: Source,
-    /// openevolve: a checkpoint or output folder; shinka: the database or its folder; dgm: the run's folder; jsonl: a file
+    /// openevolve: a checkpoint or output folder; shinka: the database or its folder; dgm: the run's folder; jsonl: a file; samples: a
+    /// file, `file:///folder/file` or `s3://bucket/prefix/file`
     path: PathBuf,
+    /// For samples: days that retention leaves the month alone. A hold that lasts longer stays
+    #[arg(long, value_name = "DAYS", default_value_t = KEEP_DAYS, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    keep: u16,
     /// The service (agent) that the entries belong to; the same run under the same name is imported once. An export names
     /// its own
     #[arg(long, value_name = "NAME")]
@@ -47,20 +55,31 @@ pub(super) struct Arguments {
 enum Source {
     Peer(Format),
     Export,
+    Samples,
 }
 
 impl FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "jsonl" {
-            return Ok(Self::Export);
+        match text {
+            "jsonl" => Ok(Self::Export),
+            "samples" => Ok(Self::Samples),
+            _ => {
+                text.parse().map(Self::Peer).map_err(|_| "must be openevolve, shinka, dgm, jsonl or samples".to_owned())
+            }
         }
-        text.parse().map(Self::Peer).map_err(|_| "must be openevolve, shinka, dgm or jsonl".to_owned())
     }
 }
 
 pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Source::Samples = arguments.format {
+        if arguments.service.is_some() || arguments.score.is_some() || arguments.compliance.is_some() {
+            bail!("samples have their own services and values: leave --service, --score and --compliance out");
+        }
+        let place = arguments.path.to_str().context("the path is not UTF-8")?;
+        return import_samples::run(common, place, arguments.keep).await;
+    }
     let (_, services) = common.services()?;
     let reading = ProgressBar::new_spinner().with_message(format!("reading {}", arguments.path.display()));
     reading.enable_steady_tick(std::time::Duration::from_millis(100));
@@ -82,6 +101,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
             services.runs.import(format, &name, mapped, progress).await
         }
         (Source::Peer(_), None) => bail!("--service NAME is required: the service (agent) that the entries belong to"),
+        (Source::Samples, _) => bail!("samples are imported above"),
         (Source::Export, Some(_)) => bail!("an export names the service of its entries itself; leave --service out"),
         (Source::Export, None) => {
             let now = services.clock.timestamp();

@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::settings::Common;
+use crate::db;
 use crate::store::integrity;
-use crate::store::migrate::{Session, Step};
+use crate::store::migrate::{Inspection, Schema, Session, State, Step};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -53,48 +54,70 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
         Some(url) => url,
         None => common.load_with_database()?.database_url()?.to_owned(),
     };
-    let mut session = Session::open(&url, Duration::from_secs(arguments.wait)).await?;
-    let moves = matches!(arguments.command, Command::Up { .. } | Command::Down { yes: true, .. });
-    let before = if moves && arguments.count_rows { Some(count(&mut session).await?) } else { None };
+    let timeout = Duration::from_secs(arguments.wait);
+    let count_rows = arguments.count_rows;
     match arguments.command {
         Command::Up { to } => {
+            let mut session = Session::open(&url, timeout).await?;
+            let before = count(&mut session, count_rows).await?;
             let done = session.up(to).await?;
             report(&done.steps, "nothing to apply: the schema is up to date");
             for index in done.indexes {
                 say!("built {index}");
             }
+            compare(before.as_ref(), &mut session).await
         }
-        Command::Down { to, yes: false } => return preview(&mut session, to).await,
-        Command::Down { to, yes: true } => report(&session.down(to).await?, "nothing to revert"),
-        Command::Status => {
-            for state in session.status().await? {
-                let mark = match (state.applied, state.drifted) {
-                    (_, true) => "CHANGED",
-                    (true, false) => "applied",
-                    (false, false) => "pending",
-                };
-                say!("{:04}  {mark:8} {}", state.version, state.description);
-            }
+        Command::Down { to, yes: true } => {
+            let mut session = Session::open(&url, timeout).await?;
+            let before = count(&mut session, count_rows).await?;
+            report(&session.down(to).await?, "nothing to revert");
+            compare(before.as_ref(), &mut session).await
         }
-        Command::Verify => return verify(&mut session).await,
-    }
-    match before {
-        Some(before) => compare(&before, &count(&mut session).await?),
-        None => Ok(ExitCode::SUCCESS),
+        Command::Down { to, yes: false } => preview(&mut Inspection::open(&url).await?, to).await,
+        Command::Status => status(&mut Inspection::open(&url).await?).await,
+        Command::Verify => verify(&mut Inspection::open(&url).await?).await,
     }
 }
 
-async fn count(session: &mut Session) -> anyhow::Result<BTreeMap<String, i64>> {
-    Ok(integrity::row_counts(session.connection(), None).await?.into_iter().collect())
+async fn status(inspection: &mut Inspection) -> anyhow::Result<ExitCode> {
+    let schema = inspection.schema().await?;
+    for migration in &schema.migrations {
+        let mark = match migration.state {
+            State::Changed => "CHANGED",
+            State::Applied => "applied",
+            State::Pending => "pending",
+            State::Failed => "FAILED",
+            State::Unknown => "UNKNOWN",
+        };
+        say!("{:04}  {mark:8} {}", migration.version, migration.description);
+    }
+    refuse_newer(&schema)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Shows both counts; writers and jobs may be at work between them.
-fn compare(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) -> anyhow::Result<ExitCode> {
+fn refuse_newer(schema: &Schema) -> anyhow::Result<()> {
+    schema.newer().map_or(Ok(()), |newer| Err(newer.into()))
+}
+
+type Counts = BTreeMap<String, i64>;
+
+async fn count(session: &mut Session, wanted: bool) -> anyhow::Result<Option<Counts>> {
+    if !wanted {
+        return Ok(None);
+    }
+    Ok(Some(integrity::row_counts(session.connection(), None).await?.into_iter().collect()))
+}
+
+/// Shows both counts; writers and jobs may be active between them.
+async fn compare(before: Option<&Counts>, session: &mut Session) -> anyhow::Result<ExitCode> {
+    let (Some(before), Some(after)) = (before, count(session, before.is_some()).await?) else {
+        return Ok(ExitCode::SUCCESS);
+    };
     let tables: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let rows = |counts: &BTreeMap<String, i64>, table| counts.get(table).map_or_else(|| "-".to_owned(), i64::to_string);
+    let rows = |counts: &Counts, table| counts.get(table).map_or_else(|| "-".to_owned(), i64::to_string);
     say!("{:<28} {:>14} {:>14}", "rows", "before", "after");
     for table in tables {
-        say!("{table:<28} {:>14} {:>14}", rows(before, table), rows(after, table));
+        say!("{table:<28} {:>14} {:>14}", rows(before, table), rows(&after, table));
     }
     let fewer: Vec<&str> = before
         .iter()
@@ -105,52 +128,70 @@ fn compare(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) -> any
     Ok(ExitCode::SUCCESS)
 }
 
-async fn preview(session: &mut Session, to: i64) -> anyhow::Result<ExitCode> {
-    let going: Vec<_> = session.status().await?.into_iter().filter(|s| s.applied && s.version > to).collect();
-    say!("{} migration(s) would be reverted:", going.len());
-    for state in going.iter().rev() {
-        say!("  {:04} {}", state.version, state.description);
+async fn preview(inspection: &mut Inspection, to: i64) -> anyhow::Result<ExitCode> {
+    let schema = inspection.schema().await?;
+    refuse_newer(&schema)?;
+    let reverted: Vec<_> =
+        schema.migrations.into_iter().filter(|m| m.state != State::Pending && m.version > to).collect();
+    say!("{} migration(s) would be reverted:", reverted.len());
+    for migration in reverted.iter().rev() {
+        say!("  {:04} {}", migration.version, migration.description);
     }
-    let tables = session.tables_lost(to).await?;
+    let tables = inspection.tables_lost(to).await?;
     say!("these tables would be lost, with their rows:{}", if tables.is_empty() { " none" } else { "" });
-    for (table, rows) in integrity::row_counts(session.connection(), Some(&tables)).await? {
+    for (table, rows) in integrity::row_counts(inspection.connection(), Some(&tables)).await? {
         say!("  {rows:>12} {table}");
     }
     say!("nothing was changed; add --yes to go on");
     Ok(ExitCode::FAILURE)
 }
 
-async fn verify(session: &mut Session) -> anyhow::Result<ExitCode> {
-    let verdicts = judge(session).await?;
-    for (check, verdict) in &verdicts {
-        match verdict {
+async fn verify(inspection: &mut Inspection) -> anyhow::Result<ExitCode> {
+    let schema = inspection.schema().await?;
+    let mut checks = judge_schema(&schema);
+    // The checks read tables that only a complete schema has, and know what this binary makes.
+    if schema.newer().is_none() && schema.is_complete() {
+        checks.extend(judge_data(inspection).await);
+    }
+    for (check, outcome) in &checks {
+        match outcome {
             Ok(()) => say!("ok    {check}"),
             Err(what) => say!("FAIL  {check}: {what}"),
         }
     }
-    let sound = verdicts.iter().all(|(_, verdict)| verdict.is_ok());
+    let sound = checks.iter().all(|(_, outcome)| outcome.is_ok());
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What was checked, and what is wrong with it.
-pub(super) async fn judge(session: &mut Session) -> anyhow::Result<Vec<(String, Result<(), String>)>> {
-    let mut verdicts = Vec::new();
-    let states = session.status().await?;
-    let complete = states.iter().all(|state| state.applied);
-    for state in states {
-        if !state.applied || state.drifted {
-            let what = if state.drifted { "changed since it was applied" } else { "not applied" };
-            verdicts.push((format!("migration {:04} {}", state.version, state.description), Err(what.to_owned())));
-        }
+pub(super) type Check = (String, Result<(), String>);
+
+/// What is wrong with the history of migrations.
+pub(super) fn judge_schema(schema: &Schema) -> Vec<Check> {
+    if let Some(newer) = schema.newer() {
+        return vec![("schema".to_owned(), Err(newer.to_string()))];
     }
-    // The checks read tables that only a complete schema has.
-    if complete {
-        for finding in integrity::verify(session.connection()).await? {
-            let sound = finding.offenders.is_empty();
-            verdicts.push((finding.check.to_owned(), if sound { Ok(()) } else { Err(finding.offenders.join(", ")) }));
-        }
-    }
-    Ok(verdicts)
+    let wrong = schema.migrations.iter().filter_map(|migration| {
+        let what = match migration.state {
+            State::Changed => "changed since it was applied",
+            State::Pending => "not applied",
+            State::Failed => "failed when it was applied",
+            State::Applied | State::Unknown => return None,
+        };
+        Some((format!("migration {:04} {}", migration.version, migration.description), Err(what.to_owned())))
+    });
+    wrong.collect()
+}
+
+/// The integrity checks of a complete schema.
+pub(super) async fn judge_data(inspection: &mut Inspection) -> Vec<Check> {
+    let findings = integrity::verify(inspection.connection()).await.into_iter();
+    let outcome = |offenders: Result<Vec<String>, db::Error>| match offenders {
+        Ok(offenders) if offenders.is_empty() => Ok(()),
+        Ok(offenders) => Err(offenders.join(", ")),
+        Err(error) => Err(format!("cannot be checked: {}", error.reason())),
+    };
+    findings.map(|finding| (finding.check.to_owned(), outcome(finding.offenders))).collect()
 }
 
 fn report(steps: &[Step], none: &str) {

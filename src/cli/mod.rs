@@ -8,13 +8,17 @@ macro_rules! say {
     }};
 }
 
-mod check;
 mod describe;
 mod dev;
+mod diagnosis;
+mod doctor;
 mod export;
 mod files;
 mod forget;
+mod healthcheck;
 mod import;
+mod import_samples;
+mod interrupt;
 mod migrate;
 mod observability;
 mod operate;
@@ -50,10 +54,10 @@ enum Command {
     /// Look at the monthly partitions of the samples, or make those to come
     #[command(subcommand)]
     Partition(operate::PartitionCommand),
-    /// Look for the files of entries, back them and the exported months up, bring them back
+    /// Look for the files of entries, back them and the exported months up, bring them back; initialise the places for them
     #[command(subcommand)]
     Files(files::FilesCommand),
-    /// Import a run of OpenEvolve, ShinkaEvolve or the Darwin Gödel Machine into the archive
+    /// Import a run of OpenEvolve, ShinkaEvolve or the Darwin Gödel Machine into the archive, or an exported month of samples
     Import(import::Arguments),
     /// Write a service's archive as JSON lines
     Export(export::Arguments),
@@ -78,8 +82,9 @@ enum Command {
         #[arg(long)]
         defaults: bool,
     },
-    /// Check database, migrations, partitions, clock, cache, artifacts and tracing; one line each
-    Doctor,
+    /// Check the database, its server and replica, schema, privileges, clock, Redis, artifacts, exports and tracing: one line each, exit
+    /// code 1 when one is not well
+    Doctor(doctor::Arguments),
     /// Ask the service on this machine whether it lives; for a container's HEALTHCHECK
     Healthcheck,
 }
@@ -87,6 +92,7 @@ enum Command {
 /// Runs the command that the process was called with.
 pub async fn run() -> ExitCode {
     let Arguments { common, command } = Arguments::parse();
+    let has_own_database = matches!(command, Command::Dev(_));
     let outcome = match command {
         Command::Dev(arguments) => dev::run(&common, arguments).await,
         Command::Serve(arguments) => serve::run(&common, arguments).await,
@@ -103,13 +109,13 @@ pub async fn run() -> ExitCode {
         Command::Observability(arguments) => observability::run(arguments),
         Command::Runbook { alert } => observability::runbook(alert.as_deref()),
         Command::Config { defaults } => describe::config(&common, defaults),
-        Command::Doctor => check::doctor(&common).await,
-        Command::Healthcheck => check::healthcheck(&common),
+        Command::Doctor(arguments) => doctor::run(&common, &arguments).await,
+        Command::Healthcheck => healthcheck::run(&common),
     };
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("dgm: {error:#}");
+            eprintln!("dgm: {}", diagnosis::explain((!has_own_database).then_some(&common), &error).await);
             ExitCode::FAILURE
         }
     }

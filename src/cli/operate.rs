@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
+use super::diagnosis;
 use super::settings::Common;
 use crate::domain::job::RunOutcome;
 use crate::domain::partition::{PartitionState, horizon};
@@ -50,10 +51,16 @@ pub(super) enum Reported {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PartitionCommand {
-    /// Every partition with its bounds, rows (by the planner's estimate) and size
+    /// Every partition with its bounds, rows (by the planner's estimate), size and hold
     Status,
     /// Make the partitions of this month and of the months to come
     Ensure,
+    /// End the hold of an imported month: retention drops it when it is older than the window
+    Release {
+        /// The month, as in 2025-10
+        #[arg(value_parser = month)]
+        month: NaiveDate,
+    },
     /// Export and drop the partitions of months that are no longer kept, as the job enforce-retention does
     /// (`samples.retention_months`, `samples.export_url`)
     Drop {
@@ -99,7 +106,7 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
                     say!("{name}: another process is at it");
                     Ok(ExitCode::from(2))
                 }
-                Outcome::Failure(reason) => Err(anyhow!("{name}: {reason}")),
+                Outcome::Failure(reason) => Err(anyhow!("{name} on {}: {reason}", diagnosis::database(&config))),
             }
         }
         JobCommand::Report { name, started, outcome, details } => {
@@ -115,6 +122,10 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
     }
 }
 
+fn month(text: &str) -> Result<NaiveDate, String> {
+    format!("{text}-01").parse().map_err(|_| "must be a year and a month, as in 2025-10".to_owned())
+}
+
 pub(super) async fn partition(common: &Common, command: PartitionCommand) -> anyhow::Result<ExitCode> {
     let (config, services) = common.services()?;
     match command {
@@ -125,7 +136,16 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
                 let rows = if partition.rows < 0 { "unknown".to_owned() } else { partition.rows.to_string() };
                 let expired = partition.state == PartitionState::Attached && services.partitions.is_expired(partition);
                 let state = if expired { "expired" } else { partition.state.as_str() };
-                say!("{:<36} {rows:>12} {:>14}  {state:<10} {}", partition.name, partition.bytes, partition.bounds);
+                let hold = match partition.held_until {
+                    Some(until) if partition.held => format!("  held until {}", until.format("%Y-%m-%dT%H:%M:%SZ")),
+                    _ => String::new(),
+                };
+                say!(
+                    "{:<36} {rows:>12} {:>14}  {state:<10} {}{hold}",
+                    partition.name,
+                    partition.bytes,
+                    partition.bounds
+                );
             }
             say!("");
             say!(
@@ -136,6 +156,14 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
                 services.partitions.missing_months(&partitions).iter().map(ToString::to_string).collect();
             if !missing.is_empty() {
                 say!("missing: {}; `dgm partition ensure` makes them", missing.join(", "));
+            }
+        }
+        PartitionCommand::Release { month } => {
+            let month_text = month.format("%Y-%m");
+            if services.partitions.release(month).await? {
+                say!("{month_text}: no longer held");
+            } else {
+                say!("{month_text}: it is not held");
             }
         }
         PartitionCommand::Drop { dry_run, yes } => {
@@ -166,7 +194,8 @@ pub(super) async fn partition(common: &Common, command: PartitionCommand) -> any
                     say!("kept {name}: {reason}");
                 }
                 if let Some((name, reason)) = done.failed {
-                    return Err(anyhow!("{name} is not dropped, nor what comes after it: {reason}"));
+                    let database = diagnosis::database(&config);
+                    return Err(anyhow!("{database}: {name} is not dropped, nor what comes after it: {reason}"));
                 }
             }
         }

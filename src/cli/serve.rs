@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::settings::{Common, start_telemetry};
 use crate::app::{App, Exposure};
+use crate::service::operations::SchemaReport;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {}
@@ -21,13 +22,13 @@ pub(super) async fn run(common: &Common, _: Arguments) -> anyhow::Result<ExitCod
     let app = App::bind(config, Exposure { authenticate, loopback_hosts_only: false }).await?;
     let (api, operations) = app.addresses()?;
     tracing::info!(%api, %operations, version = env!("CARGO_PKG_VERSION"), "serving");
-    // Not a reason to stop: the database may be away for a moment, and /ready tells whoever asks.
-    match app.services().operations.schema_version().await {
-        Ok((applied, known)) if applied < known => {
-            tracing::warn!(applied, known, "the schema is behind: run `dgm migrate up`");
+    // Not a reason to stop: the database may be away for a moment, and /ready reports it.
+    match app.services().operations.schema().await {
+        Ok(SchemaReport { obstacle: Some(what), .. } | SchemaReport { newer: Some(what), .. }) => {
+            tracing::warn!("{what}");
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the database cannot be asked yet, or was never migrated"),
+        Err(error) => tracing::warn!(error = error.cause(), "the database cannot be asked yet"),
     }
     let outcome = app.run().await;
     tokio::task::spawn_blocking(move || telemetry.shutdown()).await?;

@@ -36,7 +36,7 @@ impl Common {
             return Err(anyhow::anyhow!("no database: set DATABASE_URL, or start `dgm dev` in this directory"));
         };
         let mut config = self.load(&[("database.url", url.into())])?;
-        super::dev::keep_artifacts(&mut config, &data_dir);
+        let _ = super::dev::keep_artifacts(&mut config, &data_dir);
         Ok(config)
     }
 

@@ -1,5 +1,6 @@
 //! The clock of the database.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,7 @@ impl Clock for DatabaseClock {
     }
 
     fn read(&self) -> Reads<'_> {
-        Box::pin(async { self.read_now().await.map_err(|error| ClockError::Unreadable(error.to_string())) })
+        Box::pin(async { self.read_now().await.map_err(|error| ClockError::Unreadable(Arc::new(error))) })
     }
 }
 

@@ -62,6 +62,19 @@ impl Source {
         }
     }
 
+    /// The database, its server and the role, for messages; never the password.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let (options, port) = (&self.options, self.options.get_port());
+        let server = options
+            .get_socket()
+            .map_or_else(|| format!("{}:{port}", options.get_host()), |folder| format!("{}:{port}", folder.display()));
+        let role = options.get_username();
+        // PostgreSQL's default.
+        let database = options.get_database().unwrap_or(role);
+        format!("database {database:?} on {server} as {role:?}")
+    }
+
     /// A connection outside the pools.
     ///
     /// # Errors

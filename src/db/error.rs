@@ -44,6 +44,12 @@ impl Error {
         matches!(self, Self::MissingReference(_) | Self::Duplicate(_) | Self::Refused(_) | Self::NoPartition)
     }
 
+    /// Whether the same statement may succeed later.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
     /// Whether a statement ran, or waited for a lock, longer than it may (`query_canceled`, `lock_not_available`).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
@@ -62,6 +68,36 @@ impl Error {
     #[must_use]
     pub fn is_not_visible(&self) -> bool {
         self.code().is_some_and(|code| ["42501", "55000", "42703", "42883"].contains(&code.as_str()))
+    }
+
+    /// Whether the server lacks a table, a column or a function that this program uses (`undefined_table` and its like).
+    #[must_use]
+    pub fn is_about_schema(&self) -> bool {
+        self.code().is_some_and(|code| ["42P01", "42703", "42883"].contains(&code.as_str()))
+    }
+
+    /// Whether it says only that no connection was obtained, and not why.
+    #[must_use]
+    pub const fn is_pool_timeout(&self) -> bool {
+        matches!(self, Self::Unavailable(sqlx::Error::PoolTimedOut))
+    }
+
+    /// What the server or the system said, for operators: it may name hosts and roles, which callers must not learn.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unavailable(error) | Self::Other(error) => match error {
+                sqlx::Error::Database(error) => {
+                    let code = error.code().map_or_else(String::new, |code| format!(" (SQLSTATE {code})"));
+                    format!("{}{code}", error.message())
+                }
+                sqlx::Error::Io(error) => error.to_string(),
+                sqlx::Error::Tls(error) => format!("TLS: {error}"),
+                sqlx::Error::PoolTimedOut => "no connection was free in time".to_owned(),
+                error => error.to_string(),
+            },
+            error => error.to_string(),
+        }
     }
 
     /// `SQLSTATE`, for errors without a variant of their own.

@@ -99,6 +99,12 @@ impl Database {
         DatabaseClock::new(self.general.clone())
     }
 
+    /// Connections that a process opens at most on the primary; besides its pools, for the change feed and for retention.
+    #[must_use]
+    pub const fn most_connections(settings: &Settings) -> u32 {
+        settings.max_connections + settings.write_connections + LOCK_CONNECTIONS + 2
+    }
+
     /// Where connections to the primary come from.
     #[must_use]
     pub fn primary(&self) -> &Source {

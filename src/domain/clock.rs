@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
@@ -57,11 +58,11 @@ impl Reading {
 }
 
 /// Why the time is not certain enough to delete data by it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ClockError {
     /// The database does not answer.
     #[error("the clock of the database cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(Arc<dyn std::error::Error + Send + Sync>),
     /// The clocks differ by more than [`MAX_DIFFERENCE`]; the value is [`Clock::ahead`].
     #[error(
         "the clock of this process is {} s {} that of the database; nothing is deleted on account of its age while they differ by more than \

@@ -10,3 +10,16 @@ pub enum RedisStatus {
     /// It does not answer; requests are served without it.
     Down,
 }
+
+/// State of the target of exported months, by the last look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportsStatus {
+    /// Not configured: months are dropped without an export.
+    Disabled,
+    /// Not looked at yet.
+    Unknown,
+    /// It is initialised.
+    Ready,
+    /// It is not initialised, not mounted, or does not answer: no month is dropped.
+    Unavailable,
+}

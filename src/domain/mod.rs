@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod artifact;
 pub mod clock;
+pub mod contents;
 pub mod health;
 pub mod identity;
 pub mod improvement;

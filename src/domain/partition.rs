@@ -36,6 +36,10 @@ pub struct Partition {
     pub rows: i64,
     /// Size with indexes and TOAST, in bytes.
     pub bytes: i64,
+    /// When its hold ends or ended; `null` for a month that was never held.
+    pub held_until: Option<DateTime<Utc>>,
+    /// Whether the hold lasts, by the database's clock: retention leaves the month alone.
+    pub held: bool,
 }
 
 impl Partition {
@@ -54,6 +58,12 @@ impl Partition {
     #[must_use]
     pub fn is_past(&self, kept: Kept) -> bool {
         self.end().is_some_and(|end| end <= kept.from)
+    }
+
+    /// Whether retention looks at it: it is past, and not held.
+    #[must_use]
+    pub fn is_expired(&self, kept: Kept) -> bool {
+        !self.held && self.is_past(kept)
     }
 
     /// Whether retention may drop it.
@@ -194,6 +204,7 @@ mod tests {
             };
             let written = rng.random_bool(0.8).then(|| now - TimeDelta::minutes(rng.random_range(-10..6_000)));
             let measured = rng.random_bool(0.8).then(|| by_name - TimeDelta::minutes(rng.random_range(-5..40_000)));
+            let held = rng.random_bool(0.2);
             let partition = Partition {
                 name: "p".into(),
                 month: Some(month),
@@ -202,10 +213,13 @@ mod tests {
                 upper,
                 rows: 0,
                 bytes: 0,
+                held_until: held.then(|| now + TimeDelta::days(1)),
+                held,
             };
             let verified = Reading { now, ahead }.verified();
             let drops = verified.as_ref().is_ok_and(|now| {
-                partition.may_be_dropped(LastRows { written, measured }, Kept { now: *now, from }).is_ok()
+                let kept = Kept { now: *now, from };
+                partition.is_expired(kept) && partition.may_be_dropped(LastRows { written, measured }, kept).is_ok()
             });
             wrong_clocks += usize::from(verified.is_err());
             if drops {
@@ -214,6 +228,7 @@ mod tests {
                     "case {case}: {partition:?} at {now}, ahead {ahead}, written {written:?}, measured {measured:?}"
                 );
                 assert!(ahead.num_milliseconds().abs() <= 5_000, "{what}");
+                assert!(!held, "{what}");
                 assert!(by_name <= from, "{what}");
                 assert!(state == PartitionState::Detached || upper.unwrap() <= from, "{what}");
                 assert!(measured.is_none_or(|at| at <= from), "{what}");

@@ -86,13 +86,10 @@ impl NewSample {
     /// Every fault found.
     pub fn validate(&self, within: &str, window: Window) -> Result<(), Invalid> {
         let mut check = Check::within(within);
-        check.name("service_name", &self.service_name);
-        check.name("metric_type", &self.metric_type);
-        check.that(!RESERVED.contains(&self.metric_type.as_str()), "metric_type", "is a word of the API's own");
-        check.that(self.metric_value.abs() <= MAX_VALUE, "metric_value", "must lie in -1e290..1e290");
-        if let Some(entry) = &self.archive_entry_id {
-            check.id("archive_entry_id", entry);
-        }
+        check_fields(
+            &mut check,
+            (&self.service_name, &self.metric_type, self.metric_value, self.archive_entry_id.as_deref()),
+        );
         let timed = self.id.is_none() || self.measurement_timestamp.is_some();
         check.that(timed, "measurement_timestamp", "must be given with an id, or a retry would not be recognised");
         let within_window = self.measurement_timestamp.is_none_or(|at| (window.from..=window.to).contains(&at));
@@ -101,6 +98,31 @@ impl NewSample {
             check.that(false, "measurement_timestamp", window);
         }
         check.done()
+    }
+}
+
+impl Sample {
+    /// Checks what [`NewSample::validate`] checks, apart from the time: an exported sample is older than what is taken in.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let mut check = Check::default();
+        check_fields(
+            &mut check,
+            (&self.service_name, &self.metric_type, self.metric_value, self.archive_entry_id.as_deref()),
+        );
+        check.done()
+    }
+}
+
+fn check_fields(check: &mut Check, (service, metric, value, entry): (&str, &str, f64, Option<&str>)) {
+    check.name("service_name", service);
+    check.name("metric_type", metric);
+    check.that(!RESERVED.contains(&metric), "metric_type", "is a word of the API's own");
+    check.that(value.abs() <= MAX_VALUE, "metric_value", "must lie in -1e290..1e290");
+    if let Some(entry) = entry {
+        check.id("archive_entry_id", entry);
     }
 }
 

@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 use super::extract::Path;
 use super::problem::{Document, Kind, Problem};
 use super::state::State;
-use crate::domain::health::RedisStatus;
+use crate::domain::health::{ExportsStatus, RedisStatus};
 use crate::observability::runbooks;
+use crate::service::operations::SchemaReport;
 use crate::telemetry::recorder;
 
 /// The process answers.
@@ -24,7 +25,8 @@ pub(super) struct Health {
 /// The process can serve.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
-    /// `ready`; `degraded` when Redis is configured and cannot be reached (slower, and correct), or when the clock differs.
+    /// `ready`; `degraded` when Redis is configured and cannot be reached (slower, and correct), when the clock differs, or when the schema
+    /// is newer than this program, as during a rolling upgrade.
     status: &'static str,
     /// Why the status is `degraded`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +37,12 @@ pub(super) struct Ready {
     schema_version: i64,
     /// `disabled`, `up` or `down`.
     redis: &'static str,
+    /// The target of exported months (`samples.export_url`): `disabled`, `unknown` until it is looked at, `ready`, or `unavailable`, in which
+    /// case no month is dropped and everything else is served.
+    exports: &'static str,
+    /// What to do when the schema is newer than this program; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<String>,
 }
 
 /// Whether the process answers; whether it can serve is `/ready`'s matter.
@@ -49,7 +57,7 @@ pub(super) async fn health() -> Json<Health> {
     (status = 503, body = Document, content_type = "application/problem+json", description = "Not ready; `detail` says why"),
 ))]
 pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Ready>, Problem> {
-    let schema_version = can_serve(&state).await.map_err(|why| Problem::new(Kind::NotReady, why))?;
+    let schema = can_serve(&state).await.map_err(|why| Problem::new(Kind::NotReady, why))?;
     let (redis, lost) = match state.services.operations.redis_status() {
         RedisStatus::Disabled => ("disabled", None),
         RedisStatus::Up => ("up", None),
@@ -59,25 +67,29 @@ pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Ready>,
         Ok(reading) => (reading.ahead, reading.differs().map(|error| error.to_string())),
         Err(error) => return Err(Problem::new(Kind::NotReady, error.to_string())),
     };
-    let reasons: Vec<String> = lost.into_iter().chain(differs).collect();
+    let reasons: Vec<String> = lost.into_iter().chain(differs).chain(schema.newer.clone()).collect();
     let status = if reasons.is_empty() { "ready" } else { "degraded" };
     let detail = (!reasons.is_empty()).then(|| reasons.join("; "));
     let clock_difference_seconds = ahead.as_seconds_f64();
-    Ok(Json(Ready { status, detail, clock_difference_seconds, schema_version, redis }))
+    let exports = match state.services.partitions.exports_status() {
+        ExportsStatus::Disabled => "disabled",
+        ExportsStatus::Unknown => "unknown",
+        ExportsStatus::Ready => "ready",
+        ExportsStatus::Unavailable => "unavailable",
+    };
+    let schema_version = schema.version;
+    Ok(Json(Ready { status, detail, clock_difference_seconds, schema_version, redis, exports, schema: schema.newer }))
 }
 
-/// The newest migration of the database, or why the process cannot serve.
-pub(super) async fn can_serve(state: &State) -> Result<i64, String> {
+/// The schema of the database, or why the process cannot serve. Migrations are written so that the version before can serve
+/// the schema after them (migrations/README.md), so a newer schema alone is no obstacle.
+pub(super) async fn can_serve(state: &State) -> Result<SchemaReport, String> {
     if state.unready.is_cancelled() {
         return Err("the process is stopping".to_owned());
     }
     // The server's own words may name hosts and users: they are for the log, not for the caller.
-    let version = state.services.operations.schema_version().await;
-    let (applied, known) = version.map_err(|_| "the database cannot be asked".to_owned())?;
-    if applied < known {
-        return Err(format!("the schema is at {applied} and must be at {known}: run `dgm migrate up`"));
-    }
-    Ok(applied)
+    let schema = state.services.operations.schema().await.map_err(|_| "the database cannot be asked".to_owned())?;
+    if let Some(obstacle) = schema.obstacle { Err(obstacle) } else { Ok(schema) }
 }
 
 /// The Prometheus text exposition.

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::domain::clock::ClockError;
 use crate::domain::validation::{Fault, Invalid};
 use crate::service::error::Error;
 use crate::telemetry::context;
@@ -158,11 +159,16 @@ impl From<Error> for Problem {
             Error::Unauthenticated(_) => Kind::Unauthenticated,
             Error::Forbidden { .. } => Kind::Forbidden,
             Error::NoCandidates(_) => Kind::NoCandidates,
+            // The cause may name hosts and roles.
+            Error::Clock(ClockError::Unreadable(_)) => {
+                return Self::new(Kind::Unavailable, Error::Unavailable.to_string());
+            }
             Error::Unavailable | Error::StorageUnavailable | Error::Clock(_) => Kind::Unavailable,
+            Error::Database(error) if error.is_unavailable() => Kind::Unavailable,
             Error::NotConfigured(_) => Kind::NotConfigured,
             Error::TooLarge { .. } => Kind::BodyTooLarge,
             Error::Busy => Kind::Busy,
-            Error::Internal => Kind::Internal,
+            Error::Internal | Error::Database(_) => Kind::Internal,
         };
         Self::new(kind, error.to_string())
     }

@@ -5,6 +5,7 @@
 //! read is reported and the rest is kept: a run still going on, or cut short, is a normal input.
 
 mod dgm;
+pub mod exported_file;
 pub mod jsonl;
 mod lineage;
 mod mapping;

@@ -11,7 +11,7 @@ use crate::telemetry::files::Pruned;
 type Done = Result<String, String>;
 
 fn done<T>(result: Result<T, Error>, words: impl FnOnce(T) -> String) -> Done {
-    result.map(words).map_err(|error| error.to_string())
+    result.map(words).map_err(|error| error.cause())
 }
 
 pub(super) async fn rescue_leases(services: &Services) -> Done {

@@ -1,5 +1,8 @@
 //! Where exports and artifacts go: a folder, or a bucket of object storage.
 
+mod target;
+
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +17,8 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, RetryConfig};
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
+
+pub use target::{MARKER, Purpose, Refused};
 
 /// Why a bucket failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +77,35 @@ impl Bucket {
         Ok(Self { objects, url, prefix })
     }
 
+    /// The bucket that a file is in, and the file's name there. `file` is a URL as of [`Bucket::open`] or a path of this machine.
+    ///
+    /// # Errors
+    /// States what is wrong with it.
+    pub fn of_file(file: &str) -> Result<(Self, String), String> {
+        let url = if file.contains("://") {
+            file.to_owned()
+        } else {
+            let path = std::path::absolute(file).map_err(|error| format!("{file}: {error}"))?;
+            Url::from_file_path(path).map_err(|()| format!("{file} is no path"))?.into()
+        };
+        match url.rsplit_once('/') {
+            Some((folder, name)) if !name.is_empty() => {
+                let name = Path::from_url_path(name).map_err(|error| format!("{file}: {error}"))?;
+                Ok((Self::open(folder)?, name.to_string()))
+            }
+            _ => Err(format!("{file} names no file")),
+        }
+    }
+
+    /// The part of it below a folder.
+    #[must_use]
+    pub fn within(&self, folder: &str) -> Self {
+        let mut inner = self.clone();
+        inner.prefix = self.path(folder);
+        inner.url.set_path(&format!("{}/{folder}", self.url.path().trim_end_matches('/')));
+        inner
+    }
+
     /// The folder of this machine that it is, if it is one.
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
@@ -99,6 +133,14 @@ impl Bucket {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             found => Ok(Some(found?.into_stream().err_into().boxed())),
         }
+    }
+
+    /// A part of a file.
+    ///
+    /// # Errors
+    /// The bucket's, also when there is no such file or it is shorter.
+    pub async fn range(&self, name: &str, range: Range<u64>) -> Result<Bytes, Error> {
+        Ok(self.objects.get_range(&self.path(name), range).await?)
     }
 
     /// The size of a file; `None` when there is no such file.

@@ -1,5 +1,7 @@
 //! Why a use case gave no answer, in the terms of the caller.
 
+use std::sync::Arc;
+
 use crate::cache::LoadLost;
 use crate::db;
 use crate::domain::clock::ClockError;
@@ -60,6 +62,9 @@ pub enum Error {
     /// The database cannot answer now; the same request may succeed later.
     #[error("the database is not available")]
     Unavailable,
+    /// The database failed. Callers learn only whether the same request may succeed later; [`Error::cause`] has the rest.
+    #[error("{}", if .0.is_unavailable() { "the database is not available" } else { "internal error" })]
+    Database(Arc<db::Error>),
     /// Too many writes wait already; the same request may succeed in a moment.
     #[error("too many writes are waiting; try again in a moment")]
     Busy,
@@ -93,24 +98,30 @@ impl From<db::Error> for Error {
             Database::Duplicate(constraint) => {
                 Self::IllegalState(format!("a row with the same key exists ({constraint})"))
             }
-            Database::Unavailable(source) => {
+            Database::Unavailable(ref source) => {
                 tracing::warn!(error = %source, "the database is not available");
-                Self::Unavailable
+                Self::Database(Arc::new(error))
             }
             Database::Busy => Self::Busy,
             Database::NoPartition => {
                 tracing::error!("a sample found no partition although its month was just made");
                 Self::Unavailable
             }
-            Database::Other(source) => {
+            Database::Other(ref source) => {
                 tracing::error!(error = %source, "the database failed");
-                Self::Internal
+                Self::Database(Arc::new(error))
             }
         }
     }
 }
 
 impl Error {
+    /// For operators: what the database answered, where it is the reason. It may name hosts and roles.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        if let Self::Database(error) = self { error.reason() } else { self.to_string() }
+    }
+
     /// There is no archive entry with this id.
     pub(super) fn no_entry(id: &str) -> Self {
         Self::NotFound { what: "archive entry", id: id.to_owned() }

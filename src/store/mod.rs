@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod artifacts;
 pub mod changes;
+pub mod facts;
 pub mod identity;
 pub mod improvements;
 pub mod integrity;

@@ -133,18 +133,24 @@ fn what_cannot_be_exported_is_not_dropped_and_what_is_exported_is_all_of_it() {
     let wrong = drop_to("ftp://host/folder");
     assert!(stderr(&wrong).contains("samples.export_url: ftp: is neither file nor s3"), "{wrong:?}");
     assert!(!status().contains(" detached "), "{}", status());
-    // A file where the folder should be, and nobody where the storage should be.
+    // A file where the folder should be, a folder that is not initialised, and nobody where the storage should be.
     std::fs::write(folder.path().join("file"), "").unwrap();
-    for nowhere in [format!("file://{}/file", folder.path().display()), "s3://bucket/prefix".to_owned()] {
+    let exports = folder.path().join("exports");
+    std::fs::create_dir(&exports).unwrap();
+    let at = |name: &str| format!("file://{}/{name}", folder.path().display());
+    for nowhere in [at("file"), at("exports"), "s3://bucket/prefix".to_owned()] {
         let refused = drop_to(&nowhere);
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         assert!(stderr(&refused).contains(&format!("{partition} is not dropped")), "{refused:?}");
         assert!(stderr(&refused).contains("its export: "), "{refused:?}");
     }
-    assert!(status().contains(" detached "), "{}", status());
-    assert_eq!(database.sql(&format!("SELECT count(*) FROM {partition}")), "140000");
+    // It is not even detached: its samples can be read.
+    assert!(status().contains(" expired ") && !status().contains(" detached "), "{}", status());
+    assert_eq!(database.sql("SELECT count(*) FROM dgm_performance_metrics"), "140000");
 
-    let (url, exports) = (format!("file://{}/exports", folder.path().display()), folder.path().join("exports"));
+    let url = at("exports");
+    let initialised = database.dgm(&["files", "init", "--purpose", "exports", &url]);
+    assert!(initialised.status.success(), "{initialised:?}");
     let done = drop_to(&url);
     let [file] = parquet::files(&exports).try_into().unwrap();
     let name = file.file_name().unwrap().to_str().unwrap();

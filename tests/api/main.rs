@@ -3,6 +3,8 @@
 
 mod closed_sets;
 mod dev;
+mod doctor;
+mod exports;
 mod forget;
 mod http;
 mod jobs;

@@ -7,6 +7,7 @@ mod containers;
 mod job_rows;
 mod kubernetes;
 mod migrations;
+mod newer_schema;
 mod observability;
 mod schema_reference;
 #[path = "../support/mod.rs"]

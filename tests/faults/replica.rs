@@ -7,6 +7,7 @@ use std::time::Duration;
 use dgm_service::postgres::Server;
 use serde_json::json;
 
+use crate::support::run::password;
 use crate::support::serve::Serve;
 use crate::support::{Database, make_traversable, until};
 
@@ -40,7 +41,8 @@ fn a_replica_answers_while_it_is_not_too_far_behind() {
     let primary = Database::own("it has a streaming replica", &[("wal_level", "replica"), ("max_connections", "60")]);
     let directory = tempfile::tempdir().unwrap();
     let replica = follow(&primary, directory.path());
-    let url = replica.url(primary.name());
+    // By TCP: a connection that is refused is tried until its time is over, and that is counted below.
+    let url = format!("postgres://dgm:{}@127.0.0.1:{}/{}", password(), replica.port(), primary.name());
     let mut serve = Serve::start_with(&primary, "", &[("DATABASE_REPLICA_URL", &url)]);
     serve.token = primary.token("worker");
     let create = |id: &str| {

@@ -45,8 +45,13 @@ impl Mortal {
             std::thread::sleep(Duration::from_millis(5));
         }
         // The first server is a zombie until its owner waits for it, and a zombie's pid looks to PostgreSQL like a
-        // server that runs.
+        // server that runs. The socket's lock file has the pid, too.
         std::fs::remove_file(self.pid_file()).unwrap();
+        for file in std::fs::read_dir(self.data()).unwrap().map(|file| file.unwrap().path()) {
+            if file.extension().is_some_and(|extension| extension == "lock") {
+                std::fs::remove_file(file).unwrap();
+            }
+        }
     }
 
     /// Connections stay open and nothing is answered.

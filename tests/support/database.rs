@@ -64,6 +64,11 @@ impl Database {
         self.server().url(&self.name)
     }
 
+    /// By TCP, for a role with a password.
+    pub(crate) fn tcp_url(&self, role: &str, password: &str) -> String {
+        format!("postgres://{role}:{password}@127.0.0.1:{}/{}", self.server().port(), self.name)
+    }
+
     /// The folder of a server of its own.
     pub(crate) fn directory(&self) -> &Path {
         match &self.place {

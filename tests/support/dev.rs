@@ -46,10 +46,16 @@ impl Dev {
     }
 
     pub(crate) fn start(directory: &Path, flags: &[&str]) -> Self {
+        let mut command = command(directory);
+        command.args(flags);
+        Self::run(command)
+    }
+
+    pub(crate) fn run(mut command: Command) -> Self {
         // The exporter of traces leaves the choice of cryptography to the process; fails when it was made.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new();
-        let child = command(directory).args(flags).stdout(Stdio::piped()).spawn().unwrap();
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
         // From here on a panic stops the process.
         let mut dev = Self { child, api: 0, ops: 0, database: String::new(), client, directory: None };
         let mut line = String::new();

@@ -8,9 +8,10 @@ use dgm_service::domain::sample::Sample;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
 
-/// The files of a folder.
+/// The Parquet files of a folder.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "parquet"));
     files.sort();
     files
 }

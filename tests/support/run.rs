@@ -91,6 +91,13 @@ pub(crate) struct Postgres {
 /// operating system keeps what was written.
 pub(crate) const WITHOUT_DISK: (&str, &str) = ("fsync", "off");
 
+/// The password of the role `dgm` for connections by TCP, on every server that is made from [`Postgres::pristine`].
+static PASSWORD: LazyLock<String> = LazyLock::new(|| format!("{:032x}", rand::random::<u128>()));
+
+pub(crate) fn password() -> &'static str {
+    &PASSWORD
+}
+
 static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| {
     let pristine = folder().join("pristine");
     {
@@ -100,6 +107,7 @@ static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| {
             let output = dgm(&server.url(database), arguments);
             assert!(output.status.success(), "{arguments:?}: {output:?}");
         };
+        sql(&format!("ALTER ROLE dgm PASSWORD '{}'", password()));
         sql(&format!("CREATE DATABASE {MIGRATED}"));
         prepare(MIGRATED, &["migrate", "up"]);
         sql(&format!("CREATE DATABASE {READY} TEMPLATE {MIGRATED}"));

@@ -53,9 +53,13 @@ pub(super) async fn document(Extract(state): Extract<State>) -> Result<Response,
     state.services.operations.publish();
     state.status.sample(recorder::render).ok_or_else(ops::no_metrics)?;
     let readiness = match tokio::time::timeout(PATIENCE, ops::can_serve(&state)).await {
-        Ok(Ok(version)) => Readiness { schema_version: Some(version), unready: None },
-        Ok(Err(why)) => Readiness { schema_version: None, unready: Some(why) },
-        Err(_) => Readiness { schema_version: None, unready: Some("the database does not answer in time".to_owned()) },
+        Ok(Ok(schema)) => {
+            Readiness { schema_version: Some(schema.version), newer_schema: schema.newer, ..Readiness::default() }
+        }
+        Ok(Err(why)) => Readiness { unready: Some(why), ..Readiness::default() },
+        Err(_) => {
+            Readiness { unready: Some("the database does not answer in time".to_owned()), ..Readiness::default() }
+        }
     };
     let document = state.status.document(&readiness, state.services.clock.timestamp());
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(document)).into_response())

@@ -63,7 +63,7 @@ fn document(watched: &Watched, readiness: &Readiness) -> Value {
 
 #[test]
 fn before_the_second_sample_nothing_is_judged() {
-    let first = document(&watched(&[(0, FIRST)]), &Readiness { schema_version: Some(3), unready: None });
+    let first = document(&watched(&[(0, FIRST)]), &Readiness { schema_version: Some(3), ..Readiness::default() });
     assert_eq!((&first["state"], &first["schema_version"], &first["seconds"]), (&json!("ok"), &json!(3), &json!(null)));
     assert_eq!(first["signals"]["errors"]["target"], json!({"mark": null, "text": "target: under 0.1 %"}));
     assert_eq!(first["signals"]["saturation"]["pool"], json!(null));
@@ -72,7 +72,7 @@ fn before_the_second_sample_nothing_is_judged() {
 
 #[test]
 fn every_part_is_computed() {
-    let unready = Readiness { schema_version: None, unready: Some("the database cannot be asked".to_owned()) };
+    let unready = Readiness { unready: Some("the database cannot be asked".to_owned()), ..Readiness::default() };
     let it = document(&watched(&[(0, FIRST), (2, SECOND)]), &unready);
     assert_eq!(it["state"], "failing");
     let reasons = [

@@ -12,6 +12,8 @@ use crate::observability::objectives::{ERRORS, LATENCY_SECONDS};
 pub struct Readiness {
     /// The newest migration of the database, if it answers.
     pub schema_version: Option<i64>,
+    /// That its schema is newer than this program.
+    pub newer_schema: Option<String>,
     /// Why it cannot.
     pub unready: Option<String>,
 }
@@ -44,6 +46,7 @@ struct Facts {
     horizon_days: Option<f64>,
     stale: Vec<String>,
     xid_age: Option<f64>,
+    newer_schema: Option<String>,
     unready: Option<String>,
 }
 
@@ -59,6 +62,7 @@ impl Verdict {
             horizon_days: document.partitions.horizon_days,
             stale: late.collect(),
             xid_age: document.database.xid_age,
+            newer_schema: readiness.newer_schema.clone(),
             unready: readiness.unready.clone(),
         };
         let (state, reasons) = facts.judge();
@@ -91,6 +95,7 @@ impl Facts {
             (!self.stale.is_empty()).then(|| format!("No success in time of {jobs} {}.", self.stale.join(", "))),
             above(self.xid_age, XID_AGE)
                 .then(|| "VACUUM does not freeze: more than a billion transactions are open to wraparound.".to_owned()),
+            self.newer_schema.as_ref().map(|newer| format!("The schema is newer: {newer}.")),
         ];
         let state = if failing.iter().any(Option::is_some) {
             State::Failing

@@ -34,6 +34,10 @@ impl ArtifactService {
         let Some(storage) = self.storage.as_deref() else { return Ok(None) };
         let now = self.clock.read().await?.verified()?;
         let mut collected = Collected::default();
+        if !self.is_marked(storage).await? {
+            // Nothing was ever kept here. Files that are there belong to another database.
+            return Ok(Some(collected));
+        }
         loop {
             let digests = self.artifacts.unreferenced(storage.grace, BATCH).await?;
             for digest in &digests {

@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-pub use backup::{ARTIFACTS, Copied, Depth, Direction, Failure, Lost, Verified};
+pub use backup::{Copied, Depth, Direction, Failure, Lost, Verified};
 pub use collect::Collected;
 
 use super::error::Error;
@@ -22,7 +22,7 @@ use crate::db;
 use crate::domain::artifact::{Artifact, Digest, validate};
 use crate::domain::clock::Clock;
 use crate::domain::validation::Invalid;
-use crate::objects::{Bucket, Contents};
+use crate::objects::{Bucket, Contents, Purpose};
 use crate::store::artifacts::{ArtifactStore, Attachment};
 use crate::telemetry::catalogue::artifacts::{
     ARTIFACT_BYTES, ARTIFACT_STORAGE_DURATION, ARTIFACT_STORAGE_ERRORS, ARTIFACTS_LOST, StorageCall, Transfer,
@@ -101,6 +101,9 @@ impl ArtifactService {
         if upload.announced.is_some_and(|bytes| bytes > storage.max_bytes) {
             return Err(Error::TooLarge { most: storage.max_bytes });
         }
+        if !self.is_marked(storage).await? {
+            counted(StorageCall::Write, storage.bucket.initialise(Purpose::Artifacts).await)?;
+        }
         let incoming = format!("{INCOMING}/{}", Uuid::now_v7());
         let began = Instant::now();
         let (digest, size) = receive(storage, &incoming, body).await?;
@@ -168,11 +171,13 @@ impl ArtifactService {
         let began = Instant::now();
         let found = counted(StorageCall::Read, storage.bucket.read(&place(artifact.digest)).await)?;
         ARTIFACT_STORAGE_DURATION.observe((StorageCall::Read,), began.elapsed());
-        let contents = found.ok_or_else(|| {
+        let Some(contents) = found else {
+            // Where the disk is not mounted, nothing is lost.
+            self.is_marked(storage).await?;
             ARTIFACTS_LOST.increment(());
             tracing::error!(digest = %artifact.digest, "the bytes of an artifact are gone from the storage");
-            Error::Internal
-        })?;
+            return Err(Error::Internal);
+        };
         let count = |bytes: &Bytes| ARTIFACT_BYTES.add((Transfer::Out,), bytes.len() as u64);
         Ok(contents.inspect_ok(count).boxed())
     }
@@ -185,24 +190,43 @@ impl ArtifactService {
         if self.artifacts.detach(entry, name).await? { Ok(()) } else { Err(no_artifact(name)) }
     }
 
-    /// Whether the storage takes, gives back and removes a file: where it is, in words; `None` where there is none.
+    /// Whether the storage is the one that has the artifacts, and takes, gives back and removes a file. Answers where it is; `None`
+    /// without a storage.
     ///
     /// # Errors
     /// What is wrong, in words.
     pub async fn probe(&self) -> Result<Option<String>, String> {
         let Some(Storage { bucket, .. }) = self.storage.as_deref() else { return Ok(None) };
-        let name = format!("{INCOMING}/probe-{}", Uuid::now_v7());
-        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", bucket.locate(""));
-        let mut upload = bucket.upload(&name);
-        upload.push(Bytes::from_static(b"dgm")).await.map_err(|error| failed(&error))?;
-        upload.finish().await.map_err(|error| failed(&error))?;
-        let size = bucket.size(&name).await.map_err(|error| failed(&error))?;
-        bucket.remove(&name).await.map_err(|error| failed(&error))?;
-        if size == Some(3) {
-            Ok(Some(bucket.locate("")))
-        } else {
-            Err(failed(&"a file is not there after it was written"))
+        self.marker(bucket).await?;
+        bucket.probe(INCOMING).await.map_err(|refused| refused.to_string())?;
+        Ok(Some(bucket.locate("")))
+    }
+
+    /// Logs whether the storage is not the one that has the artifacts, as at the start: its disk may not be mounted.
+    pub async fn report_missing_storage(&self) {
+        let Some(storage) = self.storage.as_deref() else { return };
+        if let Err(reason) = self.marker(&storage.bucket).await {
+            tracing::error!(reason, "artifacts.url: artifacts can be neither stored nor read");
         }
+    }
+
+    /// Whether the storage has its marker. Without artifacts it may lack one: it is new then, and its first upload initialises it. A storage
+    /// without a marker in which there should be artifacts is another one, or a disk that is not mounted.
+    ///
+    /// # Errors
+    /// [`Error::StorageUnavailable`].
+    async fn is_marked(&self, storage: &Storage) -> Result<bool, Error> {
+        counted(StorageCall::Look, self.marker(&storage.bucket).await)
+    }
+
+    /// As [`ArtifactService::is_marked`], with the reason.
+    async fn marker(&self, bucket: &Bucket) -> Result<bool, String> {
+        let refused = match bucket.check(Purpose::Artifacts).await {
+            Ok(()) => return Ok(true),
+            Err(refused) => refused,
+        };
+        let known = self.artifacts.after(None, 1).await.map_err(|error| error.to_string())?;
+        if refused.is_uninitialised() && known.is_empty() { Ok(false) } else { Err(refused.to_string()) }
     }
 
     fn storage(&self) -> Result<&Storage, Error> {

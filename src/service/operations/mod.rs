@@ -17,7 +17,6 @@ use crate::domain::health::RedisStatus;
 use crate::domain::improvement::Status;
 use crate::store::improvements::{Depth, ImprovementStore};
 use crate::store::maintenance::{Maintenance, MaintenanceStore};
-use crate::store::migrate;
 use crate::telemetry::catalogue::database::{
     INDEXES_INVALID, INDEXES_UNUSED, ROWS_DEAD, ROWS_LIVE, ROWS_READ, STATISTICS_SINCE, TABLE_BYTES, XID_AGE,
 };
@@ -42,6 +41,17 @@ pub struct OperationsService {
     previous: Arc<Mutex<Snapshot>>,
 }
 
+/// The schema of the database, as far as it matters to this program.
+#[derive(Debug, Clone)]
+pub struct SchemaReport {
+    /// The newest migration of the database.
+    pub version: i64,
+    /// Why this program cannot serve it, and what to do.
+    pub obstacle: Option<String>,
+    /// That it is newer than this program, and what to do.
+    pub newer: Option<String>,
+}
+
 impl OperationsService {
     pub(super) fn new(
         (maintenance, improvements): (MaintenanceStore, ImprovementStore),
@@ -62,12 +72,14 @@ impl OperationsService {
         }
     }
 
-    /// The newest applied migration and the newest that this binary knows: `(applied, known)`.
+    /// The schema of the database, compared with the migrations of this binary.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], also when the database was never migrated.
-    pub async fn schema_version(&self) -> Result<(i64, i64), Error> {
-        Ok((self.maintenance.schema_version().await?, migrate::newest_version()))
+    /// When the database cannot be asked.
+    pub async fn schema(&self) -> Result<SchemaReport, Error> {
+        let schema = self.maintenance.schema().await?;
+        let newer = schema.newer().map(|newer| newer.to_string());
+        Ok(SchemaReport { version: schema.newest(), obstacle: schema.obstacle(), newer })
     }
 
     /// Pings Redis with a longer timeout than a request has; `false`: not configured.
@@ -76,6 +88,14 @@ impl OperationsService {
     /// Why it does not answer.
     pub async fn probe_redis(&self) -> Result<bool, String> {
         self.cache.probe().await.map_err(|error| error.to_string())
+    }
+
+    /// Runs each command that the cache uses, on a key of its own that expires; which they are, in words.
+    ///
+    /// # Errors
+    /// Those that Redis refuses, with the reasons.
+    pub async fn probe_redis_commands(&self) -> Result<String, String> {
+        self.cache.probe_commands().await
     }
 
     /// State of Redis, by the last calls.

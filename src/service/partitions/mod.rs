@@ -1,5 +1,7 @@
 //! Partitions of the samples: creating, listing and measuring them, and retention.
 
+mod exports;
+mod import;
 mod retention;
 
 use std::collections::BTreeSet;
@@ -7,12 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Months, NaiveDate, NaiveTime, Utc};
+use tokio::sync::watch;
 
+pub use import::{ImportError, Imported, Progress};
 pub use retention::{Dropped, Retention};
 
 use super::error::Error;
 use super::settings::SampleWindow;
 use crate::domain::clock::Clock;
+use crate::domain::health::ExportsStatus;
 use crate::domain::partition::{Kept, Partition, PartitionState, attached, horizon, month_of};
 use crate::objects::Bucket;
 use crate::store::partitions::PartitionStore;
@@ -43,11 +48,13 @@ pub struct PartitionService {
     partitions: PartitionStore,
     clock: Arc<dyn Clock>,
     settings: Arc<Settings>,
+    exports_status: watch::Sender<ExportsStatus>,
 }
 
 impl PartitionService {
     pub(super) fn new(partitions: PartitionStore, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        Self { partitions, clock, settings: Arc::new(settings) }
+        let status = if settings.exports.is_some() { ExportsStatus::Unknown } else { ExportsStatus::Disabled };
+        Self { partitions, clock, settings: Arc::new(settings), exports_status: watch::Sender::new(status) }
     }
 
     /// Creates the partitions of this month and of the months ahead, and returns the number of new ones.
@@ -67,10 +74,10 @@ impl PartitionService {
         Ok(self.partitions.list().await?)
     }
 
-    /// Whether nothing in a partition is kept any more: it ends before the oldest sample that is still taken in.
+    /// Whether nothing in a partition is kept any more: it is past, and no hold keeps it.
     #[must_use]
     pub fn is_expired(&self, partition: &Partition) -> bool {
-        partition.is_past(self.kept(self.clock.timestamp()))
+        partition.is_expired(self.kept(self.clock.timestamp()))
     }
 
     /// What is kept at a moment: whole days.
@@ -85,9 +92,13 @@ impl PartitionService {
     /// [`Error::Unavailable`].
     pub(super) async fn publish(&self) -> Result<(), Error> {
         let partitions = &self.partitions.list().await?;
-        let whole = partitions.iter().filter(|partition| partition.state == PartitionState::Attached).count();
-        PARTITIONS.set(TABLE, figure(whole));
-        PARTITIONS_DETACHED.set(TABLE, figure(partitions.len() - whole));
+        // A month that was imported comes and goes apart from the window, and is not one that is missing then.
+        let kept = self.kept(self.clock.timestamp());
+        let imported = |partition: &Partition| partition.held_until.is_some() && partition.is_past(kept);
+        let is_whole = |partition: &&Partition| partition.state == PartitionState::Attached;
+        let of_window: Vec<Partition> = partitions.iter().filter(|partition| !imported(partition)).cloned().collect();
+        PARTITIONS.set(TABLE, figure(of_window.iter().filter(is_whole).count()));
+        PARTITIONS_DETACHED.set(TABLE, figure(partitions.iter().filter(|partition| !is_whole(partition)).count()));
         PARTITIONS_EXPIRED.set(TABLE, figure(partitions.iter().filter(|partition| self.is_expired(partition)).count()));
         PARTITIONS_BYTES.set(TABLE, figure(partitions.iter().map(|partition| partition.bytes).sum::<i64>()));
         // A month that was just begun has not all of those to be made ahead before the job makes it.
@@ -96,7 +107,7 @@ impl PartitionService {
         PARTITIONS_MISSING.set(TABLE, figure(missing));
         PARTITION_PREMAKE.set(TABLE, f64::from(self.settings.premake_months));
         PARTITION_HORIZON.set(TABLE, horizon(partitions).map_or(0.0, unix));
-        PARTITION_OLDEST.set(TABLE, attached(partitions).min().map_or(0.0, unix));
+        PARTITION_OLDEST.set(TABLE, attached(&of_window).min().map_or(0.0, unix));
         Ok(())
     }
 

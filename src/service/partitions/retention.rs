@@ -1,26 +1,23 @@
 //! Months that are no longer kept: taken from the table, exported, dropped.
 
-use bytes::Bytes;
-
+use super::exports::{NOTE, open};
 use super::{PartitionService, TABLE};
 use crate::db;
 use crate::domain::clock::Reading;
+use crate::domain::contents::Contents;
 use crate::domain::partition::{Partition, PartitionState, Reason};
-use crate::interchange::sample_file::{self, SampleFile, footer};
-use crate::objects::{self, Bucket, Upload};
+use crate::interchange::sample_file::{self, SampleFile};
+use crate::objects::{Bucket, Purpose, Refused, Upload};
 use crate::service::error::Error;
-use crate::store::partitions::{Contents, SampleReader};
+use crate::store::partitions::SampleReader;
 use crate::telemetry::catalogue::database::{
     PARTITION_DROP_FAILURES, PARTITIONS_DROPPED, PARTITIONS_EXPORTED, PARTITIONS_EXPORTED_BYTES,
 };
 
 /// Rows of a row group, and of one look at the table: some 20 MB in memory.
 const PIECE: usize = 131_072;
-/// Enough of a file's end for the footer of some thousand row groups, and for those of any file that will be.
-const FOOTER: u64 = 1 << 20;
-const LONG_FOOTER: u64 = 1 << 26;
-/// The footer's note of the contents' fingerprint.
-const NOTE: &str = "dgm.ids";
+/// Hexadecimal digits of the digest that are in the name of a file. The footer has all of them.
+const NAMED: usize = 32;
 
 /// What retention did.
 #[derive(Debug, Default)]
@@ -61,6 +58,8 @@ enum ExportError {
     Changed { read: u64, rows: u64 },
     #[error("the process is stopping")]
     Stopped,
+    #[error(transparent)]
+    Target(#[from] Refused),
     #[error("writing {0}: {1}")]
     Write(String, String),
     #[error("{0} is not what the table holds ({1}): left alone, move it away to have the table exported anew")]
@@ -75,7 +74,7 @@ impl PartitionService {
     pub async fn expired(&self) -> Result<Vec<Partition>, Error> {
         let kept = self.kept(self.clock.read().await?.verified()?);
         let mut expired = self.list().await?;
-        expired.retain(|partition| partition.is_past(kept));
+        expired.retain(|partition| partition.is_expired(kept));
         // What was begun comes first, or nothing else can begin.
         expired.sort_by_key(|partition| partition.state != PartitionState::Detaching);
         Ok(expired)
@@ -135,9 +134,19 @@ impl PartitionService {
             if error.is_timeout() {
                 format!("transactions that look at it did not end within {timeout:?}")
             } else {
-                error.to_string()
+                error.reason()
             }
         };
+        let failed = |error: ExportError| format!("its export: {error}");
+        if let Some(bucket) = &self.settings.exports {
+            // While the place is not there, the month can at least be read.
+            bucket.check(Purpose::Exports).await.map_err(|refused| failed(refused.into()))?;
+        }
+        if let Some(month) = partition.month
+            && let Some(until) = self.partitions.held_until(month).await.map_err(reason)?
+        {
+            return Err(format!("its month is held until {until}"));
+        }
         self.partitions.detach(partition, timeout).await.map_err(reason)?;
         // Rows that came meanwhile; from now on none come.
         if let Some(reason) = self.check(partition).await? {
@@ -146,12 +155,18 @@ impl PartitionService {
         let export = match &self.settings.exports {
             // From here on nobody writes to it.
             Some(bucket) => {
-                self.export_partition(partition, bucket).await.map_err(|error| format!("its export: {error}"))?
+                let export = self.export_partition(partition, bucket).await.map_err(failed)?;
+                // What was written and read back since then may have been in the folder below the disk.
+                bucket.check(Purpose::Exports).await.map_err(|refused| failed(refused.into()))?;
+                export
             }
             None => None,
         };
-        self.partitions.drop_detached(partition, timeout).await.map_err(reason)?;
-        Ok(Retired::Dropped(export))
+        if self.partitions.drop_detached(partition, timeout).await.map_err(reason)? {
+            Ok(Retired::Dropped(export))
+        } else {
+            Err("its month is held since then".to_owned())
+        }
     }
 
     /// Writes a detached table to the bucket and reads back that it is whole. Its name tells its contents, so that an export
@@ -161,13 +176,13 @@ impl PartitionService {
         if contents.rows == 0 {
             return Ok(None);
         }
-        let ids = format!("{:032x}", contents.ids);
-        let name = format!("{}-{}.parquet", partition.name, &ids[..16]);
+        let digest = contents.hex();
+        let name = format!("{}-{}.parquet", partition.name, &digest[..NAMED]);
         let place = bucket.locate(&name);
-        if !is_whole(bucket, &name, contents.rows, &ids).await? {
+        if !is_whole(bucket, &name, contents.rows, &digest).await? {
             let reader = self.partitions.read_detached(partition).await?;
             let mut upload = bucket.upload(&name);
-            match copy(reader, &mut upload, &place, &ids).await {
+            match copy(reader, &mut upload, &place, &digest).await {
                 Ok((copied, bytes)) if copied == contents => {
                     let failed = |error: std::io::Error| ExportError::Write(place.clone(), error.to_string());
                     upload.finish().await.map_err(failed)?;
@@ -179,7 +194,7 @@ impl PartitionService {
                     return Err(ExportError::Changed { read: copied.rows, rows: contents.rows });
                 }
             }
-            if !is_whole(bucket, &name, contents.rows, &ids).await? {
+            if !is_whole(bucket, &name, contents.rows, &digest).await? {
                 return Err(ExportError::Write(place, "it is not there afterwards".to_owned()));
             }
         }
@@ -189,23 +204,14 @@ impl PartitionService {
 }
 
 /// Whether the bucket has the file; an error when it has another under its name.
-async fn is_whole(bucket: &Bucket, name: &str, rows: u64, ids: &str) -> Result<bool, ExportError> {
+async fn is_whole(bucket: &Bucket, name: &str, rows: u64, digest: &str) -> Result<bool, ExportError> {
     let place = bucket.locate(name);
-    let read = |most| async move { bucket.end(name, most).await };
-    let failed = |error: objects::Error| ExportError::Write(bucket.locate(name), error.to_string());
-    let Some((size, end)) = read(FOOTER).await.map_err(failed)? else { return Ok(false) };
-    let found = match footer(size, &end, NOTE) {
-        Ok(found) => Ok(found),
-        Err(_) if size > FOOTER => {
-            let (_, more) = read(LONG_FOOTER).await.map_err(failed)?.unwrap_or((0, Bytes::new()));
-            footer(size, &more, NOTE)
-        }
-        other => other,
-    };
-    match found {
-        Ok((found, Some(note))) if found == rows && note == ids => Ok(true),
-        Ok((found, _)) => Err(ExportError::Differs(place, format!("{found} rows for {rows}"))),
-        Err(error) => Err(ExportError::Differs(place, error.to_string())),
+    let opened = open(bucket, name).await.map_err(|error| ExportError::Write(place.clone(), error.to_string()))?;
+    match opened {
+        None => Ok(false),
+        Some(Ok(file)) if file.rows() == rows && file.note(NOTE) == Some(digest) => Ok(true),
+        Some(Ok(file)) => Err(ExportError::Differs(place, format!("{} rows for {rows}", file.rows()))),
+        Some(Err(error)) => Err(ExportError::Differs(place, error.to_string())),
     }
 }
 
@@ -214,9 +220,9 @@ async fn copy(
     mut reader: SampleReader,
     upload: &mut Upload,
     place: &str,
-    ids: &str,
+    digest: &str,
 ) -> Result<(Contents, u64), ExportError> {
-    let mut file = SampleFile::new(&[(NOTE, ids.to_owned())])?;
+    let mut file = SampleFile::new(&[(NOTE, digest.to_owned())])?;
     let (mut contents, mut sent) = (Contents::default(), 0);
     loop {
         let samples = reader.next(PIECE).await?;

@@ -1,14 +1,16 @@
 //! Integrity checks of a migrated database (`dgm migrate verify`) and what a downgrade would destroy.
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
-/// One check: its name, what it found wrong (empty when nothing).
-#[derive(Debug, Clone)]
+use crate::db::Error;
+
+/// One check: its name and what it found wrong.
+#[derive(Debug)]
 pub struct Finding {
     /// Name of the check.
     pub check: &'static str,
-    /// The offending objects, at most ten.
-    pub offenders: Vec<String>,
+    /// The offending objects, at most ten; or why the check could not be run.
+    pub offenders: Result<Vec<String>, Error>,
 }
 
 /// What the migrations make, a line each; written by `make generate` from a migrated database.
@@ -49,14 +51,14 @@ const CHECKS: &[(&str, &str)] = &[
          WHERE c.relnamespace = current_schema()::regnamespace AND tgenabled <> 'O' ORDER BY 1 LIMIT 10",
     ),
     (
-        // From the oldest month to the next one; a schema that was just made has none at all.
+        // From the oldest month to the next one; a schema that was just made has none at all. An imported month may be much older.
         "months without a partition",
         "WITH there AS (
              SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS month FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
              WHERE i.inhparent = 'dgm_performance_metrics'::regclass),
          this AS (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AS month)
          SELECT to_char(wanted, 'YYYY-MM') FROM this, generate_series(
-             least(this.month, (SELECT min(month) FROM there)), this.month + interval '1 month', interval '1 month') AS wanted
+             least(this.month, (SELECT min(month) FROM there WHERE month NOT IN (SELECT h.month FROM dgm_partition_holds h))), this.month + interval '1 month', interval '1 month') AS wanted
          WHERE EXISTS (SELECT FROM there) AND wanted::date NOT IN (SELECT month FROM there) ORDER BY 1 LIMIT 10",
     ),
     (
@@ -128,20 +130,25 @@ const CHECKS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Runs every check against a fully migrated database.
-///
-/// # Errors
-/// The server's, when a check cannot be run (an incomplete schema among the reasons).
-pub async fn verify(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
-    let there: Vec<String> = sqlx::query_scalar(OBJECTS).fetch_all(&mut *connection).await?;
-    let missing = EXPECTED.lines().filter(|object| !there.iter().any(|there| there == object));
-    let missing = missing.map(str::to_owned).take(10).collect();
-    let mut findings = vec![Finding { check: "missing or changed objects", offenders: missing }];
+/// Runs every check against a fully migrated database, each in a transaction that cannot write. A check that cannot be run is a
+/// finding, and the others are run all the same.
+pub async fn verify(connection: &mut PgConnection) -> Vec<Finding> {
+    let objects = ask(connection, OBJECTS).await.map(|there| {
+        let missing = EXPECTED.lines().filter(|object| !there.iter().any(|there| there == object));
+        missing.map(str::to_owned).take(10).collect()
+    });
+    let mut findings = vec![Finding { check: "missing or changed objects", offenders: objects }];
     for (check, statement) in CHECKS {
-        let offenders = sqlx::query_scalar(*statement).fetch_all(&mut *connection).await?;
-        findings.push(Finding { check, offenders });
+        findings.push(Finding { check, offenders: ask(connection, statement).await });
     }
-    Ok(findings)
+    findings
+}
+
+async fn ask(connection: &mut PgConnection, statement: &'static str) -> Result<Vec<String>, Error> {
+    let mut transaction = connection.begin_with("BEGIN READ ONLY").await?;
+    let names = sqlx::query_scalar(statement).fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(names)
 }
 
 /// Exact row counts of tables, of all but the migrator's own when `None`; those that do not exist are left out.

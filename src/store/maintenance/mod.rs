@@ -5,10 +5,10 @@ mod server;
 use chrono::{DateTime, Utc};
 pub use server::{Activity, Server, StatementTotals, Totals, Visibility};
 
+use super::migrate::{HISTORY_ROWS, Schema};
 use crate::db::{Database, Error, from_row, timed};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
-const SCHEMA_VERSION: &str = sql!(SchemaVersion, "SELECT max(version) FROM _sqlx_migrations WHERE success");
 /// A partition counts for its parent.
 const TABLES: &str = sql!(Upkeep, "
     SELECT coalesce(p.relname, c.relname)::text AS name, sum(s.n_live_tup)::bigint AS live, sum(s.n_dead_tup)::bigint AS dead,
@@ -91,15 +91,17 @@ impl MaintenanceStore {
         Self { database }
     }
 
-    /// The newest applied migration; 0 when all were reverted.
+    /// The schema; an empty one when the database was never migrated.
     ///
     /// # Errors
-    /// The server's, when it cannot be reached or was never migrated.
-    pub async fn schema_version(&self) -> Result<i64, Error> {
+    /// The server's, when it cannot be reached.
+    pub async fn schema(&self) -> Result<Schema, Error> {
         let mut connection = self.database.general.acquire().await?;
-        let applied: Option<i64> =
-            timed(Statement::SchemaVersion, sqlx::query_scalar(SCHEMA_VERSION).fetch_one(&mut *connection)).await?;
-        Ok(applied.unwrap_or(0))
+        match timed(Statement::SchemaVersion, sqlx::query_as(HISTORY_ROWS).fetch_all(&mut *connection)).await {
+            Ok(rows) => Ok(Schema::new(rows)),
+            Err(error) if error.is_about_schema() => Ok(Schema::new(Vec::new())),
+            Err(error) => Err(error),
+        }
     }
 
     /// A connection for questions about the server itself.

@@ -4,6 +4,8 @@
 //! blocking statement, which deadlocks with `CREATE INDEX CONCURRENTLY` of another migrator. So the steps are sqlx's,
 //! and the lock (polled) and the history (`dgm_migration_audit`) are ours.
 
+mod history;
+mod inspection;
 mod partitioned;
 mod step;
 
@@ -12,11 +14,14 @@ use std::time::Duration;
 
 use include_dir::{Dir, File, include_dir};
 use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{ConnectOptions as _, PgConnection, SqlSafeStr as _};
-
-use crate::db::{Kind, Source};
+use sqlx::{PgConnection, SqlSafeStr as _};
 
 use crate::closed::closed;
+use crate::db::{self, Kind, Source};
+
+pub(super) use history::READ as HISTORY_ROWS;
+pub use history::{NewerSchema, Schema, State, Status};
+pub use inspection::Inspection;
 
 /// Every migration, embedded in the binary.
 pub static MIGRATOR: LazyLock<Migrator> =
@@ -32,6 +37,14 @@ const LOCK_POLL: Duration = Duration::from_millis(200);
 /// Why a migration command stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// There is no connection to the database.
+    #[error("{database}: {}", .cause.reason())]
+    Connect {
+        /// Which database, on which server.
+        database: String,
+        /// Why not.
+        cause: db::Error,
+    },
     /// The server refused or the connection broke.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
@@ -54,6 +67,15 @@ pub enum Error {
     /// An applied migration's file was changed since, so neither direction can be trusted.
     #[error("migration {0} was changed after it was applied; restore its file (see `dgm migrate verify`)")]
     Drift(i64),
+    /// The database has migrations that this binary does not know.
+    #[error(transparent)]
+    Newer(#[from] NewerSchema),
+    /// The history says that a migration failed, and not what it left.
+    #[error(
+        "migration {0} failed when it was applied (success is false in _sqlx_migrations): undo what it left, delete its row, and \
+         run `dgm migrate up`; dgm_migration_audit has the error"
+    )]
+    Failed(i64),
     /// The target is no known version.
     #[error("no migration has version {0}; see `dgm migrate status`")]
     UnknownVersion(i64),
@@ -91,32 +113,21 @@ pub struct Applied {
     pub indexes: Vec<String>,
 }
 
-/// One known migration and whether it is applied.
-#[derive(Debug, Clone)]
-pub struct Status {
-    /// Version of the migration.
-    pub version: i64,
-    /// Description from the file name.
-    pub description: String,
-    /// Whether the database has it.
-    pub applied: bool,
-    /// Whether the applied checksum differs from the file's.
-    pub drifted: bool,
-}
-
 /// A dedicated connection that holds the migration lock; dropping it closes the connection and so frees the lock.
 pub struct Session {
     connection: PgConnection,
 }
 
 impl Session {
-    /// Connects and waits at most `patience` for the lock.
+    /// Connects and waits at most `patience` for the lock. A database with migrations that this binary does not know is left as
+    /// it is, without the lock.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another migrator keeps the lock, [`Error::Database`] when the server cannot be reached.
+    /// [`Error::Newer`], [`Error::Locked`] when another migrator keeps the lock, [`Error::Connect`] when the server cannot be
+    /// reached.
     pub async fn open(database_url: &str, patience: Duration) -> Result<Self, Error> {
-        let source = Source::parse(database_url, Duration::ZERO)?;
-        let mut connection = source.options(Kind::Migration).connect().await?;
+        let mut connection = connect(database_url).await?;
+        refuse_newer(&history::read(&mut connection).await?)?;
         let started = tokio::time::Instant::now();
         while !sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)")
             .bind(LOCK_KEY)
@@ -148,23 +159,12 @@ impl Session {
         Ok(Self { connection })
     }
 
-    /// Every migration the binary knows, in order.
+    /// Every migration, of the binary and of the database, in order.
     ///
     /// # Errors
-    /// [`Error::History`] when the history cannot be read.
+    /// [`Error::Database`] when the history cannot be read.
     pub async fn status(&mut self) -> Result<Vec<Status>, Error> {
-        let applied = self.connection.list_applied_migrations(HISTORY).await?;
-        Ok(known(MigrationType::ReversibleUp)
-            .map(|migration| {
-                let found = applied.iter().find(|a| a.version == migration.version);
-                Status {
-                    version: migration.version,
-                    description: migration.description.to_string(),
-                    applied: found.is_some(),
-                    drifted: found.is_some_and(|a| a.checksum != migration.checksum),
-                }
-            })
-            .collect())
+        Ok(history::read(&mut self.connection).await?.migrations)
     }
 
     /// Applies what is missing, up to `target` (all when `None`), and completes indexes of partitioned tables.
@@ -176,7 +176,7 @@ impl Session {
         // What an interrupted run left, before anything builds on it.
         let mut done = Applied { steps: Vec::new(), indexes: self.complete_indexes().await? };
         for state in states {
-            if !state.applied && target.is_none_or(|t| state.version <= t) {
+            if state.state == State::Pending && target.is_none_or(|t| state.version <= t) {
                 done.steps.push(self.step(state.version, Direction::Up).await?);
                 done.indexes.extend(self.complete_indexes().await?);
             }
@@ -191,22 +191,11 @@ impl Session {
     pub async fn down(&mut self, target: i64) -> Result<Vec<Step>, Error> {
         let mut taken = Vec::new();
         for state in self.checked(Some(target)).await?.into_iter().rev() {
-            if state.applied && state.version > target {
+            if state.state == State::Applied && state.version > target {
                 taken.push(self.step(state.version, Direction::Down).await?);
             }
         }
         Ok(taken)
-    }
-
-    /// The tables that `down(target)` would drop.
-    ///
-    /// # Errors
-    /// [`Error::History`] when the history cannot be read.
-    pub async fn tables_lost(&mut self, target: i64) -> Result<Vec<&'static str>, Error> {
-        let going = self.status().await?.into_iter().filter(|s| s.applied && s.version > target);
-        let going: Vec<i64> = going.map(|state| state.version).collect();
-        let ups = known(MigrationType::ReversibleUp).filter(|migration| going.contains(&migration.version));
-        Ok(ups.flat_map(|migration| named_after(migration.sql.as_str(), "CREATE TABLE ")).collect())
     }
 
     /// The session's connection, for checks that run under the same lock.
@@ -214,16 +203,31 @@ impl Session {
         &mut self.connection
     }
 
+    /// The migrations, if the history is one that this binary can go on from.
     async fn checked(&mut self, target: Option<i64>) -> Result<Vec<Status>, Error> {
-        let status = self.status().await?;
+        let schema = history::read(&mut self.connection).await?;
+        // Again: another binary may have migrated while this one waited for the lock.
+        refuse_newer(&schema)?;
+        let status = schema.migrations;
         if let Some(version) = target.filter(|t| *t != 0 && !status.iter().any(|s| s.version == *t)) {
             return Err(Error::UnknownVersion(version));
         }
-        match status.iter().find(|s| s.drifted) {
-            Some(drifted) => Err(Error::Drift(drifted.version)),
+        match status.iter().find(|s| matches!(s.state, State::Changed | State::Failed)) {
+            Some(Status { version, state: State::Failed, .. }) => Err(Error::Failed(*version)),
+            Some(changed) => Err(Error::Drift(changed.version)),
             None => Ok(status),
         }
     }
+}
+
+fn refuse_newer(schema: &Schema) -> Result<(), NewerSchema> {
+    schema.newer().map_or(Ok(()), Err)
+}
+
+async fn connect(database_url: &str) -> Result<PgConnection, Error> {
+    let source = Source::parse(database_url, Duration::ZERO)?;
+    let connected = source.connect(Kind::Migration).await;
+    connected.map_err(|error| Error::Connect { database: source.describe(), cause: error })
 }
 
 /// A file `<version>_<description>.{up,down}.sql` as `sqlx::migrate!` reads it; `None` for other files of the folder.

@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::PartitionStore;
+use super::{PartitionStore, holds};
 use crate::db::{Error, Kind, quoted, timed};
 use crate::domain::partition::{Partition, PartitionState};
 use crate::telemetry::catalogue::statements::{Statement, sql};
+
+/// Lets nobody place a hold until the transaction ends.
+const LOCK_HOLDS: &str = sql!(PartitionDrop, "LOCK TABLE dgm_partition_holds IN SHARE ROW EXCLUSIVE MODE");
+const END_HOLD: &str = sql!(PartitionDrop, "DELETE FROM dgm_partition_holds WHERE month = $1");
 
 impl PartitionStore {
     /// Makes a partition a table of its own, unless it is one; waits at most `timeout` for the transactions that read it.
@@ -29,12 +33,30 @@ impl PartitionStore {
         }
     }
 
-    /// Drops a detached table.
+    /// Drops a detached table with the rest of its hold. `false`: its month is held, and the table stays. A hold that is placed at the same time
+    /// either comes before the drop and prevents it, or waits for it.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when it is in use for longer than `timeout`.
-    pub async fn drop_detached(&self, partition: &Partition, timeout: Duration) -> Result<(), Error> {
-        self.run_alone(timeout, format!("DROP TABLE {}", quoted(&partition.name))).await
+    pub async fn drop_detached(&self, partition: &Partition, timeout: Duration) -> Result<bool, Error> {
+        let mut connection = self.connect_for_retention(timeout).await?;
+        #[allow(clippy::disallowed_methods, reason = "the connection is closed with this call")]
+        let mut transaction = connection.begin().await?;
+        let statement = format!(sql!(PartitionDrop, "DROP TABLE {}"), quoted(&partition.name));
+        timed(Statement::PartitionDrop, sqlx::raw_sql(LOCK_HOLDS).execute(&mut *transaction)).await?;
+        if let Some(month) = partition.month {
+            if holds::held_until(&mut transaction, month).await?.is_some() {
+                return Ok(false);
+            }
+            let query = sqlx::query(END_HOLD).bind(month).execute(&mut *transaction);
+            timed(Statement::PartitionDrop, query).await?;
+        }
+        // The name in it comes from the system catalogue and is quoted.
+        let query = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction);
+        timed(Statement::PartitionDrop, query).await?;
+        transaction.commit().await?;
+        let _ = connection.close().await;
+        Ok(true)
     }
 
     /// Runs a statement on a connection of its own: detaching may not run in a transaction, and its timeouts differ.

@@ -1,14 +1,17 @@
-//! Monthly partitions of `dgm_performance_metrics`: creating, listing, detaching, reading and dropping them.
+//! Monthly partitions of `dgm_performance_metrics`: creating, listing, detaching, reading, restoring and dropping them, and the
+//! holds that keep them.
 
 mod detach;
+mod holds;
 mod reader;
+mod restore;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-pub use reader::{Contents, SampleReader};
+pub use reader::SampleReader;
 
 use crate::db::{Database, Error, timed, timed_rows};
 use crate::domain::partition::{Partition, PartitionState, month_after};
@@ -21,15 +24,17 @@ const ALL: &str = sql!(
     "
     SELECT c.relname::text, coalesce(pg_get_expr(c.relpartbound, c.oid), ''), c.reltuples::bigint,
         coalesce(pg_total_relation_size(c.oid), 0), i.inhdetachpending,
-        substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''([^'']+)''\\)')::timestamptz
+        substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''([^'']+)''\\)')::timestamptz,
+        h.held_until, coalesce(h.held_until > clock_timestamp(), false)
     FROM pg_class p JOIN pg_class c ON c.relnamespace = p.relnamespace AND c.relkind = 'r'
     LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND i.inhparent = p.oid
+    LEFT JOIN dgm_partition_holds h ON c.relname = 'dgm_performance_metrics_' || to_char(h.month, 'YYYY_MM')
     WHERE p.oid = 'dgm_performance_metrics'::regclass
       AND (i.inhrelid IS NOT NULL OR c.relname ~ '^dgm_performance_metrics_[0-9]{4}_[0-9]{2}$')
     ORDER BY c.relname"
 );
 
-type Row = (String, String, i64, i64, Option<bool>, Option<DateTime<Utc>>);
+type Row = (String, String, i64, i64, Option<bool>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, bool);
 
 /// Partitions; cheap to clone.
 #[derive(Debug, Clone)]
@@ -92,7 +97,7 @@ impl PartitionStore {
         let mut connection = self.database.general.acquire().await?;
         let query = sqlx::query_as(ALL).fetch_all(&mut *connection);
         let rows: Vec<Row> = timed_rows(Statement::PartitionStatus, query).await?;
-        let partition = |(name, bounds, rows, bytes, detaching, upper): Row| {
+        let partition = |(name, bounds, rows, bytes, detaching, upper, held_until, held): Row| {
             let month = name.strip_prefix("dgm_performance_metrics_").and_then(|month| {
                 let (year, month) = month.split_once('_')?;
                 NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1)
@@ -102,7 +107,7 @@ impl PartitionStore {
                 Some(true) => PartitionState::Detaching,
                 None => PartitionState::Detached,
             };
-            Partition { name, month, state, bounds, upper, rows, bytes }
+            Partition { name, month, state, bounds, upper, rows, bytes, held_until, held }
         };
         Ok(rows.into_iter().map(partition).collect())
     }

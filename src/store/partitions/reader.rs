@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::PartitionStore;
 use crate::db::{Error, quoted, timed, timed_rows};
+use crate::domain::contents::Contents;
 use crate::domain::partition::{LastRows, Partition};
 use crate::domain::sample::Sample;
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -30,22 +31,12 @@ const UNLIMITED: Duration = Duration::ZERO;
 
 type Row = (Uuid, String, String, f64, DateTime<Utc>, Option<String>, DateTime<Utc>);
 
-/// What a table holds, told independently of the order in which it is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Contents {
-    /// Number of rows.
-    pub rows: u64,
-    /// Exclusive or of their ids.
-    pub ids: u128,
-}
-
-impl Contents {
-    /// With one more row.
-    pub fn add(&mut self, sample: &Sample) {
-        self.rows += 1;
-        self.ids ^= sample.id.as_u128();
-    }
-}
+/// The digest of [`Contents`], computed by the server. Its result is a text of 256 binary digits.
+const CONTENTS: &str = sql!(
+    PartitionRead,
+    "SELECT count(*), coalesce(bit_xor(('x' || encode(sha256(record_send(ROW(id, service_name::text, metric_type::text, metric_value,
+        measurement_timestamp, archive_entry_id::text, created_at))), 'hex'))::bit(256)), 0::bit(256))::text FROM {}"
+);
 
 /// Reads a table in pieces, as it is at one moment.
 #[derive(Debug)]
@@ -60,18 +51,16 @@ impl PartitionStore {
     /// The server's.
     pub async fn contents(&self, partition: &Partition) -> Result<Contents, Error> {
         let mut connection = self.connect_for_retention(UNLIMITED).await?;
-        let statement = format!(
-            sql!(
-                PartitionRead,
-                "SELECT count(*), coalesce(bit_xor(('x' || replace(id::text, '-', ''))::bit(128)), 0::bit(128))::text FROM {}"
-            ),
-            quoted(&partition.name)
-        );
+        let statement = CONTENTS.replace("{}", &quoted(&partition.name));
         let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).fetch_one(&mut connection);
-        let (rows, ids): (i64, String) = timed(Statement::PartitionRead, query).await?;
+        let (rows, bits): (i64, String) = timed(Statement::PartitionRead, query).await?;
         let _ = connection.close().await;
-        let ids = u128::from_str_radix(&ids, 2).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        Ok(Contents { rows: rows.unsigned_abs(), ids })
+        let mut contents = Contents { rows: rows.unsigned_abs(), ..Contents::default() };
+        for (byte, start) in contents.digest.iter_mut().zip((0..bits.len()).step_by(8)) {
+            let digits = bits.get(start..start + 8).unwrap_or_default();
+            *byte = u8::from_str_radix(digits, 2).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        }
+        Ok(contents)
     }
 
     /// The newest rows of a partition. No index serves it: it reads the table.

@@ -21,11 +21,11 @@ super::metrics! {
     Counter DB_READS<(Source,)> = "dgm_db_reads_total", "reads";
     /// How far the replica is behind, at most; absent without one.
     Gauge DB_REPLICA_LAG<()> = "dgm_db_replica_lag_seconds", "seconds";
-    /// Partitions of a table.
+    /// Partitions of a table, apart from imported months that are older than the window.
     Gauge PARTITIONS<(Table,)> = "dgm_partitions", "partitions";
     /// Unix time up to which a table has partitions.
     Gauge PARTITION_HORIZON<(Table,)> = "dgm_partition_horizon_timestamp_seconds", "seconds";
-    /// Unix time from which on a table has partitions.
+    /// Unix time from which on a table has partitions, apart from imported months that are older than the window.
     Gauge PARTITION_OLDEST<(Table,)> = "dgm_partition_oldest_timestamp_seconds", "seconds";
     /// Months ahead that partitions are to be made for (setting `samples.premake_months`).
     Gauge PARTITION_PREMAKE<(Table,)> = "dgm_partition_premake_months", "months";

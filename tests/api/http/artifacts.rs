@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -70,14 +70,21 @@ impl Installation {
 
     /// `dgm files`: its exit code, and the lines that it says.
     fn files_command(&self, arguments: &[&str]) -> (Option<i32>, Vec<String>) {
-        let output = Command::new(env!("CARGO_BIN_EXE_dgm"))
-            .arg("files")
+        let output = self.command(&[&["files"], arguments].concat());
+        (output.status.code(), stdout(&output).lines().map(str::to_owned).collect())
+    }
+
+    fn doctor(&self) -> Output {
+        self.command(&["doctor"])
+    }
+
+    fn command(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_dgm"))
             .args(arguments)
             .env("DATABASE_URL", self.database.url())
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .output()
-            .unwrap();
-        (output.status.code(), stdout(&output).lines().map(str::to_owned).collect())
+            .unwrap()
     }
 
     /// Where the bytes of a file of the first entry lie, and their digest.
@@ -88,12 +95,17 @@ impl Installation {
         (self.storage.path().join("sha256").join(&hex[..2]).join(&hex[2..4]).join(&hex), hex)
     }
 
-    /// The files that there are, below the storage.
+    /// The files that there are, below the storage, without its marker.
     fn files(&self) -> Vec<PathBuf> {
         fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                if path.is_dir() { walk(&path, found) } else { found.push(path) }
+                let marker = path.file_name().is_some_and(|name| name == "_dgm-target.json");
+                if path.is_dir() {
+                    walk(&path, found);
+                } else if !marker {
+                    found.push(path);
+                }
             }
         }
         let mut found = Vec::new();
@@ -226,6 +238,9 @@ fn a_copy_takes_what_it_lacks_and_gives_back_what_was_lost() {
     let month = exports.path().join("dgm_performance_metrics_2024_01-0123456789abcdef.parquet");
     std::fs::write(&month, "month").unwrap();
     std::fs::write(exports.path().join("README"), "not ours").unwrap();
+    for (folder, purpose) in [(&copy, "backup"), (&exports, "exports")] {
+        assert_eq!(it.files_command(&["init", "--purpose", purpose, &url(folder)]).0, Some(0));
+    }
     let command = |what: &str| {
         let (code, mut said) = it.files_command(&[what, &url(&copy)]);
         (code, said.pop().unwrap_or_default(), said)
@@ -272,6 +287,62 @@ fn a_copy_takes_what_it_lacks_and_gives_back_what_was_lost() {
     assert!(!one.exists());
     // Nothing of what is not ours was taken.
     assert!(!copy.path().join("exports/README").exists());
+}
+
+#[test]
+fn a_storage_that_is_not_mounted_is_neither_written_nor_believed() {
+    let it = Installation::with(&[("DGM__ARTIFACTS__GRACE_SECONDS", "0")]);
+    let marker = it.storage.path().join("_dgm-target.json");
+    // A new installation needs no command: the first upload marks the storage.
+    assert!(!marker.exists());
+    assert_eq!(it.collect(), "0 unreferenced, 0 stray, 0 unfinished removed");
+    assert_eq!(it.files_command(&["verify"]).0, Some(0));
+    it.put(PATCH, "kept").expect(201);
+    let text: Value = serde_json::from_str(&std::fs::read_to_string(&marker).unwrap()).unwrap();
+    assert_eq!((&text["purpose"], &text["format"]), (&json!("artifacts"), &json!(1)));
+
+    // The disk goes away: an empty folder is there.
+    let mounted = it.storage.path().with_extension("mounted");
+    std::fs::rename(it.storage.path(), &mounted).unwrap();
+    std::fs::create_dir(it.storage.path()).unwrap();
+    let empty = || std::fs::read_dir(it.storage.path()).unwrap().count() == 0;
+    let put = it.put("/api/v1/archive/e/artifacts/second", "second");
+    assert_eq!((put.status, put.problem()), (503, "unavailable"));
+    let read = it.get(PATCH);
+    assert_eq!((read.status, read.problem()), (503, "unavailable"), "it is not lost");
+    assert_eq!(it.serve.count("dgm_artifacts_lost_total"), 0);
+    it.serve.call("DELETE", PATCH, None);
+    let collected = it.serve.call("POST", "/api/v1/admin/jobs/collect-artifacts/run", None).expect(200);
+    assert_eq!(collected["outcome"], "failure", "{collected}");
+    assert_eq!(it.database.sql("SELECT count(*) FROM dgm_artifacts"), "1");
+    let copy = tempfile::tempdir().unwrap();
+    let place = format!("file://{}", copy.path().display());
+    assert_eq!(it.files_command(&["init", &place]).0, Some(0));
+    for command in [&["verify"][..], &["backup", &place], &["restore", &place]] {
+        assert_eq!(it.files_command(command).0, Some(1), "{command:?}");
+    }
+    assert!(
+        stdout(&it.doctor()).lines().any(|line| line.starts_with("artifacts    FAIL") && line.contains("is missing"))
+    );
+    assert!(empty(), "nothing is written beneath");
+
+    // It comes back, and all is as before.
+    std::fs::remove_dir(it.storage.path()).unwrap();
+    std::fs::rename(&mounted, it.storage.path()).unwrap();
+    it.put(PATCH, "kept").expect(201);
+    assert_eq!(it.get(PATCH).body, "kept");
+    assert!(it.files_command(&["backup", &place]).1[0].starts_with("1 file with 4 B brought"));
+    // A storage that is given up for a new disk gets everything back from the copy, once somebody says that it is the new one.
+    std::fs::remove_dir_all(it.storage.path()).unwrap();
+    std::fs::create_dir(it.storage.path()).unwrap();
+    assert_eq!(it.files_command(&["restore", &place]).0, Some(1));
+    let url = format!("file://{}", it.storage.path().display());
+    assert_eq!(
+        it.files_command(&["init", &url]).1,
+        [format!("{url}: initialised as the target for artifacts, by _dgm-target.json")]
+    );
+    assert_eq!(it.files_command(&["restore", &place]).0, Some(0));
+    assert_eq!(it.get(PATCH).body, "kept");
 }
 
 #[test]

@@ -101,12 +101,14 @@ pub(super) const GROUPS: &[Group] = &[
             ("archive", &[]),
             ("artifacts", &[]),
             ("changes", &[]),
+            ("facts", &[]),
             ("identity", &[]),
             // A completion writes the entry in the same transaction.
             ("improvements", &["store::archive"]),
             ("integrity", &[]),
             ("jobs", &[]),
-            ("maintenance", &[]),
+            // What /ready reports is the history that the migrator reads.
+            ("maintenance", &["store::migrate::history"]),
             ("migrate", &[]),
             ("partitions", &[]),
             ("purge", &[]),
@@ -147,7 +149,6 @@ pub(super) const GROUPS: &[Group] = &[
                     "service::partitions",
                     "store::improvements",
                     "store::maintenance",
-                    "store::migrate::newest_version",
                 ],
             ),
             ("parents", &["service::error", "store::archive"]),

@@ -171,6 +171,8 @@ fn every_query_finds_data_on_a_service_at_work() {
     let settings = [("DGM__SAMPLES__EXPORT_URL", &exports), ("DGM__ARTIFACTS__URL", &files)]
         .map(|(name, folder)| (name, format!("file://{}", folder.path().display())));
     let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let initialised = database.dgm(&["files", "init", "--purpose", "exports", settings[0].1]);
+    assert!(initialised.status.success(), "{initialised:?}");
     let mut serve = Serve::start_with(&database, &redis.url(), &settings);
     serve.token = database.token("operator");
     let monitoring = Monitoring::start(&serve.ops, PACE);

@@ -5,13 +5,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{CONCURRENCY, Failure, Loss, Lost};
 use crate::domain::artifact::Digest;
-use crate::objects::Bucket;
+use crate::objects::{Bucket, Purpose};
 use crate::service::artifacts::{ArtifactService, place};
 use crate::service::error::Error;
 use crate::store::artifacts::Kept;
 
 /// Where artifacts lie in a copy.
-pub const ARTIFACTS: &str = "artifacts";
+pub(super) const ARTIFACTS: &str = "artifacts";
 /// Where exported months do.
 const EXPORTS: &str = "exports";
 
@@ -134,8 +134,8 @@ impl ArtifactService {
     /// that an entry has and that is not whole where it should come from, `progress` of how far it is.
     ///
     /// # Errors
-    /// [`Failure`]; what was brought until then is there, and the next call goes on. [`Error::NotConfigured`] where there are
-    /// neither artifacts nor exports.
+    /// [`Failure`]; what was brought until then is there, and the next call goes on. [`Failure::Target`] when a place lacks the marker of its
+    /// purpose. [`Error::NotConfigured`] where there are neither artifacts nor exports.
     pub async fn copy(
         &self,
         copy: &str,
@@ -148,6 +148,15 @@ impl ArtifactService {
         if artifacts.is_none() && exports.is_none() {
             return Err(Error::NotConfigured("artifacts.url").into());
         }
+        // All of them first: half a copy helps less than a reason.
+        copy.check(Purpose::Backup).await?;
+        let artifacts = match artifacts {
+            Some(storage) if self.marker(&storage.bucket).await.map_err(Failure::Target)? => Some(storage),
+            _ => None,
+        };
+        if let Some(bucket) = exports {
+            bucket.check(Purpose::Exports).await?;
+        }
         let mut tally = Tally { copied: Copied::default(), progress };
         if let Some(storage) = artifacts {
             let way = Way { installation: &storage.bucket, copy, folder: ARTIFACTS, direction };
@@ -156,6 +165,8 @@ impl ArtifactService {
         if let Some(bucket) = exports {
             copy_exports(&Way { installation: bucket, copy, folder: EXPORTS, direction }, &mut tally).await?;
         }
+        // What was written since then may be in the folder below the disk.
+        copy.check(Purpose::Backup).await?;
         Ok(tally.copied)
     }
 

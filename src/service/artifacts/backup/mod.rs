@@ -4,7 +4,7 @@
 mod copy;
 mod verify;
 
-pub use copy::{ARTIFACTS, Copied, Direction};
+pub use copy::{Copied, Direction};
 pub use verify::{Depth, Verified};
 
 use std::fmt;
@@ -35,11 +35,20 @@ pub enum Failure {
     /// A storage, and where.
     #[error("{0}: {1}")]
     Storage(String, String),
+    /// A place that is not the one that it should be, or not mounted.
+    #[error("{0}")]
+    Target(String),
 }
 
 impl Failure {
     fn of(bucket: &objects::Bucket) -> impl Fn(objects::Error) -> Self + Copy {
         move |error| Self::Storage(bucket.locate(""), error.to_string())
+    }
+}
+
+impl From<objects::Refused> for Failure {
+    fn from(refused: objects::Refused) -> Self {
+        Self::Target(refused.to_string())
     }
 }
 

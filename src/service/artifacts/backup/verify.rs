@@ -3,9 +3,10 @@
 use futures_util::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 
+use super::copy::ARTIFACTS;
 use super::{CONCURRENCY, Failure, Loss, Lost};
 use crate::domain::artifact::Digest;
-use crate::objects::Bucket;
+use crate::objects::{Bucket, Purpose};
 use crate::service::artifacts::{ArtifactService, place};
 
 /// How much of the bytes is looked at.
@@ -29,18 +30,27 @@ pub struct Verified {
 }
 
 impl ArtifactService {
-    /// Looks for the bytes of every artifact that an entry has; `lost` is told of each that has none or others, `progress` of
-    /// how far it is.
+    /// Looks for the bytes of every artifact that an entry has, in the storage or in a copy (its URL). `lost` is called with each that has
+    /// none or others, `progress` with the counts so far.
     ///
     /// # Errors
     /// [`super::Failure`].
     pub async fn verify(
         &self,
+        copy: Option<&str>,
         depth: Depth,
         mut lost: impl FnMut(&Lost),
         mut progress: impl FnMut(&Verified),
     ) -> Result<Verified, Failure> {
-        let bucket = &self.storage()?.bucket;
+        let bucket = &if let Some(copy) = copy {
+            let copy = Bucket::open(copy).map_err(Failure::Url)?;
+            copy.check(Purpose::Backup).await?;
+            copy.within(ARTIFACTS)
+        } else {
+            let bucket = self.storage()?.bucket.clone();
+            self.marker(&bucket).await.map_err(Failure::Target)?;
+            bucket
+        };
         let mut verified = Verified::default();
         let looked = self
             .kept()

@@ -1,0 +1,1 @@
+DROP TABLE dgm_partition_holds;

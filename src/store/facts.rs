@@ -1,0 +1,159 @@
+//! What `dgm doctor` reads of a server, on a connection of its own: a pool hides why there is none, and may be exhausted.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use crate::db::{self, Kind, Source, from_row};
+
+/// Settings that everybody may read; the data directory only a role that may see it.
+const FACTS: &str = "
+    SELECT current_setting('server_version') AS version, current_setting('server_encoding') AS encoding,
+        current_user::text AS role, pg_is_in_recovery() AS is_standby, pg_backend_pid() AS backend,
+        current_setting('max_connections')::bigint AS max_connections,
+        current_setting('superuser_reserved_connections')::bigint
+            + coalesce(current_setting('reserved_connections', true)::bigint, 0) AS reserved,
+        (SELECT min(most)::bigint FROM (
+            SELECT rolconnlimit AS most FROM pg_roles WHERE rolname = current_user
+            UNION ALL SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS limits
+            WHERE most >= 0) AS own_limit,
+        (SELECT count(*) FROM pg_stat_activity
+            WHERE (backend_type = 'client backend' OR backend_type IS NULL AND datname IS NOT NULL)
+              AND NOT (datname = current_database() AND application_name LIKE 'dgm%')) AS others,
+        (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory";
+
+/// The tables of the service with the rights that this role lacks, one line a table. The audit of migrations is the
+/// migrator's, and partitions are reached by their parent.
+const TABLE_RIGHTS: &str = "
+    SELECT string_agg(verb, ', ' ORDER BY place) || ' on ' || relname
+    FROM (SELECT c.oid, c.relname::text FROM pg_class c
+        WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+          AND c.relname ~ '^(dgm_|users$)' AND c.relname !~ '^dgm_migration_audit|_[0-9]{4}_[0-9]{2}$') AS tables,
+        unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS verbs (verb, place)
+    WHERE NOT has_table_privilege(oid, verb) GROUP BY relname ORDER BY relname";
+
+/// What making and dropping a month needs. A function with the rights of its owner needs none but to be called.
+const PARTITION_RIGHTS: &str = "
+    SELECT pg_has_role(current_user, t.relowner, 'USAGE') AS owns_table, pg_get_userbyid(t.relowner)::text AS owner,
+        current_schema()::text AS schema, has_schema_privilege(current_schema(), 'CREATE') AS may_create,
+        CASE WHEN p.prosecdef THEN has_function_privilege(p.oid, 'EXECUTE') END AS may_call
+    FROM pg_class t, pg_proc p
+    WHERE t.oid = to_regclass('dgm_performance_metrics') AND p.proname = 'create_monthly_partition'
+      AND p.pronamespace = current_schema()::regnamespace";
+
+/// Of a server and of the role that asks.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Version of PostgreSQL.
+    pub version: String,
+    /// Encoding of the database.
+    pub encoding: String,
+    /// The role.
+    pub role: String,
+    /// Whether it is a standby.
+    pub is_standby: bool,
+    /// Process of this session, on the server's machine.
+    pub backend: i32,
+    /// Connections that the server accepts.
+    pub max_connections: i64,
+    /// Those of them that are not for ordinary roles.
+    pub reserved: i64,
+    /// The lower limit of the role and of the database, if either has one.
+    pub own_limit: Option<i64>,
+    /// Sessions of other programs and other databases.
+    pub others: i64,
+    /// Where the server's data is, if this role may see it.
+    pub data_directory: Option<String>,
+}
+
+from_row!(Facts {
+    version,
+    encoding,
+    role,
+    is_standby,
+    backend,
+    max_connections,
+    reserved,
+    own_limit,
+    others,
+    data_directory
+});
+
+/// What this role may do with partitions.
+#[derive(Debug, Clone)]
+pub struct PartitionRights {
+    /// Whether it has the rights of the owner of the partitioned table.
+    pub owns_table: bool,
+    /// That owner.
+    pub owner: String,
+    /// The schema of the tables.
+    pub schema: String,
+    /// Whether it may create tables in it.
+    pub may_create: bool,
+    /// Whether it may call the function that makes a month, if that has the rights of its owner (SECURITY DEFINER).
+    pub may_call: Option<bool>,
+}
+
+from_row!(PartitionRights { owns_table, owner, schema, may_create, may_call });
+
+/// Why a server cannot be asked, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{database}: {reason}")]
+pub struct Unreachable {
+    /// Which database, on which server.
+    pub database: String,
+    /// What the server or the system said.
+    pub reason: String,
+}
+
+/// A connection that asks one thing after another.
+#[derive(Debug)]
+pub struct Examination {
+    connection: PgConnection,
+    /// Which database, on which server.
+    pub database: String,
+}
+
+impl Examination {
+    /// Connects, and waits at most `timeout` for it.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    pub async fn open(url: &str, timeout: Duration) -> Result<Self, Unreachable> {
+        let source = Source::parse(url, timeout).map_err(|error| Unreachable {
+            database: "the URL of the database".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let database = source.describe();
+        let connected = tokio::time::timeout(timeout, source.connect(Kind::Query)).await;
+        match connected {
+            Ok(Ok(connection)) => Ok(Self { connection, database }),
+            Ok(Err(error)) => Err(Unreachable { database, reason: error.reason() }),
+            Err(_) => Err(Unreachable { database, reason: format!("no answer within {timeout:?}") }),
+        }
+    }
+
+    /// The facts.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn facts(&mut self) -> Result<Facts, db::Error> {
+        Ok(sqlx::query_as(FACTS).fetch_one(&mut self.connection).await?)
+    }
+
+    /// Rights on tables that this role lacks.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn missing_table_rights(&mut self) -> Result<Vec<String>, db::Error> {
+        Ok(sqlx::query_scalar(TABLE_RIGHTS).fetch_all(&mut self.connection).await?)
+    }
+
+    /// What this role may do with partitions; `None` without the schema.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn partition_rights(&mut self) -> Result<Option<PartitionRights>, db::Error> {
+        Ok(sqlx::query_as(PARTITION_RIGHTS).fetch_optional(&mut self.connection).await?)
+    }
+}

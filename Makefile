@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test scale-test lint generate bench loadtest loadtest-proofs k8s-test scale-out peers-test schema-test lint-migrations migrations-test restore-drill samples-test bucket-test observe alerts-test telemetry-cost page-test deny image image-test
+.PHONY: help setup up test faults-test hostile-test pooler-test scale-test lint generate bench loadtest loadtest-proofs k8s-test scale-out peers-test schema-test lint-migrations migrations-test restore-drill samples-test bucket-test observe alerts-test telemetry-cost page-test deny image image-test
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,12 @@ test: setup ## Every test, against real servers that the run starts itself
 faults-test: setup ## The long forms of the fault tests, one after the other, with a release binary
 	DGM_TEST_READS=1000000 DGM_TEST_ROUNDS=20 DGM_TEST_ENTRIES=100000 cargo test --release --locked --test faults -- \
 		--test-threads 1 --nocapture coherence durability cluster zipf
+
+hostile-test: setup ## The suites api and faults with every parameter that a DBA may set on the role set against the service
+	DGM_TEST_HOSTILE=1 cargo test --locked --test api --test faults
+
+pooler-test: setup ## The suite api through PgBouncer in session mode
+	DGM_TEST_POOLER=1 cargo test --locked --test api
 
 scale-test: setup ## The plans of all statements at a million entries and ten million samples
 	DGM_TEST_FILL=1000000 cargo test --locked --test api -- --nocapture plans

@@ -19,7 +19,10 @@ fn main() {
     println!("cargo::rustc-env=DGM_REVISION={}", revision.unwrap_or_else(|| "unknown".to_owned()));
     println!("cargo::rustc-env=DGM_RUSTC={}", rustc.unwrap_or_else(|| "unknown".to_owned()));
     println!("cargo::rerun-if-env-changed=DGM_REVISION");
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    // Absent in an archive of the source; a file that is missing would make cargo build everything every time.
+    if let Some(head) = say("git", &["rev-parse", "--git-path", "HEAD"]).filter(|head| Path::new(head).exists()) {
+        println!("cargo::rerun-if-changed={head}");
+    }
     println!("cargo::rerun-if-changed=migrations");
 }
 

@@ -19,6 +19,7 @@ use crate::jobs::Schedules;
 use crate::objects::Bucket;
 use crate::service::Services;
 use crate::service::artifacts::Storage;
+use crate::service::error::Error;
 use crate::service::settings::{SampleWindow, Settings};
 use crate::store::Stores;
 use crate::telemetry::files::Retention;
@@ -38,7 +39,7 @@ pub fn services(config: &Config) -> anyhow::Result<Services> {
         statement_timeout: Duration::from_secs(config.database.statement_timeout_seconds),
         replica: (!replica.is_empty()).then(|| (replica.to_owned(), max_lag)),
     };
-    let database = Database::new(config.database_url()?, &pools).context("database.url")?;
+    let database = Database::new(config.database_url()?, &pools)?;
     let cache = Cache::new(&cache::Settings {
         max_bytes: config.cache.max_bytes,
         redis: redis(config)?,
@@ -128,10 +129,16 @@ impl App {
     /// Binds both listeners.
     ///
     /// # Errors
-    /// Names the address that cannot be bound, or the job whose schedule is wrong.
+    /// Names the address that cannot be bound, the job whose schedule is wrong, or why the database server cannot be used.
     pub async fn bind(config: Config, exposure: Exposure) -> anyhow::Result<Self> {
         use_small_pages();
         let services = services(&config)?;
+        // Before anything relies on sessions. A database that is away may come back, which is no reason to stop.
+        if let Err(Error::Database(error)) = services.operations.check_database().await
+            && matches!(*error, db::Error::Unsuitable(_))
+        {
+            anyhow::bail!(error.reason());
+        }
         let options = http::Options {
             authenticate: exposure.authenticate,
             loopback_hosts_only: exposure.loopback_hosts_only,

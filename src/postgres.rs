@@ -5,7 +5,6 @@
 //! the file system is the authentication. TCP needs a password, and no role has one unless it is given one.
 
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,6 +29,8 @@ local replication all     trust
 host  all         all all scram-sha-256
 host  replication all all scram-sha-256
 ";
+/// What is not an unreserved character of a URL (RFC 3986).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Gives a program the directory that is its standard input as descriptor 9.
 const WITH_DIRECTORY: &str = "exec 9<&0 0</dev/null; exec \"$@\"";
 /// The same directory by its descriptor, which needs no right to enter the directories above it (proc(5)).
@@ -90,15 +92,7 @@ pub fn running(directory: &Path) -> Option<String> {
 
 /// libpq and its relatives take a socket's folder for the host when it is percent-encoded.
 fn url(folder: &Path, port: u16, database: &str) -> String {
-    let mut host = String::new();
-    for byte in folder.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
-            host.push(char::from(*byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(host, "%{byte:02X}");
-        }
-    }
+    let host = percent_encode(folder.as_os_str().as_bytes(), RESERVED);
     format!("postgres://dgm@{host}:{port}/{database}")
 }
 

@@ -9,7 +9,7 @@ use tracing::{Instrument as _, Span};
 
 use super::pace::Pace;
 use super::{Batch, spans};
-use crate::db::Error;
+use crate::db::{Error, reconnecting, retrying};
 use crate::telemetry::catalogue::figure;
 use crate::telemetry::catalogue::writer::{WRITER_BATCH_ROWS, WRITER_COMMIT_DURATION, WRITER_SPLIT, WRITER_WAIT};
 use crate::telemetry::spans::failed;
@@ -124,11 +124,12 @@ async fn commit<B: Batch>(context: &B::Context, pending: &mut Vec<Pending<B>>) {
 
 /// The result of each request, in order.
 async fn resolve<B: Batch>(context: &B::Context, requests: &[B]) -> Vec<Result<B::Reply, Error>> {
-    let mut outcome = B::write(context, requests, false).await;
-    if !B::AT_MOST_ONCE && matches!(&outcome, Err(error) if error.is_broken_connection()) {
-        // Its outcome is unknown. Requests are idempotent, so a second attempt finds out.
-        outcome = B::write(context, requests, true).await;
-    }
+    let outcome = if B::AT_MOST_ONCE {
+        B::write(context, requests, false).await
+    } else {
+        // Requests are idempotent, so a further attempt finds out what became of one whose outcome is unknown.
+        reconnecting(|unknown| retrying(move || B::write(context, requests, unknown))).await
+    };
     match outcome {
         Ok(replies) => replies,
         Err(error) if requests.len() > 1 && error.is_about_data() => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::settings::Common;
 use crate::config::Config;
-use crate::db::{self, Source};
+use crate::db::{self, Source, Wanted};
 use crate::domain::clock::ClockError;
 use crate::service::error::Error;
 use crate::store::facts::Examination;
@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The database that a command works on, for messages.
 pub(super) fn database(config: &Config) -> String {
-    let source = config.database_url().ok().and_then(|url| Source::parse(url, TIMEOUT).ok());
+    let source = config.database_url().ok().and_then(|url| Source::parse(url, Wanted::Primary, TIMEOUT).ok());
     source.map_or_else(|| "no database".to_owned(), |source| source.describe())
 }
 
@@ -26,7 +26,7 @@ pub(super) async fn explain(common: Option<&Common>, error: &anyhow::Error) -> S
     let config = common.and_then(|common| common.load_with_database().ok());
     let Some(url) = config.as_ref().and_then(|config| config.database_url().ok()) else { return failure.reason() };
     // A pool tries until its time is over, and does not keep the reason.
-    let examination = match Examination::open(url, TIMEOUT).await {
+    let examination = match Examination::open(url, Wanted::Primary, TIMEOUT).await {
         Ok(examination) => examination,
         Err(unreachable) => return unreachable.to_string(),
     };
@@ -36,7 +36,7 @@ pub(super) async fn explain(common: Option<&Common>, error: &anyhow::Error) -> S
     {
         return format!("{}: {obstacle}", examination.database);
     }
-    format!("{}: {}", examination.database, failure.reason())
+    failure.reason_of(&examination.database)
 }
 
 fn of_database<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a db::Error> {

@@ -195,6 +195,9 @@ impl Config {
         match &self {
             c if c.database.max_connections < 2 => invalid("database.max_connections", "must be 2 or more"),
             c if c.database.write_connections == 0 => invalid("database.write_connections", "must be 1 or more"),
+            c if c.database.acquire_timeout_seconds == 0 => {
+                invalid("database.acquire_timeout_seconds", "must be 1 or more")
+            }
             c if c.samples.retention_months == 0 => invalid("samples.retention_months", "must be 1 or more"),
             c if c.samples.premake_months == 0 => invalid("samples.premake_months", "must be 1 or more"),
             c if !(0.0..=1.0).contains(&c.telemetry.trace_sample_ratio) => {

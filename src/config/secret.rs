@@ -23,10 +23,12 @@ impl SecretUrl {
         if self.0.is_empty() {
             return String::new();
         }
-        // redis+cluster://a,b,c is no URL by the standard; then only the scheme is shown.
-        let Ok(mut url) = Url::parse(&self.0) else {
-            return format!("{}://***", self.0.split("://").next().filter(|s| *s != self.0).unwrap_or("url"));
-        };
+        // The standard knows one host; postgres:// and redis+cluster:// may have several.
+        let Ok(mut url) = Url::parse(&self.0) else { return redact_hosts(&self.0) };
+        if url.path().contains('@') {
+            // The host ended where a password has a slash.
+            return format!("{}://***", url.scheme());
+        }
         if url.password().is_some() && url.set_password(Some("***")).is_err() {
             return "***".to_owned();
         }
@@ -47,4 +49,22 @@ impl Serialize for SecretUrl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.redacted())
     }
+}
+
+/// A URL with several hosts. Where a host may be part of a password, only the scheme is shown.
+fn redact_hosts(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return "url://***".to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let (path, query) = rest.split_once('?').map_or((rest, ""), |(path, _)| (path, "?***"));
+    if rest.contains(['@', '#']) {
+        return format!("{scheme}://***");
+    }
+    let (user, hosts) = match authority.rsplit_once('@') {
+        None => (String::new(), authority),
+        Some((user, hosts)) => {
+            (user.split_once(':').map_or(format!("{user}@"), |(user, _)| format!("{user}:***@")), hosts)
+        }
+    };
+    format!("{scheme}://{user}{hosts}{path}{query}")
 }

@@ -51,6 +51,8 @@ fn wrong_types_and_senseless_values_name_the_setting() {
     assert!(senseless.contains("samples.retention_months must be 1 or more"), "{senseless}");
     let none = jailed(&[("DGM__DATABASE__WRITE_CONNECTIONS", "0")], None).unwrap_err().to_string();
     assert!(none.contains("database.write_connections must be 1 or more"), "{none}");
+    let never = jailed(&[("DGM__DATABASE__ACQUIRE_TIMEOUT_SECONDS", "0")], None).unwrap_err().to_string();
+    assert!(never.contains("database.acquire_timeout_seconds must be 1 or more"), "{never}");
     let missing = jailed(&[], Some("[http]\nbind = 5\n")).unwrap_err().to_string();
     assert!(missing.contains("bind"), "{missing}");
 }
@@ -65,6 +67,25 @@ fn passwords_are_never_shown() {
     let shown = format!("{config:?}{}", toml::to_string(&config).unwrap());
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(shown.contains("postgres://u:***@h/d?***"), "{shown}");
+}
+
+#[test]
+fn hosts_are_shown_and_what_may_be_a_password_is_not() {
+    let cases = [
+        ("postgres://u:hunter2@h1:1,h2:2/d?sslmode=require", "postgres://u:***@h1:1,h2:2/d?***"),
+        ("postgres://u:hunter2@[::1]:5432/d", "postgres://u:***@[::1]:5432/d"),
+        ("postgres://h1,h2:2/d", "postgres://h1,h2:2/d"),
+        ("redis+cluster://:hunter2@a:1,b:2,c", "redis+cluster://:***@a:1,b:2,c"),
+        ("redis+cluster://a:1,b:2", "redis+cluster://a:1,b:2"),
+        ("postgres://u:hunter2/x@h1:1,h2:2/d", "postgres://***"),
+        ("postgres://u:12/hunter2@h/d", "postgres://***"),
+        ("postgres://u:hunter2#x@h1:1,h2/d", "postgres://***"),
+        ("hunter2", "url://***"),
+    ];
+    for (url, expected) in cases {
+        let config = jailed(&[("DATABASE_URL", url)], None).unwrap();
+        assert_eq!(config.database.url.redacted(), expected, "{url}");
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 
 use super::{Error, Pool, timed};
 use crate::domain::clock::{Clock, ClockError, Reading, Reads, local};
@@ -33,10 +35,12 @@ impl DatabaseClock {
     }
 
     async fn read_now(&self) -> Result<Reading, Error> {
-        let mut connection = self.pool.acquire().await?;
-        let (sent, here) = (self.started.elapsed(), local());
-        let query = sqlx::query_scalar::<_, DateTime<Utc>>(CLOCK).fetch_one(&mut *connection);
-        let there = timed(Statement::Clock, query).await?;
+        let read = |mut connection: PoolConnection<Postgres>| async move {
+            let (sent, here) = (self.started.elapsed(), local());
+            let query = sqlx::query_scalar::<_, DateTime<Utc>>(CLOCK).fetch_one(&mut *connection);
+            Ok((sent, here, timed(Statement::Clock, query).await?))
+        };
+        let (sent, here, there) = self.pool.read(read).await?;
         // It was read at some moment of the round trip: the middle, give or take the other half.
         let half = delta((self.started.elapsed().saturating_sub(sent)) / 2);
         let difference = here + half - there;

@@ -1,11 +1,16 @@
 //! The only place where a connection gets its host, its name and its session parameters.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, PgConnection};
+use sqlx::pool::PoolConnectionMetadata;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 
 use super::error::Error;
+use super::servers::{Servers, Wanted, located};
+use super::url::{InvalidUrl, parse};
+use super::{losses, session};
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,50 +30,58 @@ pub enum Kind {
     Migration,
 }
 
-/// A server that connections are made to.
+/// A connection that was used within this time is not tested before its next use.
+const TRUSTED: Duration = Duration::from_secs(1);
+/// Longest wait for the answer of such a test. Behind a firewall that forgot the connection there is none.
+const TEST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where connections are made to: one of the servers of a URL.
 #[derive(Debug)]
 pub struct Source {
-    options: PgConnectOptions,
+    servers: Arc<Servers>,
     statement_timeout: Duration,
+    /// The session parameters of the URL.
+    parameters: Vec<(String, String)>,
+    /// The pools that follow the choice of the server.
+    pools: Mutex<Vec<(PgPool, Kind)>>,
 }
 
 impl Source {
-    /// The server of a URL.
+    /// The servers of a URL.
     ///
     /// # Errors
     /// When it is not a PostgreSQL URL.
-    pub fn parse(url: &str, statement_timeout: Duration) -> Result<Self, sqlx::Error> {
-        Ok(Self { options: url.parse()?, statement_timeout })
+    pub fn parse(url: &str, wanted: Wanted, statement_timeout: Duration) -> Result<Self, InvalidUrl> {
+        let parsed = parse(url, wanted)?;
+        let search_path_is_given = parsed.parameters.iter().any(|(name, _)| name == "search_path");
+        Ok(Self {
+            servers: Arc::new(Servers::new(parsed.servers, wanted, search_path_is_given)),
+            statement_timeout,
+            parameters: parsed.parameters,
+            pools: Mutex::default(),
+        })
     }
 
-    /// Name and session parameters of a connection.
-    #[must_use]
-    pub fn options(&self, kind: Kind) -> PgConnectOptions {
-        match kind {
-            Kind::Query => self.session("dgm"),
-            // Such statements find their rows by keys. With stale statistics the planner would read a table that has grown
-            // as a whole. One plan serves all executions: planning each took as long as running it.
-            Kind::GroupCommit => {
-                self.session("dgm").options([("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")])
-            }
-            Kind::ChangeFeed => self.session("dgm-feed"),
-            Kind::Retention { statement_timeout } => self.session("dgm-retention").options([
-                ("client_connection_check_interval", "1s".to_owned()),
-                ("statement_timeout", milliseconds(statement_timeout)),
-                // None of its waits blocks readers or writers; waiting for old transactions counts as waiting for a lock.
-                ("lock_timeout", "0".to_owned()),
-            ]),
-            Kind::Migration => self.options.clone().application_name("dgm migrate"),
+    /// Checks the server before the first connection, and with several servers chooses again after connections were lost.
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`], and [`Error::Unavailable`] when no server that is wanted can be reached.
+    pub(super) async fn ready(&self) -> Result<(), Error> {
+        if self.servers.is_checked() {
+            return Ok(());
         }
+        let adopt = |options: &PgConnectOptions| {
+            for (pool, kind) in self.pools.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                pool.set_connect_options(named(options, *kind));
+            }
+        };
+        self.servers.check(adopt).await
     }
 
     /// The database, its server and the role, for messages; never the password.
     #[must_use]
     pub fn describe(&self) -> String {
-        let (options, port) = (&self.options, self.options.get_port());
-        let server = options
-            .get_socket()
-            .map_or_else(|| format!("{}:{port}", options.get_host()), |folder| format!("{}:{port}", folder.display()));
+        let Some((server, options)) = self.servers.chosen() else { return "no database".to_owned() };
         let role = options.get_username();
         // PostgreSQL's default.
         let database = options.get_database().unwrap_or(role);
@@ -78,29 +91,76 @@ impl Source {
     /// A connection outside the pools.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Unsuitable`], [`Error::Unavailable`].
     pub async fn connect(&self, kind: Kind) -> Result<PgConnection, Error> {
-        Ok(self.options(kind).connect().await?)
+        self.ready().await?;
+        let (server, options) = self.servers.chosen().ok_or(sqlx::Error::PoolClosed)?;
+        let connected = async {
+            let mut connection = named(options, kind).connect().await?;
+            sqlx::raw_sql(AssertSqlSafe(self.session(kind))).execute(&mut connection).await?;
+            Ok(connection)
+        };
+        connected.await.map_err(|error| located(server, error))
     }
 
-    fn session(&self, name: &str) -> PgConnectOptions {
-        let options = self.options.clone().application_name(name).options([
-            ("statement_timeout", milliseconds(self.statement_timeout)),
-            ("lock_timeout", "5s".to_owned()),
-            ("idle_in_transaction_session_timeout", "30s".to_owned()),
-            // Compiling takes a second where the plan takes a hundredth of that.
-            ("jit", "off".to_owned()),
-            // The statements of a process that was killed end soon after it.
-            ("client_connection_check_interval", "5s".to_owned()),
-            // With the default of 4, which suits a spinning disk, the planner walks a large index in order instead of
-            // looking up a small part of another one.
-            ("random_page_cost", "1.1".to_owned()),
-        ]);
-        // `timed` logs slow statements by name, without their text.
-        options.disable_statement_logging()
+    /// A pool that connects on first use, and follows the choice of the server.
+    pub(super) fn pool(&self, kind: Kind, options: PgPoolOptions) -> PgPool {
+        let pool = self.unfollowed_pool(kind, options);
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).push((pool.clone(), kind));
+        pool
+    }
+
+    /// A pool of connections to the server that is chosen now.
+    pub(super) fn unfollowed_pool(&self, kind: Kind, options: PgPoolOptions) -> PgPool {
+        let session: Arc<str> = self.session(kind).into();
+        let servers = Arc::clone(&self.servers);
+        let connect = self.servers.chosen().map_or_else(PgConnectOptions::new, |(_, options)| options.clone());
+        options
+            .test_before_acquire(false)
+            .after_connect(move |connection, _| {
+                let session = Arc::clone(&session);
+                Box::pin(async move { sqlx::raw_sql(AssertSqlSafe(session)).execute(connection).await.map(drop) })
+            })
+            .before_acquire(move |connection, metadata| {
+                if is_trusted(&servers, &metadata) {
+                    return Box::pin(std::future::ready(Ok(true)));
+                }
+                if leads_elsewhere(&servers, &metadata) {
+                    return Box::pin(std::future::ready(Ok(false)));
+                }
+                Box::pin(async move {
+                    Ok(tokio::time::timeout(TEST_TIMEOUT, connection.ping()).await.is_ok_and(|answer| answer.is_ok()))
+                })
+            })
+            .connect_lazy_with(named(&connect, kind))
+    }
+
+    fn session(&self, kind: Kind) -> String {
+        session::statement(kind, self.statement_timeout, &self.parameters)
     }
 }
 
-fn milliseconds(duration: Duration) -> String {
-    format!("{}ms", duration.as_millis())
+/// A test before every use would cost each statement a round trip. For a while after a loss every use is tested, since a restart
+/// ends connections one after the other.
+fn is_trusted(servers: &Servers, metadata: &PoolConnectionMetadata) -> bool {
+    metadata.idle_for < TRUSTED
+        && !losses::within(metadata.idle_for.max(TRUSTED))
+        && !leads_elsewhere(servers, metadata)
+}
+
+/// Whether the connection was made before another server was chosen, or before its own was found to be read-only.
+fn leads_elsewhere(servers: &Servers, metadata: &PoolConnectionMetadata) -> bool {
+    servers.changed_within(metadata.age) || losses::read_only_within(metadata.age)
+}
+
+fn named(options: &PgConnectOptions, kind: Kind) -> PgConnectOptions {
+    let name = match kind {
+        Kind::Query | Kind::GroupCommit => "dgm",
+        Kind::ChangeFeed => "dgm-feed",
+        Kind::Retention { .. } => "dgm-retention",
+        Kind::Migration => "dgm migrate",
+    };
+    let options = options.clone().application_name(name);
+    // `timed` logs slow statements by name, without their text.
+    if kind == Kind::Migration { options } else { options.disable_statement_logging() }
 }

@@ -2,6 +2,9 @@
 
 use sqlx::error::ErrorKind;
 
+use super::losses;
+use crate::telemetry::catalogue::labels::Conflict;
+
 /// Why a statement failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -20,6 +23,9 @@ pub enum Error {
     /// The write queue is full.
     #[error("too many writes are waiting")]
     Busy,
+    /// A server that cannot be used as it is: a pooler in transaction mode, another encoding. The text is one sentence for the operator.
+    #[error("{0}")]
+    Unsuitable(String),
     /// The database cannot be reached, has no free connection, or took too long.
     #[error("the database is not available: {0}")]
     Unavailable(sqlx::Error),
@@ -47,7 +53,7 @@ impl Error {
     /// Whether the same statement may succeed later.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Unsuitable(_))
     }
 
     /// Whether a statement ran, or waited for a lock, longer than it may (`query_canceled`, `lock_not_available`).
@@ -60,7 +66,7 @@ impl Error {
     /// Whether a server that is up returned it: not a connection error, and not a server that starts or stops (`57P`).
     #[must_use]
     pub fn is_from_running_server(&self) -> bool {
-        self.code().is_some_and(|code| !code.starts_with("57P"))
+        matches!(self, Self::Unsuitable(_)) || self.code().is_some_and(|code| !code.starts_with("57P"))
     }
 
     /// Whether this role may not see an object (`insufficient_privilege`), a library is not loaded into the server
@@ -100,6 +106,16 @@ impl Error {
         }
     }
 
+    /// The reason and the database, once.
+    #[must_use]
+    pub fn reason_of(&self, database: &str) -> String {
+        match self {
+            // It names the server.
+            Self::Unsuitable(reason) => reason.clone(),
+            error => format!("{database}: {}", error.reason()),
+        }
+    }
+
     /// `SQLSTATE`, for errors without a variant of their own.
     fn code(&self) -> Option<String> {
         match self {
@@ -122,6 +138,22 @@ impl Error {
         }
     }
 
+    /// Why the server rolled the transaction back, if it did so in favour of others (`serialization_failure`,
+    /// `deadlock_detected`).
+    #[must_use]
+    pub fn conflict(&self) -> Option<Conflict> {
+        match self.code()?.as_str() {
+            "40001" => Some(Conflict::Serialization),
+            "40P01" => Some(Conflict::Deadlock),
+            _ => None,
+        }
+    }
+
+    /// Whether a write met a server that accepts none (`read_only_sql_transaction`): it is, or has become, a standby.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.code().is_some_and(|code| code == "25006")
+    }
+
     /// The same error for another request of the batch.
     #[must_use]
     pub fn duplicate(&self) -> Self {
@@ -131,6 +163,7 @@ impl Error {
             Self::Refused(reason) => Self::Refused(reason.clone()),
             Self::NoPartition => Self::NoPartition,
             Self::Busy => Self::Busy,
+            Self::Unsuitable(reason) => Self::Unsuitable(reason.clone()),
             Self::Unavailable(error) => Self::Unavailable(sqlx::Error::Protocol(error.to_string())),
             Self::Other(error) => Self::Other(sqlx::Error::Protocol(error.to_string())),
         }
@@ -139,6 +172,14 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        let error = Self::classify(error);
+        losses::note(&error);
+        error
+    }
+}
+
+impl Error {
+    fn classify(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(database) = &error else {
             return match error {
                 sqlx::Error::PoolTimedOut

@@ -4,24 +4,34 @@
 mod clock;
 mod connect;
 mod error;
+mod losses;
 mod pool;
+mod probe;
 mod replica;
+mod retry;
 mod row;
+mod servers;
+mod session;
 mod spans;
 mod statement;
+mod url;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{PgConnection, PgPool, Postgres};
 
 pub use clock::DatabaseClock;
 pub use connect::{Kind, Source};
 pub use error::Error;
 pub use pool::Pool;
+pub use retry::{reconnecting, retrying};
 pub(crate) use row::from_row;
+pub use servers::Wanted;
 pub use statement::{timed, timed_rows};
+pub use url::InvalidUrl;
 
 use crate::telemetry::catalogue::labels;
 use replica::Replica;
@@ -75,21 +85,24 @@ impl Database {
     /// A database whose pools connect on first use.
     ///
     /// # Errors
-    /// When a URL is not a PostgreSQL URL.
-    pub fn new(url: &str, settings: &Settings) -> Result<Self, sqlx::Error> {
-        let primary = Source::parse(url, settings.statement_timeout)?;
-        let pool = |label, size, kind| Pool::lazy(label, size, settings.acquire_timeout, primary.options(kind));
+    /// Names the setting whose URL cannot be used, and what is wrong with it.
+    pub fn new(url: &str, settings: &Settings) -> Result<Self, InvalidUrl> {
+        let source = |setting, url, wanted| {
+            let source = Source::parse(url, wanted, settings.statement_timeout);
+            source.map(Arc::new).map_err(|error| InvalidUrl(format!("{setting}: {error}")))
+        };
+        let primary = source("database.url", url, Wanted::Primary)?;
+        let pool = |label, size, kind| Pool::lazy(label, size, settings.acquire_timeout, &primary, kind);
         let replica = settings.replica.as_ref().map(|(url, max_lag)| {
-            let source = Source::parse(url, settings.statement_timeout)?;
-            let options = source.options(Kind::Query);
-            Ok::<_, sqlx::Error>(Arc::new(Replica::new(settings.max_connections, options, *max_lag)))
+            let source = source("database.replica_url", url, Wanted::Standby)?;
+            Ok::<_, InvalidUrl>(Arc::new(Replica::new(settings.max_connections, &source, *max_lag)))
         });
         Ok(Self {
             general: pool(labels::Pool::Read, settings.max_connections, Kind::Query),
             writing: pool(labels::Pool::Write, settings.write_connections, Kind::GroupCommit),
             locking: pool(labels::Pool::Lock, LOCK_CONNECTIONS, Kind::Query),
             replica: replica.transpose()?,
-            primary: Arc::new(primary),
+            primary,
         })
     }
 
@@ -105,10 +118,40 @@ impl Database {
         settings.max_connections + settings.write_connections + LOCK_CONNECTIONS + 2
     }
 
-    /// Where connections to the primary come from.
-    #[must_use]
-    pub fn primary(&self) -> &Source {
-        &self.primary
+    /// Checks that the servers can be used, before anything relies on it. A replica that cannot be reached is no error: reads go to
+    /// the primary then.
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`]; [`Error::Unavailable`] when no server accepts writes or answers.
+    pub async fn check(&self) -> Result<(), Error> {
+        if let Some(replica) = &self.replica
+            && let Err(error @ Error::Unsuitable(_)) = replica.pool().ready().await
+        {
+            return Err(error);
+        }
+        self.primary.ready().await
+    }
+
+    /// A pool of one connection for LISTEN.
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`], [`Error::Unavailable`].
+    pub async fn listening(&self, acquire_timeout: Duration) -> Result<PgPool, Error> {
+        self.primary.ready().await?;
+        let options = PgPoolOptions::new().max_connections(1).acquire_timeout(acquire_timeout);
+        Ok(self.primary.unfollowed_pool(Kind::ChangeFeed, options))
+    }
+
+    /// A read that may be behind by the configured lag: from the replica while its lag is small enough, otherwise from the primary.
+    /// It runs again, on another connection, when the connection broke.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], and the read's.
+    pub async fn read_behind<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        read: impl Fn(PoolConnection<Postgres>) -> F,
+    ) -> Result<T, Error> {
+        reconnecting(|_| async { read(self.read_connection().await?).await }).await
     }
 
     /// A connection for a read that may be behind by the configured lag: to the replica while its lag is small enough,
@@ -116,7 +159,7 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn read_connection(&self) -> Result<PoolConnection<Postgres>, Error> {
+    async fn read_connection(&self) -> Result<PoolConnection<Postgres>, Error> {
         replica::read_connection(self.replica.as_deref(), &self.general).await
     }
 

@@ -1,14 +1,18 @@
 //! A pool of connections whose waits and sizes are measured under the pool's label.
 
+use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Postgres, Transaction};
 use tracing::Instrument as _;
 
+use super::connect::{Kind, Source};
 use super::error::Error;
+use super::retry::reconnecting;
 use super::spans;
 use crate::telemetry::catalogue::database::{
     DB_POOL_ACQUIRE_DURATION, DB_POOL_TIMEOUTS, POOL_CONNECTIONS, POOL_CONNECTIONS_MAX,
@@ -20,7 +24,8 @@ use crate::telemetry::catalogue::labels::{self, PoolState};
 #[derive(Debug, Clone)]
 pub struct Pool {
     label: labels::Pool,
-    pool: PgPool,
+    connections: PgPool,
+    source: Arc<Source>,
 }
 
 impl Pool {
@@ -29,19 +34,16 @@ impl Pool {
         label: labels::Pool,
         max_connections: u32,
         acquire_timeout: Duration,
-        options: PgConnectOptions,
+        source: &Arc<Source>,
+        kind: Kind,
     ) -> Self {
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(acquire_timeout)
-            // A ping before every use costs a round trip. A broken connection shows as an error and is replaced.
-            .test_before_acquire(false)
-            .connect_lazy_with(options);
-        Self::new(label, pool)
+        let options = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(acquire_timeout);
+        Self { label, connections: source.pool(kind, options), source: Arc::clone(source) }
     }
 
-    pub(super) const fn new(label: labels::Pool, pool: PgPool) -> Self {
-        Self { label, pool }
+    /// Checks the server before the first use.
+    pub(super) async fn ready(&self) -> Result<(), Error> {
+        self.source.ready().await
     }
 
     /// A connection. The measured time includes the wait for a free one and, for a new one, connecting.
@@ -49,9 +51,10 @@ impl Pool {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
+        self.source.ready().await?;
         let started = Instant::now();
-        let connection = spans::waiting(pin!(self.pool.acquire())).await;
-        Ok(self.count(started, connection)?)
+        let connection = spans::waiting(pin!(self.connections.acquire())).await;
+        self.count(started, connection.map_err(Error::from))
     }
 
     /// A transaction; it rolls back when it is dropped. It begins in a task of its own, which goes on when the caller is
@@ -61,17 +64,33 @@ impl Pool {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        self.source.ready().await?;
         let started = Instant::now();
-        let pool = self.pool.clone();
+        let pool = self.connections.clone();
         #[allow(clippy::disallowed_methods, reason = "here it cannot be dropped")]
-        let begun = tokio::spawn(async move { pool.begin().await }).instrument(spans::begin()).await;
-        Ok(self.count(started, begun.unwrap_or(Err(sqlx::Error::WorkerCrashed)))?)
+        let attempt = async move {
+            // Nothing is sent but BEGIN, so another connection can do the same.
+            reconnecting(|_| async { pool.begin().await.map_err(Error::from) }).await
+        };
+        let begun = tokio::spawn(attempt).instrument(spans::begin()).await;
+        self.count(started, begun.unwrap_or(Err(Error::Unavailable(sqlx::Error::WorkerCrashed))))
+    }
+
+    /// A read, which runs again on another connection when its own broke.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], and the read's.
+    pub async fn read<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        read: impl Fn(PoolConnection<Postgres>) -> F,
+    ) -> Result<T, Error> {
+        reconnecting(|_| async { read(self.acquire().await?).await }).await
     }
 
     /// Counts how long it took, and a timeout.
-    fn count<T>(&self, started: Instant, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    fn count<T>(&self, started: Instant, outcome: Result<T, Error>) -> Result<T, Error> {
         DB_POOL_ACQUIRE_DURATION.observe((self.label,), started.elapsed());
-        if matches!(outcome, Err(sqlx::Error::PoolTimedOut)) {
+        if outcome.as_ref().is_err_and(Error::is_pool_timeout) {
             DB_POOL_TIMEOUTS.increment((self.label,));
         }
         outcome
@@ -79,15 +98,15 @@ impl Pool {
 
     /// Publishes the gauges.
     pub(super) fn publish(&self) {
-        let idle = self.pool.num_idle();
-        let size = self.pool.size() as usize;
+        let idle = self.connections.num_idle();
+        let size = self.connections.size() as usize;
         POOL_CONNECTIONS.set((self.label, PoolState::Idle), figure(idle));
         POOL_CONNECTIONS.set((self.label, PoolState::Used), figure(size.saturating_sub(idle)));
-        POOL_CONNECTIONS_MAX.set((self.label,), f64::from(self.pool.options().get_max_connections()));
+        POOL_CONNECTIONS_MAX.set((self.label,), f64::from(self.connections.options().get_max_connections()));
     }
 
     /// Closes every connection after the work in progress on it.
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        self.connections.close().await;
     }
 }

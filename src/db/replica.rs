@@ -4,18 +4,19 @@
 //! `pg_last_xact_replay_timestamp()` would report an idle replica as late, and cannot detect that the replica of an idle
 //! primary is disconnected.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+use super::connect::{Kind, Source};
 use super::error::Error;
 use super::pool::Pool;
 use super::statement::timed;
 use crate::telemetry::catalogue::database::{DB_READS, DB_REPLICA_LAG};
-use crate::telemetry::catalogue::labels::{self, Source};
+use crate::telemetry::catalogue::labels::{self, Source as ReadSource};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// How long a read waits for a connection to the replica.
@@ -33,14 +34,9 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    pub(super) fn new(max_connections: u32, options: PgConnectOptions, max_lag: Duration) -> Self {
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            // The primary can answer: do not wait for a lost replica, and do not use a broken connection.
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(true)
-            .connect_lazy_with(options);
-        let pool = Pool::new(labels::Pool::Replica, pool);
+    pub(super) fn new(max_connections: u32, source: &Arc<Source>, max_lag: Duration) -> Self {
+        // The primary can answer: do not wait for a lost replica.
+        let pool = Pool::lazy(labels::Pool::Replica, max_connections, ACQUIRE_TIMEOUT, source, Kind::Query);
         Self { pool, max_lag, started: Instant::now(), as_of: AtomicU64::new(0) }
     }
 
@@ -120,13 +116,14 @@ pub(super) async fn read_connection(
     primary: &Pool,
 ) -> Result<PoolConnection<Postgres>, Error> {
     if let Some(replica) = replica.filter(|replica| replica.is_fresh()) {
-        if let Ok(connection) = replica.pool.acquire().await {
-            DB_READS.increment((Source::Replica,));
+        // With several servers, choosing among them takes longer than the pool's own timeout; the next measurement does it.
+        if let Ok(Ok(connection)) = tokio::time::timeout(ACQUIRE_TIMEOUT * 2, replica.pool.acquire()).await {
+            DB_READS.increment((ReadSource::Replica,));
             return Ok(connection);
         }
         // Until the next measurement succeeds.
         replica.as_of.store(0, Ordering::Release);
     }
-    DB_READS.increment((Source::Primary,));
+    DB_READS.increment((ReadSource::Primary,));
     primary.acquire().await
 }

@@ -102,6 +102,10 @@ impl From<db::Error> for Error {
                 tracing::warn!(error = %source, "the database is not available");
                 Self::Database(Arc::new(error))
             }
+            Database::Unsuitable(ref reason) => {
+                tracing::error!(reason, "the database cannot be used");
+                Self::Database(Arc::new(error))
+            }
             Database::Busy => Self::Busy,
             Database::NoPartition => {
                 tracing::error!("a sample found no partition although its month was just made");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::db::{self, Kind, Source, from_row};
+use crate::db::{self, Kind, Source, Wanted, from_row};
 
 /// Settings that everybody may read; the data directory only a role that may see it.
 const FACTS: &str = "
@@ -98,13 +98,8 @@ from_row!(PartitionRights { owns_table, owner, schema, may_create, may_call });
 
 /// Why a server cannot be asked, in words.
 #[derive(Debug, thiserror::Error)]
-#[error("{database}: {reason}")]
-pub struct Unreachable {
-    /// Which database, on which server.
-    pub database: String,
-    /// What the server or the system said.
-    pub reason: String,
-}
+#[error("{0}")]
+pub struct Unreachable(String);
 
 /// A connection that asks one thing after another.
 #[derive(Debug)]
@@ -119,17 +114,15 @@ impl Examination {
     ///
     /// # Errors
     /// [`Unreachable`].
-    pub async fn open(url: &str, timeout: Duration) -> Result<Self, Unreachable> {
-        let source = Source::parse(url, timeout).map_err(|error| Unreachable {
-            database: "the URL of the database".to_owned(),
-            reason: error.to_string(),
-        })?;
+    pub async fn open(url: &str, wanted: Wanted, timeout: Duration) -> Result<Self, Unreachable> {
+        let source = Source::parse(url, wanted, timeout)
+            .map_err(|error| Unreachable(format!("the URL of the database: {error}")))?;
         let database = source.describe();
         let connected = tokio::time::timeout(timeout, source.connect(Kind::Query)).await;
         match connected {
             Ok(Ok(connection)) => Ok(Self { connection, database }),
-            Ok(Err(error)) => Err(Unreachable { database, reason: error.reason() }),
-            Err(_) => Err(Unreachable { database, reason: format!("no answer within {timeout:?}") }),
+            Ok(Err(error)) => Err(Unreachable(error.reason_of(&database))),
+            Err(_) => Err(Unreachable(format!("{database}: no answer within {timeout:?}"))),
         }
     }
 

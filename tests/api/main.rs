@@ -12,6 +12,7 @@ mod loadtest;
 mod plans;
 mod reported;
 mod runs;
+mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
 mod telemetry;

@@ -540,7 +540,7 @@ fn no_secret_is_logged() {
     // Nobody is there, so every part has something to complain of, as loudly as it can.
     let settings = [
         ("REDIS_URL", "redis://user:hunter2@127.0.0.1:1"),
-        ("DATABASE_REPLICA_URL", "postgres://user:hunter2@127.0.0.1:1/none?sslpassword=hunter2"),
+        ("DATABASE_REPLICA_URL", "postgres://user:hunter2@127.0.0.1:1/none?password=hunter2"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer hunter2"),
         ("RUST_LOG", "trace"),
@@ -571,18 +571,21 @@ fn no_secret_is_logged() {
     }
 
     // Commands that fail say so on standard error.
-    let nobody = "postgres://user:hunter2@127.0.0.1:1/none?sslpassword=hunter2";
-    for (arguments, endpoint) in [
-        (&["doctor"][..], "http://user:hunter2@127.0.0.1:1"),
-        (&["migrate", "status"], ""),
-        (&["serve"], "http://user:hunter2@127.0.0.1:1"),
-        (&["serve"], "http://127.0.0.1:1/?key=hunter2"),
-        (&["serve"], "user:hunter2@nowhere"),
-        (&["config"], "http://user:hunter2@127.0.0.1:1"),
+    let nobody = "postgres://user:hunter2@127.0.0.1:1/none?password=hunter2";
+    let unknown = "postgres://user:hunter2@127.0.0.1:1/none?sslpassword=hunter2";
+    for (arguments, database, endpoint) in [
+        (&["doctor"][..], nobody, "http://user:hunter2@127.0.0.1:1"),
+        (&["migrate", "status"], nobody, ""),
+        (&["migrate", "status"], unknown, ""),
+        (&["serve"], nobody, "http://user:hunter2@127.0.0.1:1"),
+        (&["serve"], unknown, ""),
+        (&["serve"], nobody, "http://127.0.0.1:1/?key=hunter2"),
+        (&["serve"], nobody, "user:hunter2@nowhere"),
+        (&["config"], nobody, "http://user:hunter2@127.0.0.1:1"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_dgm"))
             .args(arguments)
-            .envs([("DATABASE_URL", nobody), ("REDIS_URL", settings[0].1), ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)])
+            .envs([("DATABASE_URL", database), ("REDIS_URL", settings[0].1), ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)])
             .output()
             .unwrap();
         let said = [output.stdout, output.stderr].concat();

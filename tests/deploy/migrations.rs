@@ -327,8 +327,12 @@ async fn a_step_that_does_not_get_its_locks_lets_others_pass_and_tries_again() {
         let started = std::time::Instant::now();
         while started.elapsed() < Duration::from_secs(5) {
             let asked = std::time::Instant::now();
-            let output =
-                Command::new("psql").args(["-XAtqc", "SELECT count(*) FROM dgm_job_runs"]).arg(&url).output().unwrap();
+            let output = Command::new("psql")
+                .env("PGOPTIONS", crate::support::hostile::pgoptions())
+                .args(["-XAtqc", "SELECT count(*) FROM dgm_job_runs"])
+                .arg(&url)
+                .output()
+                .unwrap();
             assert!(output.status.success());
             slowest = slowest.max(asked.elapsed());
             std::thread::sleep(Duration::from_millis(50));

@@ -47,6 +47,7 @@ const FUNCTIONS: &str = "
 /// Fields of every row.
 fn rows(database: &Database, query: &str, table: &str) -> Vec<Vec<String>> {
     let output = Command::new("psql")
+        .env("PGOPTIONS", crate::support::hostile::pgoptions())
         .args(["-XAtq", "-F", "\x1f", "-c", &query.replace("TABLE", table)])
         .arg(database.url())
         .output()

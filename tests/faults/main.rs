@@ -9,6 +9,7 @@ mod jobs;
 mod redis;
 mod replica;
 mod run;
+mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
 mod up;

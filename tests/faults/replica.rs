@@ -9,13 +9,13 @@ use serde_json::json;
 
 use crate::support::run::password;
 use crate::support::serve::Serve;
-use crate::support::{Database, make_traversable, until};
+use crate::support::{Database, make_traversable, sql, until};
 
 const FROM_REPLICA: &str = "dgm_db_reads_total{source=\"replica\"}";
 const FROM_PRIMARY: &str = "dgm_db_reads_total{source=\"primary\"}";
 
 /// A copy of the primary that follows it.
-fn follow(primary: &Database, directory: &Path) -> Server {
+pub(super) fn follow(primary: &Database, directory: &Path) -> Server {
     make_traversable(directory);
     let mut copy = if std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
         // The servers run under this account then, and so must the files be its own.
@@ -30,10 +30,6 @@ fn follow(primary: &Database, directory: &Path) -> Server {
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Server::start(directory, &[("fsync", "off"), ("max_connections", "60")]).unwrap()
-}
-
-fn sql(url: &str, statement: &str) {
-    assert!(Command::new("psql").args(["-Xqc", statement, url]).status().unwrap().success());
 }
 
 #[test]

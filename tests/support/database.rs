@@ -61,12 +61,20 @@ impl Database {
     }
 
     pub(crate) fn url(&self) -> String {
-        self.server().url(&self.name)
+        match &self.place {
+            Place::Shared => postgres().url(&self.name),
+            Place::Own { server, .. } => server.url(&self.name),
+        }
+    }
+
+    /// The port of the server on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.server().port()
     }
 
     /// By TCP, for a role with a password.
     pub(crate) fn tcp_url(&self, role: &str, password: &str) -> String {
-        format!("postgres://{role}:{password}@127.0.0.1:{}/{}", self.server().port(), self.name)
+        format!("postgres://{role}:{password}@127.0.0.1:{}/{}", self.port(), self.name)
     }
 
     /// The folder of a server of its own.
@@ -85,6 +93,7 @@ impl Database {
     /// The schema as `pg_dump` writes it, without the migrator's own two tables and the comment lines with tokens.
     pub(crate) fn schema(&self) -> String {
         let dump = Command::new("pg_dump")
+            .env("PGOPTIONS", super::hostile::pgoptions())
             .args([
                 "--schema-only",
                 "-T",
@@ -94,7 +103,8 @@ impl Database {
                 "-T",
                 "dgm_migration_audit_*",
             ])
-            .arg(self.url())
+            // A pooler may drop PGOPTIONS.
+            .arg(self.server().url(&self.name))
             .output()
             .unwrap();
         assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));

@@ -15,6 +15,7 @@ impl<'a> Holder<'a> {
     pub(crate) fn start(database: &'a Database, statement: &str, seconds: u32) -> Self {
         let statement = format!("BEGIN; {statement}; SELECT pg_sleep({seconds}); COMMIT");
         let mut psql = Command::new("psql");
+        psql.env("PGOPTIONS", super::hostile::pgoptions());
         psql.args(["-XAtqc", &statement]).arg(database.url()).env("PGAPPNAME", "holder");
         let psql = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let holder = Self { psql, database };

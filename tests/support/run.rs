@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dgm_service::postgres::Server;
 use tempfile::TempDir;
 
+use super::hostile::{is_hostile_run, make_hostile};
+use super::pgbouncer::PgBouncer;
 use super::redis::Node;
 use super::{dgm, make_traversable};
 
@@ -108,6 +110,9 @@ static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| {
             assert!(output.status.success(), "{arguments:?}: {output:?}");
         };
         sql(&format!("ALTER ROLE dgm PASSWORD '{}'", password()));
+        if is_hostile_run() {
+            make_hostile(&server.url("postgres"), "ROLE dgm");
+        }
         sql(&format!("CREATE DATABASE {MIGRATED}"));
         prepare(MIGRATED, &["migrate", "up"]);
         sql(&format!("CREATE DATABASE {READY} TEMPLATE {MIGRATED}"));
@@ -144,6 +149,11 @@ impl Postgres {
         name
     }
 
+    /// The URL of a database: behind PgBouncer in session mode when the run asks for that.
+    pub(crate) fn url(&self, database: &str) -> String {
+        POOLER.as_ref().map_or_else(|| self.server.url(database), |pooler| pooler.url(database))
+    }
+
     /// A data directory as it is before any test: with both templates.
     pub(crate) fn pristine(&self, directory: &Path) {
         copy(&self.pristine, directory);
@@ -156,6 +166,12 @@ fn copy(from: &Path, to: &Path) -> PathBuf {
     assert!(copied.status.success(), "{copied:?}");
     to.to_owned()
 }
+
+/// It gives each session a connection of its own, which ends with it: a database with connections can be no template.
+static POOLER: LazyLock<Option<PgBouncer>> = LazyLock::new(|| {
+    let settings = "default_pool_size = 500\nserver_lifetime = 0\nignore_startup_parameters = options";
+    std::env::var_os("DGM_TEST_POOLER").map(|_| PgBouncer::start(postgres().server.port(), "session", settings))
+});
 
 static REDIS: LazyLock<Node> =
     LazyLock::new(|| Node::start(vec!["--databases".to_owned(), LOGICAL_DATABASES.to_string()]));

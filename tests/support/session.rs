@@ -15,6 +15,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn open(database: &Database) -> Self {
         let mut psql = Command::new("psql");
+        psql.env("PGOPTIONS", super::hostile::pgoptions());
         psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1"]).arg(database.url());
         let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (statements, answers) = (psql.stdin.take().unwrap(), BufReader::new(psql.stdout.take().unwrap()));

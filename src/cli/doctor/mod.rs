@@ -11,6 +11,7 @@ use clap::Args;
 use super::migrate::{judge_data, judge_schema};
 use super::settings::Common;
 use crate::config::{Config, SecretUrl};
+use crate::db::Wanted;
 use crate::service::Services;
 use crate::service::error::Error;
 use crate::store::facts::Examination;
@@ -25,7 +26,7 @@ const XID_AGE_LIMIT: i32 = 1_000_000_000;
 const NAMED: usize = 3;
 
 /// What needs a database.
-const OF_SERVER: &[&str] = &["encoding", "connections", "disk"];
+const OF_SERVER: &[&str] = &["pooler", "encoding", "connections", "disk"];
 /// What needs its schema.
 const OF_SCHEMA: &[&str] = &["partitions", "privileges", "upkeep", "statistics", "integrity"];
 /// What needs a configuration that can be used.
@@ -82,7 +83,10 @@ fn prepare(common: &Common, report: &mut Report) -> anyhow::Result<(Config, Opti
 
 async fn database(report: &mut Report, config: &Config, services: Option<&Services>) {
     let reached = match config.database_url() {
-        Ok(url) => Examination::open(url, server::TIMEOUT).await.map_err(|error| error.to_string()).map(|it| (url, it)),
+        Ok(url) => Examination::open(url, Wanted::Primary, server::TIMEOUT)
+            .await
+            .map_err(|error| error.to_string())
+            .map(|it| (url, it)),
         Err(_) => Err("none: set DATABASE_URL, or start `dgm dev` in this directory".to_owned()),
     };
     let facts = match reached {
@@ -103,7 +107,9 @@ async fn database(report: &mut Report, config: &Config, services: Option<&Servic
         }
     };
     report.add("database", Ok(format!("{} (PostgreSQL {})", config.database.url.redacted(), facts.version)));
-    report.add("encoding", server::encoding(&facts));
+    // A connection is made only where both are so.
+    report.add("pooler", Ok("none, or one in session mode".to_owned()));
+    report.add("encoding", Ok(facts.encoding.clone()));
     report.add("connections", server::connections(&facts, config));
     report.add("disk", server::disk(&facts));
     let schema = inspect(url).await;

@@ -4,24 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::db::{self, Database};
+use crate::db::{self, Database, Wanted};
 use crate::store::facts::{Examination, Facts, PartitionRights};
 
 /// How long a server has to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Share of a disk that must be free.
 const FREE: f64 = 0.05;
-
-/// A database in another encoding refuses characters that are valid in a request.
-pub(super) fn encoding(facts: &Facts) -> Result<String, String> {
-    match facts.encoding.as_str() {
-        "UTF8" => Ok("UTF8".to_owned()),
-        other => Err(format!(
-            "the database has the encoding {other} and refuses most characters; it must be UTF8: create another one with \
-             ENCODING 'UTF8' TEMPLATE template0, and move the data by pg_dump"
-        )),
-    }
-}
 
 /// Whether the pools of a process fit into what the server accepts, next to the sessions that are not the service's.
 pub(super) fn connections(facts: &Facts, config: &Config) -> Result<String, String> {
@@ -125,7 +114,8 @@ pub(super) async fn replica(config: &Config) -> Result<String, String> {
     if url.expose().is_empty() {
         return Ok("none; DATABASE_REPLICA_URL is not set".to_owned());
     }
-    let mut examination = Examination::open(url.expose(), TIMEOUT).await.map_err(|error| error.to_string())?;
+    let mut examination =
+        Examination::open(url.expose(), Wanted::Standby, TIMEOUT).await.map_err(|error| error.to_string())?;
     let facts = examination.facts().await.map_err(|error| format!("{}: {}", examination.database, error.reason()))?;
     if facts.is_standby {
         return Ok(url.redacted());

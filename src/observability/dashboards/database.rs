@@ -92,6 +92,9 @@ fn statements() -> Vec<Panel> {
             .ask("{{statement}}", "sum by (statement) (rate(dgm_db_statement_errors_total{$sel}[$__rate_interval]))")
             .alerts(&["DgmStatementErrors"])
             .size(12, 8),
+        Panel::lines("Retried transactions", "cps", "Transactions a second that were run again after a serialization failure or a deadlock.")
+            .ask("{{reason}}", "sum by (reason) (rate(dgm_db_transaction_retries_total{$sel}[$__rate_interval]))")
+            .size(12, 8),
     ]
 }
 

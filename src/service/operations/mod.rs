@@ -82,6 +82,14 @@ impl OperationsService {
         Ok(SchemaReport { version: schema.newest(), obstacle: schema.obstacle(), newer })
     }
 
+    /// Checks that the database servers can be used as they are.
+    ///
+    /// # Errors
+    /// [`Error::Database`]: they cannot, or none answers.
+    pub async fn check_database(&self) -> Result<(), Error> {
+        Ok(self.maintenance.check().await?)
+    }
+
     /// Pings Redis with a longer timeout than a request has; `false`: not configured.
     ///
     /// # Errors

@@ -90,25 +90,28 @@ impl ArchiveStore {
     /// # Errors
     /// The server's.
     pub async fn candidates(&self, service: &str, features: &[String]) -> Result<Vec<Candidate>, Error> {
-        let mut connection = self.database.read_connection().await?;
-        let query = sqlx::query_as::<_, (String, Option<String>, f64, Vec<Option<f64>>)>(FEATURES)
-            .bind(service)
-            .bind(features)
-            .fetch_all(&mut *connection);
-        let rows = timed_rows(Statement::ArchiveCandidates, query).await?;
-        let mut children: HashMap<&str, u32> = HashMap::new();
-        for parent in rows.iter().filter_map(|(_, parent, ..)| parent.as_deref()) {
-            *children.entry(parent).or_default() += 1;
-        }
-        let candidate = |(id, _, score, features): &(String, _, f64, Vec<Option<f64>>)| {
-            Some(Candidate {
-                archive_entry_id: id.clone(),
-                score: Score::new(*score)?,
-                children: children.get(id.as_str()).copied().unwrap_or(0),
-                features: features.iter().copied().collect::<Option<_>>()?,
+        self.database
+            .read_behind(|mut connection| async move {
+                let query = sqlx::query_as::<_, (String, Option<String>, f64, Vec<Option<f64>>)>(FEATURES)
+                    .bind(service)
+                    .bind(features)
+                    .fetch_all(&mut *connection);
+                let rows = timed_rows(Statement::ArchiveCandidates, query).await?;
+                let mut children: HashMap<&str, u32> = HashMap::new();
+                for parent in rows.iter().filter_map(|(_, parent, ..)| parent.as_deref()) {
+                    *children.entry(parent).or_default() += 1;
+                }
+                let candidate = |(id, _, score, features): &(String, _, f64, Vec<Option<f64>>)| {
+                    Some(Candidate {
+                        archive_entry_id: id.clone(),
+                        score: Score::new(*score)?,
+                        children: children.get(id.as_str()).copied().unwrap_or(0),
+                        features: features.iter().copied().collect::<Option<_>>()?,
+                    })
+                };
+                Ok(rows.iter().filter_map(candidate).collect())
             })
-        };
-        Ok(rows.iter().filter_map(candidate).collect())
+            .await
     }
 
     /// The active entries of a service, and from where on their changes are to be followed.

@@ -20,13 +20,16 @@ impl ArchiveStore {
         after: Option<&Position>,
         limit: u32,
     ) -> Result<Vec<Summary>, Error> {
-        let mut query = build(filter, sort, after, limit);
-        let mut connection = self.database.read_connection().await?;
         // Planning costs as much as the rest. But a generic plan walks a whole index when few rows match. So only the lists
         // that an index answers in its order, whatever the values, are prepared; all others are planned for their values.
         let prepared = is_by_service_alone(filter);
-        let fetch = query.build().persistent(prepared).try_map(|row| summary(&row)).fetch_all(&mut *connection);
-        timed_rows(Statement::ArchiveList, fetch).await
+        self.database
+            .read_behind(|mut connection| async move {
+                let mut query = build(filter, sort, after, limit);
+                let fetch = query.build().persistent(prepared).try_map(|row| summary(&row)).fetch_all(&mut *connection);
+                timed_rows(Statement::ArchiveList, fetch).await
+            })
+            .await
     }
 }
 

@@ -121,9 +121,13 @@ impl ArchiveStore {
     /// # Errors
     /// The server's.
     pub async fn find(&self, id: &str) -> Result<Option<Seen>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(GET).bind(id).try_map(|row| seen(&row)).fetch_optional(&mut *connection);
-        timed(Statement::ArchiveGet, query).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query(GET).bind(id).try_map(|row| seen(&row)).fetch_optional(&mut *connection);
+                timed(Statement::ArchiveGet, query).await
+            })
+            .await
     }
 
     /// Which of these ids are in the archive.
@@ -131,9 +135,13 @@ impl ArchiveStore {
     /// # Errors
     /// The server's.
     pub async fn existing(&self, ids: &[String]) -> Result<Vec<String>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query_scalar(EXISTING).bind(ids).fetch_all(&mut *connection);
-        timed_rows(Statement::ArchiveGet, query).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query_scalar(EXISTING).bind(ids).fetch_all(&mut *connection);
+                timed_rows(Statement::ArchiveGet, query).await
+            })
+            .await
     }
 
     /// Every entry of a service as of one moment, parents before their children, one after the other to `each`; stops
@@ -167,36 +175,39 @@ impl ArchiveStore {
     /// The server's.
     pub async fn stats(&self, service: Option<&str>) -> Result<Stats, Error> {
         type Row = (i32, i64, Option<f64>, Option<f64>, Option<f64>, i64, i64, i64);
-        let mut connection = self.database.read_connection().await?;
-        let (stats, best) = match service {
-            Some(service) => {
-                (sqlx::query_as(STATS_OF_ONE).bind(service), sqlx::query_scalar(BEST_OF_ONE).bind(service))
-            }
-            None => (sqlx::query_as(STATS_OF_ALL), sqlx::query_scalar(BEST_OF_ALL)),
-        };
-        let rows: Vec<Row> = timed_rows(Statement::ArchiveStats, stats.fetch_all(&mut *connection)).await?;
-        let best_entry_id = timed(Statement::ArchiveBest, best.fetch_optional(&mut *connection)).await?;
-        let statuses = |active, failed, archived| {
-            BTreeMap::from([(Status::Active, active), (Status::Failed, failed), (Status::Archived, archived)])
-        };
-        let sum = |of: fn(&Row) -> i64| rows.iter().map(of).sum::<i64>();
-        Ok(Stats {
-            service_name: service.map(str::to_owned),
-            total: sum(|r| r.1),
-            by_status: statuses(sum(|r| r.5), sum(|r| r.6), sum(|r| r.7)),
-            best_entry_id,
-            generations: rows
-                .iter()
-                .map(|r| Generation {
-                    generation_number: r.0,
-                    count: r.1,
-                    by_status: statuses(r.5, r.6, r.7),
-                    best_accuracy: r.2,
-                    mean_accuracy: r.3,
-                    best_compliance: r.4,
+        self.database
+            .read_behind(|mut connection| async move {
+                let (stats, best) = match service {
+                    Some(service) => {
+                        (sqlx::query_as(STATS_OF_ONE).bind(service), sqlx::query_scalar(BEST_OF_ONE).bind(service))
+                    }
+                    None => (sqlx::query_as(STATS_OF_ALL), sqlx::query_scalar(BEST_OF_ALL)),
+                };
+                let rows: Vec<Row> = timed_rows(Statement::ArchiveStats, stats.fetch_all(&mut *connection)).await?;
+                let best_entry_id = timed(Statement::ArchiveBest, best.fetch_optional(&mut *connection)).await?;
+                let statuses = |active, failed, archived| {
+                    BTreeMap::from([(Status::Active, active), (Status::Failed, failed), (Status::Archived, archived)])
+                };
+                let sum = |of: fn(&Row) -> i64| rows.iter().map(of).sum::<i64>();
+                Ok(Stats {
+                    service_name: service.map(str::to_owned),
+                    total: sum(|r| r.1),
+                    by_status: statuses(sum(|r| r.5), sum(|r| r.6), sum(|r| r.7)),
+                    best_entry_id,
+                    generations: rows
+                        .iter()
+                        .map(|r| Generation {
+                            generation_number: r.0,
+                            count: r.1,
+                            by_status: statuses(r.5, r.6, r.7),
+                            best_accuracy: r.2,
+                            mean_accuracy: r.3,
+                            best_compliance: r.4,
+                        })
+                        .collect(),
                 })
-                .collect(),
-        })
+            })
+            .await
     }
 }
 

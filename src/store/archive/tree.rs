@@ -44,13 +44,16 @@ impl ArchiveStore {
     /// # Errors
     /// The server's.
     pub async fn lineage(&self, id: &str, max_depth: i32) -> Result<Vec<Relative>, Error> {
-        let mut connection = self.database.read_connection().await?;
-        let query = sqlx::query(LINEAGE)
-            .bind(id)
-            .bind(i64::from(max_depth))
-            .try_map(|row| relative(&row))
-            .fetch_all(&mut *connection);
-        timed_rows(Statement::ArchiveLineage, query).await
+        self.database
+            .read_behind(|mut connection| async move {
+                let query = sqlx::query(LINEAGE)
+                    .bind(id)
+                    .bind(i64::from(max_depth))
+                    .try_map(|row| relative(&row))
+                    .fetch_all(&mut *connection);
+                timed_rows(Statement::ArchiveLineage, query).await
+            })
+            .await
     }
 
     /// The entry and at most `limit` of its descendants, nearest first; empty when there is no such entry.
@@ -58,14 +61,17 @@ impl ArchiveStore {
     /// # Errors
     /// The server's.
     pub async fn descendants(&self, id: &str, max_depth: i32, limit: i64) -> Result<Vec<Relative>, Error> {
-        let mut connection = self.database.read_connection().await?;
-        let query = sqlx::query(DESCENDANTS)
-            .bind(id)
-            .bind(max_depth)
-            .bind(limit)
-            .try_map(|row| relative(&row))
-            .fetch_all(&mut *connection);
-        timed_rows(Statement::ArchiveDescendants, query).await
+        self.database
+            .read_behind(|mut connection| async move {
+                let query = sqlx::query(DESCENDANTS)
+                    .bind(id)
+                    .bind(max_depth)
+                    .bind(limit)
+                    .try_map(|row| relative(&row))
+                    .fetch_all(&mut *connection);
+                timed_rows(Statement::ArchiveDescendants, query).await
+            })
+            .await
     }
 }
 

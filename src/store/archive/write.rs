@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::ArchiveStore;
-use crate::db::{Error, timed, timed_rows};
+use crate::db::{Error, retrying, timed, timed_rows};
 use crate::domain::archive::{EntryPatch, NewEntry, Revision};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -94,14 +94,17 @@ impl ArchiveStore {
     /// # Errors
     /// [`Error::MissingReference`] for an unknown parent or inspiration.
     pub async fn create_all(&self, entries: &[NewEntry], by: Option<Uuid>) -> Result<Vec<Created>, Error> {
-        let mut transaction = self.database.general.begin().await?;
-        let created = insert_entries(&mut transaction, entries, by).await?;
-        if created.contains(&Created::Conflict) {
-            transaction.rollback().await?;
-        } else {
-            transaction.commit().await?;
-        }
-        Ok(created)
+        retrying(|| async {
+            let mut transaction = self.database.general.begin().await?;
+            let created = insert_entries(&mut transaction, entries, by).await?;
+            if created.contains(&Created::Conflict) {
+                transaction.rollback().await?;
+            } else {
+                transaction.commit().await?;
+            }
+            Ok(created)
+        })
+        .await
     }
 
     /// Inserts the entries of an import in one transaction, all or none; answers how many were new. `progress` is told
@@ -130,26 +133,29 @@ impl ArchiveStore {
     /// # Errors
     /// The server's.
     pub async fn patch(&self, id: &str, known: Option<&[Revision]>, patch: &EntryPatch) -> Result<Patched, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query_as(PATCH)
-            .bind(id)
-            .bind(known.map(|known| known.iter().map(|of| of.version).collect::<Vec<_>>()))
-            .bind(patch.status)
-            .bind(patch.evaluation_results.clone().map(Value::Object))
-            .bind(patch.performance_metrics.clone().map(Value::Object))
-            .bind(patch.accuracy_score)
-            .bind(patch.constitutional_compliance_score)
-            .bind(
-                known
-                    .map(|known| known.iter().map(|of| DateTime::from_timestamp_micros(of.micros)).collect::<Vec<_>>()),
-            )
-            .fetch_optional(&mut *connection);
-        let changed: Option<(i64, i64)> = timed(Statement::ArchivePatch, query).await?;
-        if let Some((version, transaction)) = changed {
-            return Ok(Patched::Done { version, transaction });
-        }
-        let query = sqlx::query_scalar(VERSION).bind(id).fetch_optional(&mut *connection);
-        Ok(timed(Statement::ArchivePatch, query).await?.map_or(Patched::Missing, Patched::VersionDiffers))
+        let versions = known.map(|known| known.iter().map(|of| of.version).collect::<Vec<_>>());
+        let times =
+            known.map(|known| known.iter().map(|of| DateTime::from_timestamp_micros(of.micros)).collect::<Vec<_>>());
+        retrying(|| async {
+            let mut connection = self.database.general.acquire().await?;
+            let query = sqlx::query_as(PATCH)
+                .bind(id)
+                .bind(&versions)
+                .bind(patch.status)
+                .bind(patch.evaluation_results.clone().map(Value::Object))
+                .bind(patch.performance_metrics.clone().map(Value::Object))
+                .bind(patch.accuracy_score)
+                .bind(patch.constitutional_compliance_score)
+                .bind(&times)
+                .fetch_optional(&mut *connection);
+            let changed: Option<(i64, i64)> = timed(Statement::ArchivePatch, query).await?;
+            if let Some((version, transaction)) = changed {
+                return Ok(Patched::Done { version, transaction });
+            }
+            let query = sqlx::query_scalar(VERSION).bind(id).fetch_optional(&mut *connection);
+            Ok(timed(Statement::ArchivePatch, query).await?.map_or(Patched::Missing, Patched::VersionDiffers))
+        })
+        .await
     }
 }
 

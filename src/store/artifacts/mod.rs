@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
-use crate::db::{Database, Error, timed, timed_rows};
+use crate::db::{Database, Error, retrying, timed, timed_rows};
 use crate::domain::artifact::{Artifact, Digest};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -147,9 +147,13 @@ impl ArtifactStore {
     /// # Errors
     /// The server's.
     pub async fn count_others(&self, entry: &str, name: &str) -> Result<Option<i64>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query_scalar(OTHERS).bind(entry).bind(name).fetch_optional(&mut *connection);
-        timed(Statement::ArtifactPut, query).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query_scalar(OTHERS).bind(entry).bind(name).fetch_optional(&mut *connection);
+                timed(Statement::ArtifactPut, query).await
+            })
+            .await
     }
 
     /// Holds the row of a digest whose bytes are about to be kept.
@@ -168,10 +172,17 @@ impl ArtifactStore {
     /// # Errors
     /// The server's.
     pub async fn find(&self, entry: &str, name: &str) -> Result<Option<Artifact>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query =
-            sqlx::query(GET).bind(entry).bind(name).try_map(|row| artifact(&row)).fetch_optional(&mut *connection);
-        timed(Statement::ArtifactGet, query).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query(GET)
+                    .bind(entry)
+                    .bind(name)
+                    .try_map(|row| artifact(&row))
+                    .fetch_optional(&mut *connection);
+                timed(Statement::ArtifactGet, query).await
+            })
+            .await
     }
 
     /// The artifacts of an entry, by name.
@@ -179,9 +190,13 @@ impl ArtifactStore {
     /// # Errors
     /// The server's.
     pub async fn list(&self, entry: &str) -> Result<Vec<Artifact>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(LIST).bind(entry).try_map(|row| artifact(&row)).fetch_all(&mut *connection);
-        timed_rows(Statement::ArtifactGet, query).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query(LIST).bind(entry).try_map(|row| artifact(&row)).fetch_all(&mut *connection);
+                timed_rows(Statement::ArtifactGet, query).await
+            })
+            .await
     }
 
     /// Takes an artifact from an entry; `false` when it had none of this name.
@@ -189,9 +204,12 @@ impl ArtifactStore {
     /// # Errors
     /// The server's.
     pub async fn detach(&self, entry: &str, name: &str) -> Result<bool, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(DETACH).bind(entry).bind(name).execute(&mut *connection);
-        Ok(timed(Statement::ArtifactDelete, query).await?.rows_affected() > 0)
+        retrying(|| async {
+            let mut connection = self.database.general.acquire().await?;
+            let query = sqlx::query(DETACH).bind(entry).bind(name).execute(&mut *connection);
+            Ok(timed(Statement::ArtifactDelete, query).await?.rows_affected() > 0)
+        })
+        .await
     }
 
     /// Artifacts that no entry has had for this long, at most `most` of them, the longest first.

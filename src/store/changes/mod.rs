@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use sqlx::Row as _;
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::PgListener;
 
-use crate::db::{Database, Error, Kind, timed};
+use crate::db::{Database, Error, timed};
 use crate::telemetry::catalogue::database::DB_UP;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -123,9 +123,7 @@ impl ChangeStore {
     }
 
     async fn listen(&self) -> Result<Feed, Error> {
-        let options = self.database.primary().options(Kind::ChangeFeed);
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(TIMEOUT).connect_with(options);
-        let pool = within(pool).await?;
+        let pool = self.database.listening(TIMEOUT).await?;
         let mut listener = within(PgListener::connect_with(&pool)).await?;
         // A waiting reader learns of a broken connection at once, not after the attempts to reconnect.
         listener.eager_reconnect(false);
@@ -192,7 +190,7 @@ impl Feed {
     /// The server's; also when the connection was lost, for then messages may have been lost with it.
     pub async fn wait(&mut self, longest: Duration) -> Result<(), Error> {
         match tokio::time::timeout(longest, self.listener.try_recv()).await {
-            Ok(Ok(None)) => return Err(Error::Unavailable(sqlx::Error::WorkerCrashed)),
+            Ok(Ok(None)) => return Err(sqlx::Error::WorkerCrashed.into()),
             Ok(outcome) => outcome.map(drop)?,
             Err(_) => {}
         }

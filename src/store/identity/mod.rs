@@ -35,22 +35,24 @@ impl IdentityStore {
     /// # Errors
     /// The server's.
     pub async fn principal(&self, token_hash: &[u8; 32]) -> Result<Option<Principal>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(sql!(
-            TokenFind,
-            "SELECT name, role, user_id, expires_at FROM dgm_api_tokens WHERE token_hash = $1 AND revoked_at IS NULL"
-        ))
-        .bind(token_hash.as_slice())
-        .try_map(|row: PgRow| {
-            Ok(Principal {
-                name: row.try_get("name")?,
-                role: row.try_get("role")?,
-                user_id: row.try_get("user_id")?,
-                expires_at: row.try_get("expires_at")?,
+        self.database.general.read(|mut connection| async move {
+            let query = sqlx::query(sql!(
+                TokenFind,
+                "SELECT name, role, user_id, expires_at FROM dgm_api_tokens WHERE token_hash = $1 AND revoked_at IS NULL"
+            ))
+            .bind(token_hash.as_slice())
+            .try_map(|row: PgRow| {
+                Ok(Principal {
+                    name: row.try_get("name")?,
+                    role: row.try_get("role")?,
+                    user_id: row.try_get("user_id")?,
+                    expires_at: row.try_get("expires_at")?,
+                })
             })
+            .fetch_optional(&mut *connection);
+            timed(Statement::TokenFind, query).await
         })
-        .fetch_optional(&mut *connection);
-        timed(Statement::TokenFind, query).await
+        .await
     }
 
     /// Keeps the hash of a new token.
@@ -84,14 +86,18 @@ impl IdentityStore {
     /// # Errors
     /// The server's.
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(sql!(
-            TokenList,
-            "SELECT id, name, role, created_at, expires_at, revoked_at FROM dgm_api_tokens ORDER BY name"
-        ))
-        .try_map(|row| info(&row))
-        .fetch_all(&mut *connection);
-        timed_rows(Statement::TokenList, query).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query(sql!(
+                    TokenList,
+                    "SELECT id, name, role, created_at, expires_at, revoked_at FROM dgm_api_tokens ORDER BY name"
+                ))
+                .try_map(|row| info(&row))
+                .fetch_all(&mut *connection);
+                timed_rows(Statement::TokenList, query).await
+            })
+            .await
     }
 
     /// Revokes a token by name; answers its hash, or nothing when there is no such token or it was revoked before.

@@ -22,19 +22,23 @@ impl ImprovementStore {
     /// # Errors
     /// The server's.
     pub async fn events(&self, id: &str, after: i64) -> Result<Vec<Event>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(EVENTS)
-            .bind(id)
-            .bind(after)
-            .try_map(|row: PgRow| {
-                Ok(Event {
-                    event_id: row.try_get("event_id")?,
-                    event: row.try_get("event")?,
-                    data: row.try_get("data")?,
-                    occurred_at: row.try_get("occurred_at")?,
-                })
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query(EVENTS)
+                    .bind(id)
+                    .bind(after)
+                    .try_map(|row: PgRow| {
+                        Ok(Event {
+                            event_id: row.try_get("event_id")?,
+                            event: row.try_get("event")?,
+                            data: row.try_get("data")?,
+                            occurred_at: row.try_get("occurred_at")?,
+                        })
+                    })
+                    .fetch_all(&mut *connection);
+                timed_rows(Statement::ImprovementEvents, query).await
             })
-            .fetch_all(&mut *connection);
-        timed_rows(Statement::ImprovementEvents, query).await
+            .await
     }
 }

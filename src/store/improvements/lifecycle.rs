@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{ImprovementStore, improvement, improvement_columns};
-use crate::db::{Error, timed};
+use crate::db::{Error, retrying, timed};
 use crate::domain::improvement::{Improvement, Status};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -56,24 +56,27 @@ impl ImprovementStore {
     /// # Errors
     /// The server's.
     pub async fn fail(&self, id: &str, token: Uuid, message: &str, retryable: bool) -> Result<Outcome, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(FAIL)
-            .bind(id)
-            .bind(token)
-            .bind(message)
-            .bind(retryable)
-            .try_map(|row| improvement(&row))
-            .fetch_optional(&mut *connection);
-        let changed = timed(Statement::ImprovementFail, query).await?;
-        match or_refusal(&mut connection, id, Some(token), changed).await? {
-            // A repeated call whose first answer was lost; the token stays with the row until the next claim.
-            Err(Refusal::State(state)) if matches!(state.status, Status::Failed | Status::Queued) => {
-                let query = sqlx::query_scalar(HOLDER).bind(id).fetch_one(&mut *connection);
-                let last: Option<Uuid> = timed(Statement::ImprovementFail, query).await?;
-                Ok(if last == Some(token) { Ok(*state) } else { Err(Refusal::State(state)) })
+        retrying(|| async {
+            let mut connection = self.database.general.acquire().await?;
+            let query = sqlx::query(FAIL)
+                .bind(id)
+                .bind(token)
+                .bind(message)
+                .bind(retryable)
+                .try_map(|row| improvement(&row))
+                .fetch_optional(&mut *connection);
+            let changed = timed(Statement::ImprovementFail, query).await?;
+            match or_refusal(&mut connection, id, Some(token), changed).await? {
+                // A repeated call whose first answer was lost; the token stays with the row until the next claim.
+                Err(Refusal::State(state)) if matches!(state.status, Status::Failed | Status::Queued) => {
+                    let query = sqlx::query_scalar(HOLDER).bind(id).fetch_one(&mut *connection);
+                    let last: Option<Uuid> = timed(Statement::ImprovementFail, query).await?;
+                    Ok(if last == Some(token) { Ok(*state) } else { Err(Refusal::State(state)) })
+                }
+                outcome => Ok(outcome),
             }
-            outcome => Ok(outcome),
-        }
+        })
+        .await
     }
 
     /// Calls an improvement off; one that was called off already stays so.
@@ -81,13 +84,16 @@ impl ImprovementStore {
     /// # Errors
     /// The server's.
     pub async fn cancel(&self, id: &str) -> Result<Outcome, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(CANCEL).bind(id).try_map(|row| improvement(&row)).fetch_optional(&mut *connection);
-        let changed = timed(Statement::ImprovementCancel, query).await?;
-        match or_refusal(&mut connection, id, None, changed).await? {
-            Err(Refusal::State(state)) if state.status == Status::Cancelled => Ok(Ok(*state)),
-            outcome => Ok(outcome),
-        }
+        retrying(|| async {
+            let mut connection = self.database.general.acquire().await?;
+            let query = sqlx::query(CANCEL).bind(id).try_map(|row| improvement(&row)).fetch_optional(&mut *connection);
+            let changed = timed(Statement::ImprovementCancel, query).await?;
+            match or_refusal(&mut connection, id, None, changed).await? {
+                Err(Refusal::State(state)) if state.status == Status::Cancelled => Ok(Ok(*state)),
+                outcome => Ok(outcome),
+            }
+        })
+        .await
     }
 
     /// Queues a failed or cancelled improvement again, with all its attempts.
@@ -95,10 +101,13 @@ impl ImprovementStore {
     /// # Errors
     /// The server's.
     pub async fn retry(&self, id: &str) -> Result<Outcome, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(RETRY).bind(id).try_map(|row| improvement(&row)).fetch_optional(&mut *connection);
-        let changed = timed(Statement::ImprovementRetry, query).await?;
-        or_refusal(&mut connection, id, None, changed).await
+        retrying(|| async {
+            let mut connection = self.database.general.acquire().await?;
+            let query = sqlx::query(RETRY).bind(id).try_map(|row| improvement(&row)).fetch_optional(&mut *connection);
+            let changed = timed(Statement::ImprovementRetry, query).await?;
+            or_refusal(&mut connection, id, None, changed).await
+        })
+        .await
     }
 }
 

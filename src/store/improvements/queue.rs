@@ -62,9 +62,13 @@ impl ImprovementStore {
     /// # Errors
     /// The server's.
     pub async fn find(&self, id: &str) -> Result<Option<Improvement>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(GET).bind(id).try_map(|row| improvement(&row)).fetch_optional(&mut *connection);
-        timed(Statement::ImprovementGet, query).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query(GET).bind(id).try_map(|row| improvement(&row)).fetch_optional(&mut *connection);
+                timed(Statement::ImprovementGet, query).await
+            })
+            .await
     }
 
     /// One more than `limit` improvements after `after`, newest first.
@@ -72,43 +76,15 @@ impl ImprovementStore {
     /// # Errors
     /// The server's.
     pub async fn list(&self, filter: &Filter, after: Option<&Position>, limit: u32) -> Result<Vec<Improvement>, Error> {
-        let mut query: QueryBuilder<Postgres> = QueryBuilder::new(sql!(
-            ImprovementList,
-            "SELECT ",
-            improvement_columns!(),
-            " FROM dgm_improvements i WHERE true"
-        ));
-        if let Some(service) = &filter.service {
-            query.push(" AND i.service_name = ").push_bind(service);
-        }
-        if let Some(status) = filter.status {
-            query.push(" AND i.status = '").push(status.as_str()).push("'");
-        }
-        if let Some(priority) = filter.priority {
-            query.push(" AND i.priority = ").push_bind(priority);
-        }
-        if let Some(worker) = &filter.worker {
-            query.push(" AND i.worker = ").push_bind(worker);
-        }
-        if let Some(stale) = filter.stale {
-            let stale = if stale { " AND " } else { " AND NOT " };
-            query.push(stale).push("(i.status = 'running' AND i.lease_expires_at < now())");
-        }
-        if let Some(from) = filter.created_after {
-            query.push(" AND i.created_at >= ").push_bind(from);
-        }
-        if let Some(to) = filter.created_before {
-            query.push(" AND i.created_at < ").push_bind(to);
-        }
-        if let Some(position) = after {
-            query.push(" AND (i.created_at, i.improvement_id) < (").push_bind(position.time);
-            query.push(", ").push_bind(&position.id).push(")");
-        }
-        query.push(" ORDER BY i.created_at DESC, i.improvement_id DESC LIMIT ").push_bind(i64::from(limit) + 1);
-        let mut connection = self.database.read_connection().await?;
-        // Planned for these very values, as the archive's list.
-        let fetch = query.build().persistent(false).try_map(|row| improvement(&row)).fetch_all(&mut *connection);
-        timed_rows(Statement::ImprovementList, fetch).await
+        self.database
+            .read_behind(|mut connection| async move {
+                let mut query = build(filter, after, limit);
+                // Planned for these very values, as the archive's list.
+                let fetch =
+                    query.build().persistent(false).try_map(|row| improvement(&row)).fetch_all(&mut *connection);
+                timed_rows(Statement::ImprovementList, fetch).await
+            })
+            .await
     }
 
     /// Ends at most `limit` leases whose worker fell silent or whose improvement ran too long.
@@ -130,7 +106,48 @@ impl ImprovementStore {
     /// # Errors
     /// The server's.
     pub async fn depths(&self) -> Result<Vec<Depth>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        timed_rows(Statement::ImprovementList, sqlx::query_as(DEPTHS).fetch_all(&mut *connection)).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                timed_rows(Statement::ImprovementList, sqlx::query_as(DEPTHS).fetch_all(&mut *connection)).await
+            })
+            .await
     }
+}
+
+fn build<'a>(filter: &'a Filter, after: Option<&'a Position>, limit: u32) -> QueryBuilder<Postgres> {
+    let mut query: QueryBuilder<Postgres> = QueryBuilder::new(sql!(
+        ImprovementList,
+        "SELECT ",
+        improvement_columns!(),
+        " FROM dgm_improvements i WHERE true"
+    ));
+    if let Some(service) = &filter.service {
+        query.push(" AND i.service_name = ").push_bind(service);
+    }
+    if let Some(status) = filter.status {
+        query.push(" AND i.status = '").push(status.as_str()).push("'");
+    }
+    if let Some(priority) = filter.priority {
+        query.push(" AND i.priority = ").push_bind(priority);
+    }
+    if let Some(worker) = &filter.worker {
+        query.push(" AND i.worker = ").push_bind(worker);
+    }
+    if let Some(stale) = filter.stale {
+        let stale = if stale { " AND " } else { " AND NOT " };
+        query.push(stale).push("(i.status = 'running' AND i.lease_expires_at < now())");
+    }
+    if let Some(from) = filter.created_after {
+        query.push(" AND i.created_at >= ").push_bind(from);
+    }
+    if let Some(to) = filter.created_before {
+        query.push(" AND i.created_at < ").push_bind(to);
+    }
+    if let Some(position) = after {
+        query.push(" AND (i.created_at, i.improvement_id) < (").push_bind(position.time);
+        query.push(", ").push_bind(&position.id).push(")");
+    }
+    query.push(" ORDER BY i.created_at DESC, i.improvement_id DESC LIMIT ").push_bind(i64::from(limit) + 1);
+    query
 }

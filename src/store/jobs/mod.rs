@@ -166,8 +166,12 @@ impl JobStore {
     /// # Errors
     /// The server's.
     pub async fn last_successes(&self, jobs: &[&str]) -> Result<Vec<(String, DateTime<Utc>)>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        timed_rows(Statement::JobRuns, sqlx::query_as(SUCCESSES).bind(jobs).fetch_all(&mut *connection)).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                timed_rows(Statement::JobRuns, sqlx::query_as(SUCCESSES).bind(jobs).fetch_all(&mut *connection)).await
+            })
+            .await
     }
 
     /// Notes a run that ended now, outside the service.
@@ -187,8 +191,12 @@ impl JobStore {
     /// # Errors
     /// The server's.
     pub async fn reported(&self, jobs: &[&str]) -> Result<Vec<(String, Option<DateTime<Utc>>)>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        timed_rows(Statement::JobRuns, sqlx::query_as(REPORTED).bind(jobs).fetch_all(&mut *connection)).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                timed_rows(Statement::JobRuns, sqlx::query_as(REPORTED).bind(jobs).fetch_all(&mut *connection)).await
+            })
+            .await
     }
 
     /// The latest occurrence of a job's schedule that was run, or is being run.
@@ -196,8 +204,12 @@ impl JobStore {
     /// # Errors
     /// The server's.
     pub async fn last_occurrence(&self, job: &str) -> Result<Option<DateTime<Utc>>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        timed(Statement::JobRuns, sqlx::query_scalar(LAST).bind(job).fetch_one(&mut *connection)).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                timed(Statement::JobRuns, sqlx::query_scalar(LAST).bind(job).fetch_one(&mut *connection)).await
+            })
+            .await
     }
 
     /// The newest runs, of one job or of all.
@@ -205,12 +217,16 @@ impl JobStore {
     /// # Errors
     /// The server's.
     pub async fn runs(&self, job: Option<&str>, limit: i64) -> Result<Vec<JobRun>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = match job {
-            Some(job) => sqlx::query_as(RUNS_OF_ONE).bind(job).bind(limit),
-            None => sqlx::query_as(RUNS_OF_ALL).bind(limit),
-        };
-        timed_rows(Statement::JobRuns, query.fetch_all(&mut *connection)).await
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = match job {
+                    Some(job) => sqlx::query_as(RUNS_OF_ONE).bind(job).bind(limit),
+                    None => sqlx::query_as(RUNS_OF_ALL).bind(limit),
+                };
+                timed_rows(Statement::JobRuns, query.fetch_all(&mut *connection)).await
+            })
+            .await
     }
 }
 

@@ -4,6 +4,8 @@ mod server;
 
 use chrono::{DateTime, Utc};
 pub use server::{Activity, Server, StatementTotals, Totals, Visibility};
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 
 use super::migrate::{HISTORY_ROWS, Schema};
 use crate::db::{Database, Error, from_row, timed};
@@ -91,13 +93,23 @@ impl MaintenanceStore {
         Self { database }
     }
 
+    /// See [`Database::check`].
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`], [`Error::Unavailable`].
+    pub async fn check(&self) -> Result<(), Error> {
+        self.database.check().await
+    }
+
     /// The schema; an empty one when the database was never migrated.
     ///
     /// # Errors
     /// The server's, when it cannot be reached.
     pub async fn schema(&self) -> Result<Schema, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        match timed(Statement::SchemaVersion, sqlx::query_as(HISTORY_ROWS).fetch_all(&mut *connection)).await {
+        let read = |mut connection: PoolConnection<Postgres>| async move {
+            timed(Statement::SchemaVersion, sqlx::query_as(HISTORY_ROWS).fetch_all(&mut *connection)).await
+        };
+        match self.database.general.read(read).await {
             Ok(rows) => Ok(Schema::new(rows)),
             Err(error) if error.is_about_schema() => Ok(Schema::new(Vec::new())),
             Err(error) => Err(error),
@@ -127,12 +139,16 @@ impl MaintenanceStore {
     /// # Errors
     /// The server's.
     pub async fn statistics(&self) -> Result<Maintenance, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let tables = timed(Statement::Upkeep, sqlx::query_as(TABLES).fetch_all(&mut *connection)).await?;
-        let indexes = timed(Statement::Upkeep, sqlx::query_as(INDEXES).fetch_all(&mut *connection)).await?;
-        let database = timed(Statement::Upkeep, sqlx::query_as(DATABASE).fetch_one(&mut *connection)).await?;
-        let (xid_age, since, server): (i32, Option<DateTime<Utc>>, String) = database;
-        Ok(Maintenance { tables, indexes, xid_age, since, server })
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let tables = timed(Statement::Upkeep, sqlx::query_as(TABLES).fetch_all(&mut *connection)).await?;
+                let indexes = timed(Statement::Upkeep, sqlx::query_as(INDEXES).fetch_all(&mut *connection)).await?;
+                let database = timed(Statement::Upkeep, sqlx::query_as(DATABASE).fetch_one(&mut *connection)).await?;
+                let (xid_age, since, server): (i32, Option<DateTime<Utc>>, String) = database;
+                Ok(Maintenance { tables, indexes, xid_age, since, server })
+            })
+            .await
     }
 }
 

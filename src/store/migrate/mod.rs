@@ -17,7 +17,7 @@ use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrat
 use sqlx::{PgConnection, SqlSafeStr as _};
 
 use crate::closed::closed;
-use crate::db::{self, Kind, Source};
+use crate::db::{self, InvalidUrl, Kind, Source, Wanted};
 
 pub(super) use history::READ as HISTORY_ROWS;
 pub use history::{NewerSchema, Schema, State, Status};
@@ -38,7 +38,7 @@ const LOCK_POLL: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no connection to the database.
-    #[error("{database}: {}", .cause.reason())]
+    #[error("{}", .cause.reason_of(.database))]
     Connect {
         /// Which database, on which server.
         database: String,
@@ -48,6 +48,9 @@ pub enum Error {
     /// The server refused or the connection broke.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// The URL is wrong.
+    #[error("the URL of the database: {0}")]
+    Url(#[from] InvalidUrl),
     /// One step failed; the steps before it stay applied.
     #[error("migration {version} ({description}) failed: {source}")]
     Step {
@@ -142,7 +145,7 @@ impl Session {
         connection.ensure_migrations_table(HISTORY).await?;
         // Not a migration itself: it must outlive `down --to 0`.
         sqlx::raw_sql(
-            "SET client_min_messages = warning; CREATE TABLE IF NOT EXISTS dgm_migration_audit (
+            "CREATE TABLE IF NOT EXISTS dgm_migration_audit (
                 id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
                 version bigint NOT NULL,
                 direction varchar(4) NOT NULL CHECK (direction IN ('up', 'down')),
@@ -225,7 +228,7 @@ fn refuse_newer(schema: &Schema) -> Result<(), NewerSchema> {
 }
 
 async fn connect(database_url: &str) -> Result<PgConnection, Error> {
-    let source = Source::parse(database_url, Duration::ZERO)?;
+    let source = Source::parse(database_url, Wanted::Primary, Duration::ZERO)?;
     let connected = source.connect(Kind::Migration).await;
     connected.map_err(|error| Error::Connect { database: source.describe(), cause: error })
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 
 use super::PartitionStore;
-use crate::db::{Error, timed};
+use crate::db::{Error, retrying, timed};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// A hold is never shortened: another import of the same month may still need it.
@@ -38,9 +38,12 @@ impl PartitionStore {
     /// # Errors
     /// The server's.
     pub async fn hold(&self, month: NaiveDate, days: u16) -> Result<DateTime<Utc>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query_scalar(HOLD).bind(month).bind(i32::from(days)).fetch_one(&mut *connection);
-        timed(Statement::PartitionEnsure, query).await
+        retrying(|| async {
+            let mut connection = self.database.general.acquire().await?;
+            let query = sqlx::query_scalar(HOLD).bind(month).bind(i32::from(days)).fetch_one(&mut *connection);
+            timed(Statement::PartitionEnsure, query).await
+        })
+        .await
     }
 
     /// Ends the hold of a month; `false`: it has none.
@@ -58,6 +61,6 @@ impl PartitionStore {
     /// # Errors
     /// The server's.
     pub async fn held_until(&self, month: NaiveDate) -> Result<Option<DateTime<Utc>>, Error> {
-        held_until(&mut *self.database.general.acquire().await?, month).await
+        self.database.general.read(|mut connection| async move { held_until(&mut connection, month).await }).await
     }
 }

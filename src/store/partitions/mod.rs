@@ -94,21 +94,25 @@ impl PartitionStore {
     /// # Errors
     /// The server's.
     pub async fn list(&self) -> Result<Vec<Partition>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query_as(ALL).fetch_all(&mut *connection);
-        let rows: Vec<Row> = timed_rows(Statement::PartitionStatus, query).await?;
-        let partition = |(name, bounds, rows, bytes, detaching, upper, held_until, held): Row| {
-            let month = name.strip_prefix("dgm_performance_metrics_").and_then(|month| {
-                let (year, month) = month.split_once('_')?;
-                NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1)
-            });
-            let state = match detaching {
-                Some(false) => PartitionState::Attached,
-                Some(true) => PartitionState::Detaching,
-                None => PartitionState::Detached,
-            };
-            Partition { name, month, state, bounds, upper, rows, bytes, held_until, held }
-        };
-        Ok(rows.into_iter().map(partition).collect())
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query_as(ALL).fetch_all(&mut *connection);
+                let rows: Vec<Row> = timed_rows(Statement::PartitionStatus, query).await?;
+                let partition = |(name, bounds, rows, bytes, detaching, upper, held_until, held): Row| {
+                    let month = name.strip_prefix("dgm_performance_metrics_").and_then(|month| {
+                        let (year, month) = month.split_once('_')?;
+                        NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1)
+                    });
+                    let state = match detaching {
+                        Some(false) => PartitionState::Attached,
+                        Some(true) => PartitionState::Detaching,
+                        None => PartitionState::Detached,
+                    };
+                    Partition { name, month, state, bounds, upper, rows, bytes, held_until, held }
+                };
+                Ok(rows.into_iter().map(partition).collect())
+            })
+            .await
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 
 use super::PartitionStore;
-use crate::db::{Error, timed};
+use crate::db::{Error, retrying, timed};
 use crate::domain::partition::{Partition, PartitionState};
 use crate::domain::sample::Sample;
 use crate::telemetry::catalogue::statements::{Statement, sql};
@@ -29,7 +29,7 @@ impl PartitionStore {
     /// The server's.
     pub async fn restore(&self, month: NaiveDate, samples: &[Sample]) -> Result<u64, Error> {
         self.ensure_months([month]).await?;
-        match self.insert_exported(samples).await {
+        match retrying(|| self.insert_exported(samples)).await {
             // Dropped or detached since this process saw it, or left half detached.
             Err(Error::NoPartition) => {
                 self.forget_months();
@@ -38,7 +38,7 @@ impl PartitionStore {
                     self.detach(&partition, PATIENCE).await?;
                 }
                 self.ensure_months([month]).await?;
-                self.insert_exported(samples).await
+                retrying(|| self.insert_exported(samples)).await
             }
             other => other,
         }

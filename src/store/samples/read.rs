@@ -71,20 +71,24 @@ impl SampleStore {
     /// # Errors
     /// The server's.
     pub async fn newest(&self, service: &str, since: DateTime<Utc>) -> Result<Vec<Current>, Error> {
-        let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query(CURRENT)
-            .bind(service)
-            .bind(since)
-            .try_map(|row: sqlx::postgres::PgRow| {
-                Ok(Current {
-                    metric_type: row.try_get("metric_type")?,
-                    metric_value: row.try_get("metric_value")?,
-                    measurement_timestamp: row.try_get("measurement_timestamp")?,
-                    archive_entry_id: row.try_get("archive_entry_id")?,
-                })
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query(CURRENT)
+                    .bind(service)
+                    .bind(since)
+                    .try_map(|row: sqlx::postgres::PgRow| {
+                        Ok(Current {
+                            metric_type: row.try_get("metric_type")?,
+                            metric_value: row.try_get("metric_value")?,
+                            measurement_timestamp: row.try_get("measurement_timestamp")?,
+                            archive_entry_id: row.try_get("archive_entry_id")?,
+                        })
+                    })
+                    .fetch_all(&mut *connection);
+                timed_rows(Statement::SamplesCurrent, query).await
             })
-            .fetch_all(&mut *connection);
-        timed_rows(Statement::SamplesCurrent, query).await
+            .await
     }
 
     /// Aggregates of one series over a range.
@@ -92,16 +96,19 @@ impl SampleStore {
     /// # Errors
     /// The server's.
     pub async fn range(&self, service: &str, metric_type: &str, range: Range) -> Result<Vec<Point>, Error> {
-        let mut connection = self.database.read_connection().await?;
-        let query = sqlx::query(RANGE)
-            .bind(service)
-            .bind(metric_type)
-            .bind(range.from)
-            .bind(range.to)
-            .bind(range.step.as_seconds_f64())
-            .try_map(|row| point(&row))
-            .fetch_all(&mut *connection);
-        timed_rows(Statement::SamplesRange, query).await
+        self.database
+            .read_behind(|mut connection| async move {
+                let query = sqlx::query(RANGE)
+                    .bind(service)
+                    .bind(metric_type)
+                    .bind(range.from)
+                    .bind(range.to)
+                    .bind(range.step.as_seconds_f64())
+                    .try_map(|row| point(&row))
+                    .fetch_all(&mut *connection);
+                timed_rows(Statement::SamplesRange, query).await
+            })
+            .await
     }
 
     /// Aggregates of every series of a service over a range, ordered by metric type and time.
@@ -109,15 +116,18 @@ impl SampleStore {
     /// # Errors
     /// The server's.
     pub async fn trend(&self, service: &str, range: Range) -> Result<Vec<(String, Point)>, Error> {
-        let mut connection = self.database.read_connection().await?;
-        let query = sqlx::query(TREND)
-            .bind(service)
-            .bind(range.from)
-            .bind(range.to)
-            .bind(range.step.as_seconds_f64())
-            .try_map(|row: sqlx::postgres::PgRow| Ok((row.try_get("metric_type")?, point(&row)?)))
-            .fetch_all(&mut *connection);
-        timed_rows(Statement::SamplesTrend, query).await
+        self.database
+            .read_behind(|mut connection| async move {
+                let query = sqlx::query(TREND)
+                    .bind(service)
+                    .bind(range.from)
+                    .bind(range.to)
+                    .bind(range.step.as_seconds_f64())
+                    .try_map(|row: sqlx::postgres::PgRow| Ok((row.try_get("metric_type")?, point(&row)?)))
+                    .fetch_all(&mut *connection);
+                timed_rows(Statement::SamplesTrend, query).await
+            })
+            .await
     }
 }
 

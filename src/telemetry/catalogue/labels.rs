@@ -92,6 +92,10 @@ label! {
     Source "source" { Primary "primary", Replica "replica", }
 }
 label! {
+    /// Why the server rolled a transaction back in favour of others.
+    Conflict "reason" { Serialization "serialization", Deadlock "deadlock", }
+}
+label! {
     /// A partitioned table.
     Table "table" { PerformanceMetrics "dgm_performance_metrics", }
 }

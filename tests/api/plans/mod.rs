@@ -53,7 +53,8 @@ const EXPLAIN: &[(&str, &str)] = &[
 fn fill(database: &Database, file: &str, entries: usize) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fill").join(file);
     let options = format!(
-        "-c auto_explain.log_min_duration=-1 -c fill.archive={entries} -c fill.improvements={entries} -c fill.samples={}",
+        "{} -c auto_explain.log_min_duration=-1 -c fill.archive={entries} -c fill.improvements={entries} -c fill.samples={}",
+        crate::support::hostile::pgoptions(),
         10 * entries
     );
     let output = Command::new("psql")

@@ -24,6 +24,7 @@ fn migrated() -> Database {
 
 fn psql(url: &str, statement: &str) -> Child {
     let mut psql = Command::new("psql");
+    psql.env("PGOPTIONS", crate::support::hostile::pgoptions());
     psql.args(["-Xqc", statement, url]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

@@ -247,6 +247,7 @@ pub(super) const FLOWS: &[Flow] = &[
             step(By::Call, "cache/l2.rs", "fetch_remote"),
             step(By::Callback, "service/archive/mod.rs", "fetch"),
             step(By::Call, "store/archive/read.rs", "find"),
+            step(By::Call, "db/pool.rs", "read"),
             step(By::Call, "db/pool.rs", "acquire"),
             step(By::Call, "db/statement.rs", "timed"),
             step(By::Call, "service/archive/prefetch.rs", "request"),

@@ -48,6 +48,7 @@ const QUIET: &[&str] = &[
     "dgm_db_server_deadlocks_total",
     "dgm_db_server_temporary_bytes_total",
     "dgm_db_statement_errors_total",
+    "dgm_db_transaction_retries_total",
     "dgm_db_wal_segments_archived_total",
     "dgm_job_missed_total",
     "dgm_leases_rescued_total",

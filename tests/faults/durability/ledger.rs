@@ -18,6 +18,8 @@ pub(super) struct Ledger {
     pub(super) improvements: Vec<String>,
     /// Improvements that were completed, with their entries.
     pub(super) completions: Vec<(String, String)>,
+    /// Requests that had no answer yet when a server was killed.
+    pub(super) interrupted: usize,
     /// Requests that were sent again, their answer being lost.
     pub(super) repeated: usize,
     /// Answers other than acknowledgements.
@@ -26,10 +28,14 @@ pub(super) struct Ledger {
 
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { samples, doubtful, entries, improvements, completions, repeated, refused } = self;
+        let Self { samples, doubtful, entries, improvements, completions, interrupted, repeated, refused } = self;
         let (samples, doubtful, entries) = (samples.len(), doubtful.len(), entries.len());
         write!(f, "{samples} samples, {entries} entries, {} improvements, ", improvements.len())?;
-        write!(f, "{} completions acknowledged; {repeated} requests repeated, ", completions.len())?;
+        write!(
+            f,
+            "{} completions acknowledged; {interrupted} requests interrupted by a kill, {repeated} repeated, ",
+            completions.len()
+        )?;
         write!(f, "{doubtful} doubtful, {} refused", refused.len())
     }
 }
@@ -42,6 +48,7 @@ impl FromIterator<Self> for Ledger {
             all.entries.extend(one.entries);
             all.improvements.extend(one.improvements);
             all.completions.extend(one.completions);
+            all.interrupted += one.interrupted;
             all.repeated += one.repeated;
             all.refused.extend(one.refused);
             all

@@ -23,14 +23,16 @@ pub(super) struct Load {
     token: String,
     stop: AtomicBool,
     acknowledged: AtomicUsize,
+    kills: AtomicUsize,
     /// Makes ids, and the values by which samples are told apart.
     next: AtomicU64,
 }
 
 impl Load {
     pub(super) fn new(serve: &Serve) -> Self {
-        let (stop, acknowledged, next) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicU64::new(1));
-        Self { address: serve.api.clone(), token: serve.token.clone(), stop, acknowledged, next }
+        let (stop, acknowledged, kills) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+        let next = AtomicU64::new(1);
+        Self { address: serve.api.clone(), token: serve.token.clone(), stop, acknowledged, kills, next }
     }
 
     pub(super) fn start<'scope>(
@@ -45,6 +47,11 @@ impl Load {
     /// Ends the load when dropped.
     pub(super) fn stopper(&self) -> Stopper<'_> {
         Stopper(&self.stop)
+    }
+
+    /// A server is about to be killed.
+    pub(super) fn kill_begins(&self) {
+        self.kills.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Until so many more requests were acknowledged.
@@ -81,6 +88,13 @@ impl<'a> Client<'a> {
 
     /// What the service says to a request; nothing when it says nothing, or to try again.
     fn attempt(&mut self, path: &str, body: &Value) -> Option<Reply> {
+        let before = self.load.kills.load(Ordering::SeqCst);
+        let reply = self.send(path, body);
+        self.ledger.interrupted += usize::from(self.load.kills.load(Ordering::SeqCst) != before);
+        reply
+    }
+
+    fn send(&mut self, path: &str, body: &Value) -> Option<Reply> {
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
             None => Wire::connect(&self.load.address, &self.load.token).ok()?,

@@ -20,7 +20,7 @@ use crate::support::{setting, signal};
 const ROUND: usize = 300;
 
 /// Kills under load, so many times.
-fn run(rounds: usize, server: &mut Mortal, mut kill_and_restart: impl FnMut(&mut Mortal, &mut Serve)) -> Ledger {
+fn run(rounds: usize, server: &mut Mortal, mut kill_and_restart: impl FnMut(&mut Mortal, &mut Serve, &Load)) -> Ledger {
     let redis = Logical::new();
     let mut serve = Serve::start(&server.database, &redis.url());
     serve.token = server.database.token("worker");
@@ -31,7 +31,7 @@ fn run(rounds: usize, server: &mut Mortal, mut kill_and_restart: impl FnMut(&mut
         for _ in 0..rounds {
             load.wait_for(ROUND);
             std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..200)));
-            kill_and_restart(server, &mut serve);
+            kill_and_restart(server, &mut serve, &load);
         }
         load.wait_for(ROUND);
         drop(stopper);
@@ -39,13 +39,16 @@ fn run(rounds: usize, server: &mut Mortal, mut kill_and_restart: impl FnMut(&mut
     })
 }
 
+/// The server's own setting would lose what was acknowledged; the service must set its own.
+const HASTY: (&str, &str) = ("synchronous_commit", "off");
+
 /// Kills, then looks. Then it takes away and adds what the look must find.
-fn rounds(what: &str, kill_and_restart: impl FnMut(&mut Mortal, &mut Serve)) {
+fn rounds(what: &str, kill_and_restart: impl FnMut(&mut Mortal, &mut Serve, &Load)) {
     let rounds = setting("DGM_TEST_ROUNDS", 2);
-    let mut server = Mortal::own("killed", &[]);
+    let mut server = Mortal::own("killed", &[HASTY]);
     let ledger = run(rounds, &mut server, kill_and_restart);
     eprintln!("durability: {rounds} kills of {what}; {ledger}");
-    assert!(ledger.repeated > 0, "no kill met a request: {ledger}");
+    assert!(ledger.interrupted > 0, "no kill met a request: {ledger}");
     let database = &server.database;
     assert_eq!(faults(database, &ledger), [] as [String; 0], "{ledger}");
 
@@ -73,7 +76,8 @@ fn rounds(what: &str, kill_and_restart: impl FnMut(&mut Mortal, &mut Serve)) {
 
 #[test]
 fn what_was_acknowledged_outlives_the_service() {
-    rounds("the service", |_, serve| {
+    rounds("the service", |_, serve, load| {
+        load.kill_begins();
         serve.kill();
         serve.restart();
     });
@@ -81,7 +85,8 @@ fn what_was_acknowledged_outlives_the_service() {
 
 #[test]
 fn what_was_acknowledged_outlives_postgresql() {
-    rounds("PostgreSQL", |server, _| {
+    rounds("PostgreSQL", |server, _, load| {
+        load.kill_begins();
         server.kill();
         server.restart();
     });
@@ -90,15 +95,26 @@ fn what_was_acknowledged_outlives_postgresql() {
 #[test]
 fn a_postgresql_that_acknowledges_too_early_is_found_out() {
     // Nothing but a commit that waits writes the log: not the WAL writer, not a full buffer, not an old page.
-    let late = [("synchronous_commit", "off"), ("wal_buffers", "64MB"), ("bgwriter_lru_maxpages", "0")];
+    let late = [("wal_buffers", "64MB"), ("bgwriter_lru_maxpages", "0")];
     let mut server = Mortal::own("killed", &late);
+    // No setting of the server makes a transaction of the service hasty.
+    server.database.sql(
+        "CREATE FUNCTION hasty() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN PERFORM set_config('synchronous_commit', 'off', true); RETURN NULL; END $$",
+    );
+    for table in ["dgm_archive", "dgm_improvements", "dgm_performance_metrics"] {
+        server.database.sql(&format!(
+            "CREATE TRIGGER hasty BEFORE INSERT OR UPDATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION hasty()"
+        ));
+    }
     let writer = server.database.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
     signal(writer.parse().unwrap(), Signal::STOP).unwrap();
-    let ledger = run(1, &mut server, |server, _| {
+    let ledger = run(1, &mut server, |server, _, load| {
+        load.kill_begins();
         server.kill();
         server.restart();
     });
     let faults = faults(&server.database, &ledger);
-    eprintln!("durability: PostgreSQL without synchronous_commit; {ledger}; {} faults", faults.len());
+    eprintln!("durability: PostgreSQL that acknowledges too early; {ledger}; {} faults", faults.len());
     assert!(faults.iter().any(|fault| fault.ends_with("is lost") || fault.ends_with("is there 0 times")), "{faults:?}");
 }

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test hostile-test pooler-test scale-test lint generate bench loadtest loadtest-proofs k8s-test scale-out peers-test schema-test lint-migrations migrations-test restore-drill samples-test bucket-test observe alerts-test telemetry-cost page-test deny image image-test
+.PHONY: help setup up test faults-test hostile-test pooler-test scale-test lint generate bench loadtest loadtest-proofs k8s-test scale-out peers-test schema-test clients-test lint-migrations migrations-test restore-drill samples-test bucket-test observe alerts-test telemetry-cost page-test deny image image-test
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +30,8 @@ pooler-test: setup ## The suite api through PgBouncer in session mode
 scale-test: setup ## The plans of all statements at a million entries and ten million samples
 	DGM_TEST_FILL=1000000 cargo test --locked --test api -- --nocapture plans
 
-lint: ## Formatting, clippy (warnings are errors), the number of crates
+lint: ## Formatting, clippy (warnings are errors), the number of crates, openapi.json against the OpenAPI 3.1 schema
+	bin=$$(scripts/venv openapi openapi-spec-validator==0.9.0) && $$bin/openapi-spec-validator openapi.json
 	scripts/crate-budget
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -78,6 +79,10 @@ peers-test: setup ## Runs written by openevolve's and shinka's own code, importe
 schema-test: setup ## schemathesis against a throwaway service (needs pip and the network)
 	cargo build --release --locked --bin dgm
 	scripts/with-dev scripts/schemathesis
+
+clients-test: setup ## Clients that openapi-python-client and openapi-generator build from openapi.json, against a throwaway service (needs pip and the network)
+	cargo build --locked --bin dgm
+	DGM=target/debug/dgm scripts/with-dev tests/clients/run
 
 lint-migrations: setup ## Every migration against the rules of .squawk.toml (needs pip and the network)
 	@scripts/squawk

@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::{self, Cache, Redis};
 use crate::config::Config;
 use crate::db::{self, Database};
-use crate::http::{self, Callers};
+use crate::http::{self, Callers, Connections};
 use crate::jobs::Schedules;
 use crate::objects::Bucket;
 use crate::service::Services;
-use crate::service::artifacts::Storage;
+use crate::service::artifacts::{Limits, Storage};
 use crate::service::error::Error;
 use crate::service::settings::{SampleWindow, Settings};
 use crate::store::Stores;
@@ -58,6 +58,11 @@ pub fn services(config: &Config) -> anyhow::Result<Services> {
             bucket,
             max_bytes: config.artifacts.max_bytes,
             grace: Duration::from_secs(config.artifacts.grace_seconds),
+            limits: Limits {
+                artifacts_per_entry: config.limits.artifacts_per_entry,
+                artifact_bytes_per_entry: config.limits.artifact_bytes_per_entry,
+                artifact_bytes_per_service: config.limits.artifact_bytes_per_service,
+            },
         }),
         logs: log_dir(config).map(|folder| Retention {
             folder: folder.into(),
@@ -106,6 +111,9 @@ pub(crate) fn log_dir(config: &Config) -> Option<PathBuf> {
     Some(&config.telemetry.log_dir).filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
+/// Connections of the operations listener: those who scrape and watch are few.
+const MOST_OPERATORS: usize = 128;
+
 /// Who is served.
 #[derive(Debug, Clone, Copy)]
 pub struct Exposure {
@@ -143,6 +151,7 @@ impl App {
             authenticate: exposure.authenticate,
             loopback_hosts_only: exposure.loopback_hosts_only,
             max_body_bytes: config.http.max_body_bytes,
+            request_timeout: Duration::from_secs(config.http.request_timeout_seconds),
         };
         let schedules = Schedules::parse(&config.jobs.schedules).map_err(anyhow::Error::msg)?;
         let state = http::State::new(services, schedules, options);
@@ -171,7 +180,6 @@ impl App {
     /// When a listener fails or a job's schedule is wrong.
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { config, state, api, operations, mut signals } = self;
-        let header_timeout = Duration::from_secs(config.http.header_timeout_seconds);
         let (api_router, ops_router) = (http::api(state.clone()), http::operations(state.clone()));
         catalogue::initialise();
         let runner = state.runner.clone();
@@ -193,9 +201,16 @@ impl App {
         let mut scheduler = runner.schedule(config.jobs.enabled).await?;
         // The operations listener outlives the API's drain, so that the last of it can still be seen.
         let ops_stop = CancellationToken::new();
-        let ops = http::serve(operations, Callers::Operators, ops_router, header_timeout, ops_stop.clone());
+        let api_connections = Connections {
+            callers: Callers::Api,
+            most: http::most_connections(config.http.max_connections),
+            header_timeout: Duration::from_secs(config.http.header_timeout_seconds),
+            idle_timeout: Duration::from_secs(config.http.idle_timeout_seconds),
+        };
+        let ops_connections = Connections { callers: Callers::Operators, most: MOST_OPERATORS, ..api_connections };
+        let ops = http::serve(operations, ops_connections, ops_router, ops_stop.clone());
         let ops = tokio::spawn(ops);
-        let served = http::serve(api, Callers::Api, api_router, header_timeout, state.stopping.clone());
+        let served = http::serve(api, api_connections, api_router, state.stopping.clone());
         let mut served = tokio::spawn(served);
         tokio::select! {
             () = signals.received() => {}

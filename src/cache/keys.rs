@@ -32,11 +32,6 @@ pub enum Key {
         /// SHA-256 of the secret.
         digest: [u8; 32],
     },
-    /// Who is behind a token; `service::identity`. 10 s, in process only.
-    Token {
-        /// SHA-256 of the secret.
-        digest: [u8; 32],
-    },
 }
 
 impl Key {
@@ -49,7 +44,6 @@ impl Key {
             Self::MetricsCurrent { .. } => Class::MetricsCurrent,
             Self::MetricsTrend { .. } => Class::MetricsTrend,
             Self::Session { .. } => Class::Session,
-            Self::Token { .. } => Class::Token,
         }
     }
 
@@ -63,7 +57,6 @@ impl Key {
             Self::MetricsCurrent { service } => tagged("dgm:{s:", &plain(service), "}:current"),
             Self::MetricsTrend { service } => tagged("dgm:{s:", &plain(service), "}:trend"),
             Self::Session { digest } => tagged("dgm:{x:", &hex(digest), "}:session"),
-            Self::Token { digest } => tagged("dgm:{x:", &hex(digest), "}:token"),
         }
     }
 }
@@ -78,8 +71,7 @@ pub(super) fn entry_id(text: &str) -> Option<String> {
 pub(super) trait Policy {
     /// Copies are served only while the ledger is confirmed, and none that it knows to be old.
     fn is_judged(&self) -> bool;
-    /// Copies lie in Redis too. Who is behind a token does not: revoking it must not depend on Redis. Nor do the newest
-    /// samples: by the time they came back from there they would not be the newest.
+    /// Copies are in Redis, too. The newest samples are not: by the time they came back from there they would not be the newest.
     fn is_shared(&self) -> bool;
     /// Not to be pushed out by entries: a session that is lost cannot be loaded again.
     fn is_identity(&self) -> bool;
@@ -91,11 +83,11 @@ impl Policy for Class {
     }
 
     fn is_shared(&self) -> bool {
-        !matches!(self, Self::Token | Self::MetricsCurrent)
+        !matches!(self, Self::MetricsCurrent)
     }
 
     fn is_identity(&self) -> bool {
-        matches!(self, Self::Session | Self::Token)
+        matches!(self, Self::Session)
     }
 }
 
@@ -137,7 +129,7 @@ mod tests {
         let all = Key::Stats { service: None }.text();
         assert_ne!(all, Key::Stats { service: Some("all".into()) }.text());
         let digest = std::array::from_fn(|n| u8::try_from(n).unwrap());
-        let text = "dgm:{x:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f}:token";
-        assert_eq!(Key::Token { digest }.text(), text);
+        let text = "dgm:{x:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f}:session";
+        assert_eq!(Key::Session { digest }.text(), text);
     }
 }

@@ -2,94 +2,46 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::cluster::{ClusterClient, ClusterConfig};
-use redis::cluster_async::ClusterConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, InfoDict, IntoConnectionInfo as _, RedisError, TlsCertificates};
-
+use futures_util::FutureExt as _;
+use redis::{Cmd, ErrorKind, FromRedisValue, InfoDict, RedisError};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::breaker::Breaker;
+use super::connection::{ANSWER, CONNECT, Connection};
 use super::ttl::milliseconds;
 use super::value::{self, Cached, Stamp};
+use super::writes::{Writes, failure};
 use super::{Redis, info};
 use crate::telemetry::catalogue::cache::{CACHE_REDIS_DURATION, CACHE_REDIS_UP};
+use crate::telemetry::catalogue::labels::RedisFailure;
+use crate::telemetry::catalogue::redis_server::REDIS_INFO_UP;
 use crate::telemetry::spans;
 
 /// Longest wait for one answer on the path of a request.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// Longest wait for a write that is acknowledged to a caller, as a session is.
+const ACKNOWLEDGED: Duration = ANSWER;
 /// How often deletions that failed are tried again, and a Redis that is away is asked whether it is back.
 const TEND: Duration = Duration::from_millis(250);
 /// How often a Redis that nobody asks is asked whether it is still there.
 const ASK: Duration = Duration::from_secs(1);
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(1);
-/// Longest wait of the library for an answer; ours is shorter, and this one frees what waits for a dead peer.
-const ANSWER: Duration = Duration::from_millis(250);
-/// What stands before the addresses of a cluster's nodes, which commas part, and what before the address of one of them; with
-/// an `s` by TLS.
-const CLUSTERS: [(&str, &str); 2] = [("redis+cluster://", "redis://"), ("rediss+cluster://", "rediss://")];
-
 /// Every command that this tier uses.
 pub(super) const COMMANDS: [&str; 5] = ["SET", "GET", "DEL", "INFO", "PING"];
 
-/// Both are cheap to clone, share their connections, pipeline, and reconnect by themselves.
-#[derive(Clone)]
-enum Connection {
-    Node(ConnectionManager),
-    Cluster(ClusterConnection),
-}
-
-impl Connection {
-    fn new(Redis { url, authorities }: &Redis) -> Result<Self, RedisError> {
-        // Off by default there; without it a small answer waits for the acknowledgement of the one before.
-        let tcp = TcpSettings::default().set_nodelay(true);
-        crate::tls::use_ring();
-        let certificates = authorities.clone().map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
-        let nodes = CLUSTERS.iter().find_map(|(prefix, scheme)| Some((scheme, url.strip_prefix(prefix)?)));
-        if let Some((scheme, nodes)) = nodes {
-            // Credentials stand once, before the first node.
-            let (credentials, nodes) =
-                nodes.rsplit_once('@').map_or((String::new(), nodes), |(c, n)| (format!("{c}@"), n));
-            let nodes = nodes.split(',').filter(|node| !node.is_empty());
-            let nodes = nodes.map(|node| format!("{scheme}{credentials}{node}"));
-            let mut client = ClusterClient::builder(nodes).tcp_settings(tcp).retries(1);
-            if let Some(certificates) = certificates {
-                client = client.certs(certificates);
-            }
-            let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(ANSWER);
-            return Ok(Self::Cluster(client.build()?.get_pending_async_connection_with_config(config)));
-        }
-        let info = url.as_str().into_connection_info()?.set_tcp_settings(tcp);
-        let client = match certificates {
-            Some(certificates) => Client::build_with_tls(info, certificates)?,
-            None => Client::open(info)?,
-        };
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(500))
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(ANSWER));
-        ConnectionManager::new_lazy_with_config(client, config).map(Self::Node)
-    }
-
-    async fn run<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, RedisError> {
-        match self {
-            Self::Node(node) => command.query_async(node).await,
-            Self::Cluster(cluster) => command.query_async(cluster).await,
-        }
-    }
-}
-
 pub(super) struct L2 {
-    connection: Connection,
+    redis: Redis,
+    /// Replaced when it does not answer and a new one does.
+    connection: RwLock<Connection>,
     breaker: Breaker,
+    writes: Writes,
+    /// Whether the last INFO was refused.
+    info_refused: AtomicBool,
     /// Keys whose deletion failed: they are not read until it succeeds, for what Redis holds of them is old.
     doomed: Mutex<HashSet<String>>,
 }
@@ -102,8 +54,14 @@ impl std::fmt::Debug for L2 {
 
 impl L2 {
     pub(super) fn new(redis: &Redis) -> Result<Arc<Self>, RedisError> {
-        let connection = Connection::new(redis)?;
-        let l2 = Arc::new(Self { connection, breaker: Breaker::new(), doomed: Mutex::default() });
+        let l2 = Arc::new(Self {
+            redis: redis.clone(),
+            connection: RwLock::new(Connection::new(redis)?),
+            breaker: Breaker::new(),
+            writes: Writes::default(),
+            info_refused: AtomicBool::new(false),
+            doomed: Mutex::default(),
+        });
         tokio::spawn(tend(Arc::downgrade(&l2)));
         Ok(l2)
     }
@@ -113,47 +71,119 @@ impl L2 {
         if self.is_doomed(key) {
             return Ok(None);
         }
-        let found: Option<Bytes> = self.guarded("GET", |get| get.arg(key)).await?;
+        let found: Option<Bytes> = self.guarded("GET", PATIENCE, |get| get.arg(key)).await.map_err(drop)?;
         Ok(found.and_then(value::decode))
     }
 
+    /// Keeps a copy of what can be loaded again.
     pub(super) async fn put(&self, key: &str, cached: &Cached, stamp: Stamp, life: Duration) {
+        let _ = self.set(key, cached, stamp, life, PATIENCE).await;
+    }
+
+    /// Keeps what is nowhere else, for a caller who is told of it.
+    pub(super) async fn store(
+        &self,
+        key: &str,
+        cached: &Cached,
+        stamp: Stamp,
+        life: Duration,
+    ) -> Result<(), RedisFailure> {
+        self.set(key, cached, stamp, life, ACKNOWLEDGED).await
+    }
+
+    async fn set(
+        &self,
+        key: &str,
+        cached: &Cached,
+        stamp: Stamp,
+        life: Duration,
+        patience: Duration,
+    ) -> Result<(), RedisFailure> {
         if self.is_doomed(key) {
-            return;
+            return Err(RedisFailure::Unavailable);
         }
         let life = milliseconds(life).max(1);
         let bytes = value::encode(cached, stamp);
-        let _: Result<(), ()> = self.guarded("SET", |set| set.arg(key).arg(&bytes[..]).arg("PX").arg(life)).await;
+        self.write("SET", key, patience, |set| set.arg(key).arg(&bytes[..]).arg("PX").arg(life)).await
     }
 
-    /// Deletes a key, now or as soon as Redis can be reached.
-    pub(super) async fn delete(&self, key: &str) {
-        let deleted: Result<(), ()> = self.guarded("DEL", |del| del.arg(key)).await;
+    /// Deletes a key, now or as soon as Redis can be reached and accepts it.
+    pub(super) async fn delete(&self, key: &str) -> Result<(), RedisFailure> {
+        let deleted = self.write("DEL", key, ACKNOWLEDGED, |del| del.arg(key)).await;
         let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
         if deleted.is_ok() {
             doomed.remove(key);
         } else {
             doomed.insert(key.to_owned());
         }
+        deleted
     }
 
-    /// Asks with more patience than a request has; one failure is enough.
-    pub(super) async fn probe(&self) -> Result<(), RedisError> {
-        let mut connection = self.connection.clone();
-        let answer = within(2 * CONNECT, async { connection.run::<String>(&redis::cmd("PING")).await }).await;
-        match &answer {
-            Ok(_) => self.breaker.succeeded(),
-            Err(error) => self.breaker.failed(true, error),
+    async fn write(
+        &self,
+        name: &'static str,
+        key: &str,
+        patience: Duration,
+        arguments: impl FnOnce(&mut Cmd) -> &mut Cmd,
+    ) -> Result<(), RedisFailure> {
+        let written = self.guarded(name, patience, arguments).await;
+        if let Err(reason) = written {
+            self.writes.failed(name, key, reason);
         }
-        answer.map(drop)
+        written
+    }
+
+    /// Asks with more patience than a request has; one failure is enough. A connection of the library does not recover from a
+    /// failed login, so a new one is tried at the same time, and takes the place of the other when it answers first.
+    pub(super) async fn probe(&self) -> Result<(), RedisError> {
+        let (mut known, mut new) = (self.connection(), Connection::new(&self.redis)?);
+        let (by_known, by_new) = (ping(&mut known, 2 * CONNECT).boxed(), ping(&mut new, 2 * CONNECT).boxed());
+        let (by_known, by_new) =
+            (by_known.map(|answer| answer.map(|()| false)), by_new.map(|answer| answer.map(|()| true)));
+        let answer =
+            futures_util::future::select_ok([by_known.boxed(), by_new.boxed()]).await.map(|(is_new, _)| is_new);
+        match answer {
+            Ok(is_new) => {
+                if is_new {
+                    *self.connection.write().unwrap_or_else(PoisonError::into_inner) = new;
+                }
+                self.breaker.succeeded();
+                Ok(())
+            }
+            Err(error) => {
+                self.breaker.failed(true, &error);
+                Err(error)
+            }
+        }
     }
 
     /// Asks with the patience of the library; one failure is none yet.
     async fn ask(&self) {
-        let mut connection = self.connection.clone();
-        match within(ANSWER, async { connection.run::<String>(&redis::cmd("PING")).await }).await {
-            Ok(_) => self.breaker.succeeded(),
+        match ping(&mut self.connection(), ANSWER).await {
+            Ok(()) => self.breaker.succeeded(),
             Err(error) => self.breaker.failed(false, &error),
+        }
+    }
+
+    fn connection(&self) -> Connection {
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the last writes were refused.
+    pub(super) fn refuses_writes(&self) -> Option<RedisFailure> {
+        self.writes.refused()
+    }
+
+    /// Tries whether a write like the one that was refused is accepted again.
+    async fn try_refused_write(&self) {
+        let Some((name, key)) = self.writes.sample() else { return };
+        let mut command = redis::cmd(name);
+        command.arg(&key);
+        if name == "SET" {
+            command.arg("").arg("PX").arg(1000);
+        }
+        if within(ANSWER, self.connection().run::<redis::Value>(&command)).await.is_ok() {
+            self.writes.accepted();
         }
     }
 
@@ -168,18 +198,34 @@ impl L2 {
                 "GET" | "DEL" => _ = command.arg(&key),
                 _ => {}
             }
-            let mut connection = self.connection.clone();
-            if let Err(error) = within(2 * CONNECT, connection.run::<redis::Value>(&command)).await {
+            if let Err(error) = within(2 * CONNECT, self.connection().run::<redis::Value>(&command)).await {
                 refused.push((name, error));
             }
         }
         refused
     }
 
-    /// What each node tells of itself.
-    pub(super) async fn info(&self) -> Result<Vec<InfoDict>, RedisError> {
-        let mut connection = self.connection.clone();
-        info::nodes(within(CONNECT, async { connection.run(&redis::cmd("INFO")).await }).await?)
+    /// What each node tells of itself; nothing when it is refused, or Redis does not answer.
+    pub(super) async fn info(&self) -> Option<Vec<InfoDict>> {
+        let mut connection = self.connection();
+        let answer = within(CONNECT, async { connection.run(&redis::cmd("INFO")).await }).await.and_then(info::nodes);
+        REDIS_INFO_UP.set((), if answer.is_ok() { 1.0 } else { 0.0 });
+        match answer {
+            Ok(nodes) => {
+                if self.info_refused.swap(false, Ordering::Relaxed) {
+                    tracing::info!("Redis answers INFO again");
+                }
+                Some(nodes)
+            }
+            // One that does not answer is reported by the breaker.
+            Err(error) if failure(&error) == RedisFailure::Unavailable => None,
+            Err(error) => {
+                if !self.info_refused.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "Redis refuses INFO: its memory, evictions and clients are not measured; allow it with ACL SETUSER <user> +info");
+                }
+                None
+            }
+        }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -194,10 +240,11 @@ impl L2 {
     async fn guarded<T: FromRedisValue>(
         &self,
         name: &'static str,
+        patience: Duration,
         arguments: impl FnOnce(&mut Cmd) -> &mut Cmd,
-    ) -> Result<T, ()> {
+    ) -> Result<T, RedisFailure> {
         if !self.breaker.admits() {
-            return Err(());
+            return Err(RedisFailure::Unavailable);
         }
         let mut command = redis::cmd(name);
         arguments(&mut command);
@@ -211,9 +258,9 @@ impl L2 {
             db.operation.name = name,
             error.type = Empty,
         );
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection();
         let started = Instant::now();
-        let answer = within(PATIENCE, connection.run(&command)).instrument(span.clone()).await;
+        let answer = within(patience, connection.run(&command)).instrument(span.clone()).await;
         CACHE_REDIS_DURATION.observe((), started.elapsed());
         match answer {
             Ok(answer) => {
@@ -223,8 +270,13 @@ impl L2 {
             Err(error) => {
                 tracing::debug!(%error, "Redis failed");
                 spans::failed(&span, &format!("{:?}", error.kind()), &error);
-                self.breaker.failed(false, &error);
-                Err(())
+                let reason = failure(&error);
+                if reason == RedisFailure::Unavailable {
+                    self.breaker.failed(false, &error);
+                } else {
+                    self.breaker.succeeded();
+                }
+                Err(reason)
             }
         }
     }
@@ -233,6 +285,14 @@ impl L2 {
 async fn within<T>(longest: Duration, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
     let late = || RedisError::from((ErrorKind::Io, "no answer in time"));
     tokio::time::timeout(longest, call).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A refusal is an answer, too.
+async fn ping(connection: &mut Connection, longest: Duration) -> Result<(), RedisError> {
+    match within(longest, connection.run::<redis::Value>(&redis::cmd("PING"))).await {
+        Err(error) if failure(&error) == RedisFailure::Unavailable => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Finds out how Redis is before anybody asks and while nobody does, and makes good the deletions that it did not take; ends
@@ -246,16 +306,19 @@ async fn tend(l2: Weak<L2>) {
             // Whoever asked for it is told; here the breaker has heard it.
             let _ = l2.probe().await;
             CACHE_REDIS_UP.set((), if l2.is_up() { 1.0 } else { 0.0 });
+            l2.writes.report();
             told = true;
         } else if l2.breaker.is_doubted() || asked.elapsed() >= ASK {
             l2.ask().await;
             asked = Instant::now();
         }
+        if l2.is_up() {
+            l2.try_refused_write().await;
+        }
         let keys: Vec<String> =
             l2.doomed.lock().unwrap_or_else(PoisonError::into_inner).iter().take(1000).cloned().collect();
         for key in keys {
-            l2.delete(&key).await;
-            if !l2.is_up() {
+            if l2.delete(&key).await.is_err() {
                 break;
             }
         }

@@ -7,6 +7,7 @@
 //! Redis, to messages or to connections.
 
 mod breaker;
+mod connection;
 mod flight;
 mod info;
 mod keys;
@@ -18,6 +19,7 @@ mod tests;
 mod tiers;
 pub mod ttl;
 mod value;
+mod writes;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -40,8 +42,9 @@ use ledger::Verdict;
 use tiers::Tiers;
 pub use tiers::Unanswered;
 use value::Stamp;
+use writes::words;
 
-/// Share of the in-process tier that is for sessions and tokens, which entries must not push out: one part in so many.
+/// Share of the in-process tier that is for sessions, which entries must not push out: one part in so many.
 const IDENTITIES: u64 = 16;
 
 /// How the cache is built.
@@ -140,13 +143,17 @@ impl Cache {
     }
 
     /// Keeps a value that is kept here only. With Redis it is there that it lives, for all replicas.
-    pub async fn put(&self, key: &Key, cached: Cached, ttl: Duration) {
+    ///
+    /// # Errors
+    /// Redis did not store it; nor does this process then keep it.
+    pub async fn put(&self, key: &Key, cached: Cached, ttl: Duration) -> Result<(), Unwritten> {
         let (text, class) = (key.text(), key.class());
         let in_process = if self.0.l2.is_some() { ttl.min(ttl::IN_PROCESS) } else { ttl };
         if let Some(l2) = self.0.shared(class) {
-            l2.put(&text, &cached, Stamp::new(0, 0, ttl), ttl).await;
+            l2.store(&text, &cached, Stamp::new(0, 0, ttl), ttl).await.map_err(|reason| Unwritten(words(reason)))?;
         }
         self.0.store(class).put(text, Some(cached), in_process);
+        Ok(())
     }
 
     /// Notes a change that this process made and is about to acknowledge: from now on no older copy is served here.
@@ -154,7 +161,8 @@ impl Cache {
         let change = Change { key: key.text(), version, transaction };
         self.0.ledger.wrote(&change);
         if let (false, Some(l2)) = (self.0.coherent, self.0.shared(key.class())) {
-            l2.delete(&change.key).await;
+            // Tried again until it succeeds, and not read here until then.
+            let _ = l2.delete(&change.key).await;
         }
         self.drop_local(key);
     }
@@ -166,11 +174,16 @@ impl Cache {
     }
 
     /// Drops a key everywhere. Redis first: a lookup that read it before the deletion is outdated after it.
-    pub async fn delete(&self, key: &Key) {
-        if let Some(l2) = self.0.shared(key.class()) {
-            l2.delete(&key.text()).await;
-        }
+    ///
+    /// # Errors
+    /// Redis still holds it: other replicas may serve it until this one, which tries again, has deleted it.
+    pub async fn delete(&self, key: &Key) -> Result<(), Unwritten> {
+        let deleted = match self.0.shared(key.class()) {
+            Some(l2) => l2.delete(&key.text()).await.map_err(|reason| Unwritten(words(reason))),
+            None => Ok(()),
+        };
         self.drop_local(key);
+        deleted
     }
 
     /// Takes in what the database says of changes, drops what they made old, and only then counts as confirmed.
@@ -234,8 +247,8 @@ impl Cache {
     pub fn redis_status(&self) -> RedisStatus {
         match &self.0.l2 {
             None => RedisStatus::Disabled,
-            Some(l2) if l2.is_up() => RedisStatus::Up,
-            Some(_) => RedisStatus::Down,
+            Some(l2) if !l2.is_up() => RedisStatus::Down,
+            Some(l2) => l2.refuses_writes().map_or(RedisStatus::Up, |reason| RedisStatus::RefusesWrites(words(reason))),
         }
     }
 
@@ -262,9 +275,8 @@ impl Cache {
     /// Publishes what Redis tells of itself; nothing without it. What it does not answer keeps its last value.
     pub async fn observe_redis(&self, theirs: &mut Theirs) {
         let Some(l2) = &self.0.l2 else { return };
-        match l2.info().await {
-            Ok(nodes) => info::observe(&nodes, theirs),
-            Err(error) => tracing::debug!(%error, "Redis tells nothing of itself"),
+        if let Some(nodes) = l2.info().await {
+            info::observe(&nodes, theirs);
         }
     }
 
@@ -276,6 +288,11 @@ impl Cache {
         }
     }
 }
+
+/// Redis did not take a write, for this reason.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("{0}")]
+pub struct Unwritten(pub &'static str);
 
 /// The task of a load was cut off, as at the end of the process.
 #[derive(Debug, Clone, Copy, thiserror::Error)]

@@ -8,8 +8,6 @@ pub const STATS: Duration = Duration::from_secs(10);
 pub const METRICS_CURRENT: Duration = Duration::from_secs(1);
 /// The last 24 hours of a service.
 pub const METRICS_TREND: Duration = Duration::from_mins(1);
-/// Who is behind a token: the longest time that a revoked one is still taken by another replica.
-pub const TOKEN: Duration = Duration::from_secs(10);
 /// That there is no such thing. Short: another replica may make it.
 pub const ABSENT: Duration = Duration::from_secs(2);
 /// The in-process tier keeps nothing longer than this that is loaded from below and is not judged by changes.

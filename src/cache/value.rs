@@ -1,8 +1,6 @@
 //! What is cached: finished bytes.
 
-use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
@@ -21,13 +19,11 @@ pub struct Cached {
     pub etag: Option<Bytes>,
     /// The version of the row that it was made from; 0 for what has none.
     pub version: i64,
-    /// What the body says, decoded, for readers in this process. It does not travel to Redis.
-    object: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl fmt::Debug for Cached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { body, etag, version, object: _ } = self;
+        let Self { body, etag, version } = self;
         f.debug_struct("Cached").field("bytes", &body.len()).field("etag", etag).field("version", version).finish()
     }
 }
@@ -36,19 +32,7 @@ impl Cached {
     /// Finished bytes with their tag and version.
     #[must_use]
     pub fn new(body: Bytes, etag: Option<String>, version: i64) -> Self {
-        Self { body, etag: etag.map(Bytes::from), version, object: None }
-    }
-
-    /// A value that is read in this process only.
-    #[must_use]
-    pub fn of(object: impl Any + Send + Sync) -> Self {
-        Self { body: Bytes::new(), etag: None, version: 0, object: Some(Arc::new(object)) }
-    }
-
-    /// What [`Cached::of`] was made from.
-    #[must_use]
-    pub fn object<T: Any + Send + Sync>(self) -> Option<Arc<T>> {
-        self.object?.downcast().ok()
+        Self { body, etag: etag.map(Bytes::from), version }
     }
 }
 
@@ -107,7 +91,7 @@ pub(super) fn decode(mut bytes: Bytes) -> Option<(Cached, Stamp)> {
     }
     let etag = bytes.split_to(length);
     let etag = (!etag.is_empty()).then_some(etag);
-    Some((Cached { body: bytes, etag, version, object: None }, Stamp { generation, as_of, ends }))
+    Some((Cached { body: bytes, etag, version }, Stamp { generation, as_of, ends }))
 }
 
 /// What a load found.
@@ -152,11 +136,5 @@ mod tests {
             assert!(decode(Bytes::copy_from_slice(foreign)).is_none());
         }
         assert_eq!(stamp.left(), Duration::ZERO);
-    }
-
-    #[test]
-    fn objects_are_given_back_as_what_they_are() {
-        assert_eq!(Cached::of(7_u32).object::<u32>().as_deref(), Some(&7));
-        assert!(Cached::of(7_u32).object::<u64>().is_none());
     }
 }

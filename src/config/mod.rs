@@ -85,6 +85,9 @@ section!(
         ops_bind: std::net::SocketAddr,
         max_body_bytes: usize,
         header_timeout_seconds: u64,
+        max_connections: usize,
+        idle_timeout_seconds: u64,
+        request_timeout_seconds: u64,
         unready_seconds: u64,
         drain_seconds: u64,
     }
@@ -124,6 +127,10 @@ section!(
     Artifacts { url: String, max_bytes: u64, grace_seconds: u64, }
 );
 section!(
+    /// `[limits]`
+    Limits { artifacts_per_entry: u64, artifact_bytes_per_entry: u64, artifact_bytes_per_service: u64, }
+);
+section!(
     /// `[jobs]`
     Jobs { enabled: bool, schedules: String, }
 );
@@ -150,6 +157,7 @@ section!(
         auth: Auth,
         samples: Samples,
         artifacts: Artifacts,
+        limits: Limits,
         jobs: Jobs,
         telemetry: Telemetry,
     }
@@ -193,6 +201,9 @@ impl Config {
     fn validate(self) -> Result<Self, Error> {
         let invalid = |key, reason: &str| Err(Error::Invalid { key, reason: reason.to_owned() });
         match &self {
+            c if c.http.max_connections == 0 => invalid("http.max_connections", "must be 1 or more"),
+            c if c.http.idle_timeout_seconds == 0 => invalid("http.idle_timeout_seconds", "must be 1 or more"),
+            c if c.http.request_timeout_seconds == 0 => invalid("http.request_timeout_seconds", "must be 1 or more"),
             c if c.database.max_connections < 2 => invalid("database.max_connections", "must be 2 or more"),
             c if c.database.write_connections == 0 => invalid("database.write_connections", "must be 1 or more"),
             c if c.database.acquire_timeout_seconds == 0 => {

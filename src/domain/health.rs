@@ -9,6 +9,8 @@ pub enum RedisStatus {
     Up,
     /// It does not answer; requests are served without it.
     Down,
+    /// It answers and refuses writes, for this reason: no session is opened or closed.
+    RefusesWrites(&'static str),
 }
 
 /// State of the target of exported months, by the last look at it.

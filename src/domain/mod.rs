@@ -9,6 +9,7 @@ pub mod health;
 pub mod identity;
 pub mod improvement;
 pub mod job;
+pub mod json;
 pub mod page;
 pub mod parents;
 pub mod partition;

@@ -13,23 +13,43 @@ pub const DEFAULT_LIMIT: u32 = 50;
 /// Most items of a page.
 pub const MAX_LIMIT: u32 = 1000;
 
+/// Most bytes of a page's rows, as they are stored. A single item that is larger is a page of its own.
+pub const MAX_BYTES: usize = 8 << 20;
+
+/// Rows of a page.
+#[derive(Debug)]
+pub struct Rows<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// What they have in bytes.
+    pub bytes: usize,
+    /// Whether they were cut off at [`MAX_BYTES`]. There may be none after them.
+    pub cut: bool,
+}
+
 /// One page.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     /// The items, in the order that was asked for.
     pub items: Vec<T>,
-    /// Give this as `cursor` for the next page; `null` on the last.
+    /// Give this as `cursor` for the next page; `null` on the last. A page whose items have 8 MiB ends there, and the last one may be
+    /// empty then.
     pub next_cursor: Option<String>,
+    /// About how many bytes the items have.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub bytes: usize,
 }
 
 impl<T> Page<T> {
-    /// A page out of `limit + 1` fetched items: the one too many says that there is a next page.
-    pub fn cut(mut items: Vec<T>, limit: u32, position: impl Fn(&T) -> Position) -> Self {
+    /// A page out of `limit + 1` rows: the one too many says that there is a next page.
+    pub fn cut(rows: Rows<T>, limit: u32, position: impl Fn(&T) -> Position) -> Self {
+        let Rows { mut items, bytes, cut } = rows;
         let limit = limit as usize;
-        let more = items.len() > limit;
+        let more = cut || items.len() > limit;
         items.truncate(limit);
         let next_cursor = if more { items.last().map(|item| position(item).encode()) } else { None };
-        Self { items, next_cursor }
+        Self { items, next_cursor, bytes }
     }
 }
 
@@ -101,8 +121,10 @@ mod tests {
     #[test]
     fn only_a_full_page_has_a_next_one() {
         let at = |n: &u32| Position { order: "n".into(), score: None, time: None, id: n.to_string() };
-        assert!(Page::cut(vec![1, 2], 2, at).next_cursor.is_none());
-        let page = Page::cut(vec![1, 2, 3], 2, at);
+        let rows = |items: Vec<u32>, cut| Rows { items, bytes: 0, cut };
+        assert!(Page::cut(rows(vec![1, 2], false), 2, at).next_cursor.is_none());
+        assert!(Page::cut(rows(vec![1], true), 2, at).next_cursor.is_some());
+        let page = Page::cut(rows(vec![1, 2, 3], false), 2, at);
         assert_eq!(page.items, [1, 2]);
         assert_eq!(Position::decode(&page.next_cursor.unwrap(), "n").unwrap().id, "2");
     }

@@ -1,7 +1,7 @@
 //! Times from outside: RFC 3339 with a zone, in years that PostgreSQL, JSON and every client can represent and that leave room for
 //! arithmetic.
 
-use chrono::{DateTime, Datelike as _, Months, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, Months, NaiveDateTime, TimeDelta, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer};
 
@@ -31,11 +31,22 @@ pub fn months_before(at: DateTime<Utc>, months: u32) -> DateTime<Utc> {
 /// # Errors
 /// What is wrong and what to send.
 pub fn parse(text: &str) -> Result<DateTime<Utc>, String> {
-    let time = DateTime::parse_from_rfc3339(text).map_err(|error| reason(text, error))?.to_utc();
+    let time = rfc3339(text).map_err(|error| reason(text, error))?.to_utc();
     if is_accepted(time) {
         Ok(time)
     } else {
         Err(format!("{text:?}: the year must be from {} to {}", YEARS.start(), YEARS.end()))
+    }
+}
+
+/// As RFC 3339 writes it, or with an offset without its colon, as `strftime` writes it in many languages (and generated clients do).
+fn rfc3339(text: &str) -> chrono::ParseResult<DateTime<FixedOffset>> {
+    match text.as_bytes() {
+        [.., b'+' | b'-', a, b, c, d] if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()) => {
+            let (hours, minutes) = text.split_at(text.len() - 2);
+            DateTime::parse_from_rfc3339(&format!("{hours}:{minutes}"))
+        }
+        _ => DateTime::parse_from_rfc3339(text),
     }
 }
 
@@ -51,7 +62,7 @@ fn reason(text: &str, error: chrono::ParseError) -> String {
         return format!("{text:?} has no time zone: append Z for UTC, or an offset such as +02:00");
     }
     if let Some((before, offset)) = text.rsplit_once(' ')
-        && DateTime::parse_from_rfc3339(&format!("{before}+{offset}")).is_ok()
+        && rfc3339(&format!("{before}+{offset}")).is_ok()
     {
         return format!("{text:?}: a + in a URL means a space: write %2B, or give the time in UTC with Z");
     }
@@ -73,6 +84,8 @@ mod tests {
         for (text, utc) in [
             ("2026-11-27T10:00:00Z", "2026-11-27T10:00:00Z"),
             ("2026-11-27T10:00:00.123456+02:00", "2026-11-27T08:00:00.123456Z"),
+            ("2026-11-27T10:00:00.5+0230", "2026-11-27T07:30:00.5Z"),
+            ("2026-11-27T10:00:00-0800", "2026-11-27T18:00:00Z"),
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
             ("9998-12-31T23:59:59Z", "9998-12-31T23:59:59Z"),
         ] {
@@ -82,6 +95,9 @@ mod tests {
             ("2026-11-27T10:00:00", "append Z for UTC"),
             ("2026-11-27 10:00:00.5", "append Z for UTC"),
             ("2026-11-27T10:00:00 02:00", "write %2B"),
+            ("2026-11-27T10:00:00 0200", "write %2B"),
+            ("2026-11-27T10:00:00+9900", "is not a time such as"),
+            ("2026-1127", "is not a time such as"),
             ("-262143-01-01T00:00:00Z", "is not a time such as"),
             ("+262142-12-31T00:00:00Z", "is not a time such as"),
             ("9999-12-31T23:59:59-01:00", "the year must be from 1 to 9998"),

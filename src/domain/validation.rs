@@ -9,6 +9,9 @@ pub const MAX_ID: usize = 255;
 /// Longest name (`service_name`, `metric_type`) in characters.
 pub const MAX_NAME: usize = 100;
 
+/// Largest problem statement in bytes. Lists return it with every item.
+pub const MAX_PROBLEM: usize = 1 << 20;
+
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
@@ -77,6 +80,18 @@ impl Check {
     /// Free text: anything but the NUL character, which PostgreSQL cannot store.
     pub fn text(&mut self, field: &str, value: &str) {
         self.that(!value.contains('\0'), field, "must not hold the NUL character");
+    }
+
+    /// A problem statement: free text of at most [`MAX_PROBLEM`] bytes.
+    pub fn problem(&mut self, field: &str, value: &str) {
+        self.text(field, value);
+        if value.len() > MAX_PROBLEM {
+            let length = value.len();
+            let detail = format!(
+                "must have at most {MAX_PROBLEM} bytes in UTF-8, and has {length}: store long texts as an artifact"
+            );
+            self.that(false, field, detail);
+        }
     }
 
     /// A score, 0 to 1.

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 
+use super::compress;
 use super::extract::{Caller, bearer};
 use super::problem::{Kind, Problem};
 use super::state::State;
@@ -84,6 +85,14 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/admin/partitions", Least(Operator)),
 ];
 
+/// What takes as long as its caller wants, or as its work does; each has limits of its own.
+const UNTIMED: &[(&str, &str)] = &[
+    ("GET", "/api/v1/improvements/{improvement_id}/events"),
+    ("GET", "/api/v1/archive/{archive_entry_id}/artifacts/{name}"),
+    ("PUT", "/api/v1/archive/{archive_entry_id}/artifacts/{name}"),
+    ("POST", "/api/v1/admin/jobs/{name}/run"),
+];
+
 /// The access of a route; HEAD is GET without a body. A method that a route does not serve is the admin's too: who may
 /// call nothing need not learn what there is.
 fn access(method: &Method, route: &str) -> Access {
@@ -95,7 +104,21 @@ fn access(method: &Method, route: &str) -> Access {
 
 /// The check in front of every handler.
 pub(super) async fn admit(state: &State, request: Request, next: Next) -> Response {
-    caught(decide(state, request, next)).await
+    let is_untimed = request.extensions().get::<MatchedPath>().is_some_and(|route| {
+        UNTIMED.iter().any(|(method, path)| *path == route.as_str() && *method == request.method().as_str())
+    });
+    let response = caught(decide(state, request, next));
+    if is_untimed {
+        return response.await;
+    }
+    let timeout = state.options.request_timeout;
+    tokio::time::timeout(timeout, response).await.unwrap_or_else(|_| {
+        let detail = format!(
+            "not answered within {timeout:?} (http.request_timeout_seconds), so that a write may or may not have been made: repeat it \
+             with the same id, or ask for less"
+        );
+        Problem::new(Kind::Timeout, detail).into_response()
+    })
 }
 
 /// A response, also when making it panics.
@@ -125,7 +148,7 @@ async fn decide(state: &State, mut request: Request, next: Next) -> Response {
             Err(problem) => return problem.into_response(),
         }
     }
-    next.run(request).await
+    compress::run(next, request).await
 }
 
 async fn caller(state: &State, authorization: Option<HeaderValue>) -> Result<Arc<Principal>, Problem> {
@@ -138,6 +161,14 @@ async fn caller(state: &State, authorization: Option<HeaderValue>) -> Result<Arc
         return Err(Error::Unauthenticated("send `Authorization: Bearer <token>`").into());
     };
     Ok(state.services.identity.authenticate(secret).await?)
+}
+
+/// Ends when the caller of a request that was admitted may no longer call.
+pub(super) async fn ended(state: State, secret: Option<String>) {
+    match secret.filter(|_| state.options.authenticate) {
+        Some(secret) => state.services.identity.ended(&secret).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A page in a browser can make requests to 127.0.0.1, under its own name (DNS rebinding, which the Host header tells) or

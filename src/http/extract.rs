@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::{Kind, Problem};
 use crate::domain::identity::Principal;
+use crate::domain::json;
 use crate::domain::validation::{Check, Fault, Invalid};
 use crate::service::error::Error;
 
@@ -85,9 +86,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Query::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(rejection) => Err(Problem::new(Kind::InvalidParameter, rejection.body_text())),
+            Err(rejection) => Err(query_problem(&rejection.body_text())),
         }
     }
+}
+
+/// From "Failed to deserialize query string: name: message".
+fn query_problem(text: &str) -> Problem {
+    let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
+    let fault = detail.split_once(": ").filter(|(name, _)| !pointer(name).is_empty());
+    let fault = fault.map(|(name, detail)| Fault { pointer: name.to_owned(), detail: detail.to_owned() });
+    Problem { kind: Kind::InvalidParameter, detail: detail.to_owned(), errors: fault.into_iter().collect() }
 }
 
 /// A wrong parameter, when the service says so: the same fault is a 422 in a body and a 400 in a URL.
@@ -135,14 +144,23 @@ async fn json_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes
 
 /// Errors are told with their place in the body; keeping track of it costs, so only what is wrong is read that way.
 fn decode<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).or_else(|_| {
-        let axum::Json(value) = axum::Json::from_bytes(bytes).map_err(|rejection| body_problem(&rejection))?;
+    serde_json::from_slice(bytes).or_else(|error| {
+        let axum::Json(value) = axum::Json::from_bytes(bytes)
+            .map_err(|rejection| body_problem(&rejection, || json::reason(bytes, &error)))?;
         Ok(value)
     })
 }
 
-fn body_problem(rejection: &JsonRejection) -> Problem {
+fn body_problem(rejection: &JsonRejection, reason: impl FnOnce() -> String) -> Problem {
     match rejection {
+        JsonRejection::JsonSyntaxError(error) => {
+            // "Failed to parse the request body as JSON: a.b: message at line 1 column 2"
+            let text = error.body_text();
+            let path = text.split_once("as JSON: ").and_then(|(_, rest)| rest.split_once(": "));
+            let fault = Fault { pointer: path.map_or_else(String::new, |(path, _)| pointer(path)), detail: reason() };
+            let detail = format!("{} {}", fault.pointer, fault.detail).trim().to_owned();
+            Problem { kind: Kind::MalformedBody, detail, errors: vec![fault] }
+        }
         JsonRejection::JsonDataError(error) => {
             // "Failed to deserialize the JSON body into the target type: a.b: message at line 1 column 2"
             let text = error.body_text();

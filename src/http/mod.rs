@@ -1,6 +1,7 @@
 //! The HTTP surface; the only home of axum.
 
 pub mod access;
+mod compress;
 mod extract;
 mod linger;
 mod observe;
@@ -14,5 +15,5 @@ mod status;
 mod v1;
 
 pub use router::{api, define_labels, document, operations};
-pub use server::{Callers, serve};
+pub use server::{Callers, Connections, most_connections, serve};
 pub use state::{Options, State};

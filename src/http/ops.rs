@@ -25,7 +25,7 @@ pub(super) struct Health {
 /// The process can serve.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
-    /// `ready`; `degraded` when Redis is configured and cannot be reached (slower, and correct), when the clock differs, or when the schema
+    /// `ready`; `degraded` when Redis is configured and cannot be reached (slower, and correct) or refuses writes, when the clock differs, or when the schema
     /// is newer than this program, as during a rolling upgrade.
     status: &'static str,
     /// Why the status is `degraded`.
@@ -35,7 +35,7 @@ pub(super) struct Ready {
     clock_difference_seconds: f64,
     /// The newest migration of the database.
     schema_version: i64,
-    /// `disabled`, `up` or `down`.
+    /// `disabled`, `up`, `down`, or `refuses_writes`: it answers, and no session can be opened or closed.
     redis: &'static str,
     /// The target of exported months (`samples.export_url`): `disabled`, `unknown` until it is looked at, `ready`, or `unavailable`, in which
     /// case no month is dropped and everything else is served.
@@ -62,6 +62,7 @@ pub(super) async fn ready(Extract(state): Extract<State>) -> Result<Json<Ready>,
         RedisStatus::Disabled => ("disabled", None),
         RedisStatus::Up => ("up", None),
         RedisStatus::Down => ("down", Some("Redis cannot be reached".to_owned())),
+        RedisStatus::RefusesWrites(why) => ("refuses_writes", Some(why.to_owned())),
     };
     let (ahead, differs) = match state.services.operations.clock().await {
         Ok(reading) => (reading.ahead, reading.differs().map(|error| error.to_string())),

@@ -46,6 +46,7 @@ kinds! {
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "Method not allowed";
     AlreadyExists "already-exists" CONFLICT "Another resource has this id";
     IllegalState "illegal-state" CONFLICT "The state does not admit this";
+    LimitReached "limit-reached" CONFLICT "A limit of this installation is reached";
     LeaseLost "lease-lost" CONFLICT "The lease was lost";
     VersionDiffers "version-differs" PRECONDITION_FAILED "The resource has another version";
     BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE "The body is too large";
@@ -57,6 +58,7 @@ kinds! {
     NotReady "not-ready" SERVICE_UNAVAILABLE "Not ready";
     Unavailable "unavailable" SERVICE_UNAVAILABLE "Not available now; try again";
     Busy "busy" SERVICE_UNAVAILABLE "Too many writes are waiting";
+    Timeout "timeout" SERVICE_UNAVAILABLE "The request took too long";
     NotConfigured "not-configured" NOT_IMPLEMENTED "This installation does not have it";
     Internal "internal" INTERNAL_SERVER_ERROR "Internal error";
 }
@@ -131,7 +133,7 @@ impl IntoResponse for Problem {
             Kind::BodyTooLarge => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Kind::Unavailable | Kind::Busy => {
+            Kind::Unavailable | Kind::Busy | Kind::Timeout => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -154,6 +156,7 @@ impl From<Error> for Problem {
             Error::UnknownReference(_) => Kind::UnknownReference,
             Error::AlreadyExists { .. } => Kind::AlreadyExists,
             Error::IllegalState(_) => Kind::IllegalState,
+            Error::LimitReached(_) => Kind::LimitReached,
             Error::LeaseLost(_) => Kind::LeaseLost,
             Error::VersionDiffers { .. } => Kind::VersionDiffers,
             Error::Unauthenticated(_) => Kind::Unauthenticated,
@@ -163,7 +166,9 @@ impl From<Error> for Problem {
             Error::Clock(ClockError::Unreadable(_)) => {
                 return Self::new(Kind::Unavailable, Error::Unavailable.to_string());
             }
-            Error::Unavailable | Error::StorageUnavailable | Error::Clock(_) => Kind::Unavailable,
+            Error::Unavailable | Error::SessionsUnavailable(_) | Error::StorageUnavailable | Error::Clock(_) => {
+                Kind::Unavailable
+            }
             Error::Database(error) if error.is_unavailable() => Kind::Unavailable,
             Error::NotConfigured(_) => Kind::NotConfigured,
             Error::TooLarge { .. } => Kind::BodyTooLarge,
@@ -209,7 +214,7 @@ responses!(
 responses!(
     /// What a request with a body may meet beside.
     Writes {
-        409 Conflict "Another resource has this id, or the state does not admit this",
+        409 Conflict "Another resource has this id, the state does not admit this, or a limit is reached",
         412 Version "The resource has another version",
         413 TooLarge "The body is too large",
         415 MediaType "The body is not application/json",

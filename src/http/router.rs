@@ -18,7 +18,7 @@ use crate::telemetry::catalogue::routes;
 
 /// The routes of the API with their documentation.
 pub(super) fn documented() -> OpenApiRouter<State> {
-    OpenApiRouter::with_openapi(openapi::base())
+    let mut router = OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(ops::health))
         .routes(routes!(ops::ready))
         .routes(routes!(archive::create, archive::list))
@@ -52,7 +52,9 @@ pub(super) fn documented() -> OpenApiRouter<State> {
         .routes(routes!(operations::jobs))
         .routes(routes!(operations::runs))
         .routes(routes!(operations::run))
-        .routes(routes!(operations::partitions))
+        .routes(routes!(operations::partitions));
+    openapi::complete(router.get_openapi_mut());
+    router
 }
 
 /// Hands the tables of routes and jobs to the catalogue of metrics, whose labels of routes, methods and jobs are made from

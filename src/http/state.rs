@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,8 @@ pub struct Options {
     pub loopback_hosts_only: bool,
     /// Largest body, in bytes.
     pub max_body_bytes: usize,
+    /// Longest time until a request is answered.
+    pub request_timeout: Duration,
 }
 
 /// What handlers share; one pointer, since every layer and handler of a request takes a clone.

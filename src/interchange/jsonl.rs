@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Error, Problem, file_name, lineage};
 use crate::domain::archive::NewEntry;
+use crate::domain::json;
 
 /// What belongs to the archive that the export came from, not to the entry.
 const ROW: [&str; 4] = ["id", "version", "updated_at", "created_by"];
@@ -32,9 +33,10 @@ pub fn read(path: &Path, now: DateTime<Utc>) -> Result<Export, Error> {
     let error = |source| Error::Io { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(error)?;
     let (mut entries, mut problems) = (Vec::new(), Vec::new());
-    for (number, line) in BufReader::new(file).lines().enumerate() {
+    // Not `lines`, which gives the file up at the first byte that is not UTF-8.
+    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
         let line = line.map_err(error)?;
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
         match entry(&line, now) {
@@ -58,8 +60,8 @@ pub fn read(path: &Path, now: DateTime<Utc>) -> Result<Export, Error> {
     Ok(Export { entries: ordered.into_iter().map(|(_, entry)| entry).collect(), problems, deepest })
 }
 
-fn entry(line: &str, now: DateTime<Utc>) -> Result<NewEntry, String> {
-    let mut object: Map<String, Value> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+fn entry(line: &[u8], now: DateTime<Utc>) -> Result<NewEntry, String> {
+    let mut object: Map<String, Value> = serde_json::from_slice(line).map_err(|error| json::reason(line, &error))?;
     for field in ROW {
         object.remove(field);
     }
@@ -108,6 +110,33 @@ mod tests {
         assert_eq!(export.deepest, 1);
         let places: Vec<_> = export.problems.iter().map(|p| p.place.rsplit(':').next().unwrap()).collect();
         assert_eq!(places, ["2", "6"]);
+    }
+
+    #[test]
+    fn what_is_not_json_is_named_by_line_with_what_to_write() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let with = |statement: &str| line("x", None).replace("\"problem_statement\":\"p\"", statement).into_bytes();
+        let lines = [
+            [b"\xef\xbb\xbf".to_vec(), line("a", None).into_bytes()].concat(),
+            with("\"problem_statement\":NaN"),
+            with("\"problem_statement\":\"\\ud800\""),
+            with("\"problem_statement\":\"?\"")
+                .into_iter()
+                .map(|byte| if byte == b'?' { 0xe9 } else { byte })
+                .collect(),
+            line("d", None).replace("2026-01-01T00:00:00Z", "2026-01-01T00:00:00").into_bytes(),
+            line("c", None).into_bytes(),
+        ];
+        std::fs::write(file.path(), lines.join(&b'\n')).unwrap();
+        let export = read(file.path(), Utc::now()).unwrap();
+        assert_eq!(export.entries.len(), 1);
+        let expected =
+            ["byte-order mark of UTF-8", "NaN is not", "half of a surrogate pair", "not UTF-8", "append Z for UTC"];
+        assert_eq!(export.problems.len(), expected.len(), "{:?}", export.problems);
+        for (at, (problem, words)) in export.problems.iter().zip(expected).enumerate() {
+            let said = format!("{problem:?}");
+            assert!(problem.place.ends_with(&format!(":{}", at + 1)) && said.contains(words), "{said}");
+        }
     }
 
     #[test]

@@ -117,7 +117,7 @@ const INHIBITED: &[(&str, &str, &str, &[&str])] = &[
     (
         "Without Redis the cache answers less, and later.",
         "alertname=\"DgmRedisDown\"",
-        "alertname=~\"Dgm(Cache.*|Redis(MemoryHigh|Evicting))\"",
+        "alertname=~\"Dgm(Cache.*|Redis(MemoryHigh|Evicting|WritesRefused|InfoRefused))\"",
         &["job"],
     ),
     (

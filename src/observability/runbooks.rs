@@ -14,7 +14,7 @@ runbooks! {
     "DgmInvalidationLag" "DgmJobFailing" "DgmJobMissed" "DgmJobOverlap" "DgmJobStale" "DgmLatencyBudgetBurn"
     "DgmLeasesExpiring" "DgmLocksWaiting" "DgmLogWritesFailing" "DgmLongTransaction" "DgmPanic" "DgmPartitionDetachedLeft"
     "DgmPartitionHorizonLow" "DgmPartitionMissing" "DgmPoolSaturated" "DgmPostgresDown" "DgmQueryLatencyHigh"
-    "DgmQueueAgeHigh" "DgmRedisDown" "DgmRedisEvicting" "DgmRedisMemoryHigh" "DgmReplicationLag" "DgmRestarting"
+    "DgmQueueAgeHigh" "DgmRedisDown" "DgmRedisEvicting" "DgmRedisInfoRefused" "DgmRedisMemoryHigh" "DgmRedisWritesRefused" "DgmReplicationLag" "DgmRestarting"
     "DgmRestoreDrillStale" "DgmRetentionBehind" "DgmRuntimeSaturated" "DgmSamplesRejected" "DgmSloMetricAbsent"
     "DgmStatementErrors" "DgmTargetAbsent" "DgmTraceExportFailing" "DgmVolumeFull" "DgmWritesRefused" "DgmXidAge"
 }

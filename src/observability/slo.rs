@@ -109,11 +109,10 @@ pub fn slos() -> Vec<Slo> {
                 percent(CACHE_HIT_RATIO)
             ),
             target: CACHE_HIT_RATIO,
-            bad: "sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", tier=\"l1\"}[$window])) \
-                  - sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", result=\"hit\"}[$window]))"
+            bad: "sum by (job) (rate(dgm_cache_requests_total{class!=\"session\", tier=\"l1\"}[$window])) \
+                  - sum by (job) (rate(dgm_cache_requests_total{class!=\"session\", result=\"hit\"}[$window]))"
                 .to_owned(),
-            all: "sum by (job) (rate(dgm_cache_requests_total{class!~\"session|token\", tier=\"l1\"}[$window]))"
-                .to_owned(),
+            all: "sum by (job) (rate(dgm_cache_requests_total{class!=\"session\", tier=\"l1\"}[$window]))".to_owned(),
             floor: 1.0,
             team: Team::Service,
             alert: "DgmCacheBudgetBurn",

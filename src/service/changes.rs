@@ -1,15 +1,20 @@
-//! Follows the changes of the archive, so that no cached entry older than the bound is served.
+//! Follows the changes of the archive and of API tokens, so that no cached entry older than the bound is served and no revoked token
+//! accepted.
 
 use std::time::{Duration, Instant};
 
+use super::identity::feed::TokenFeed;
 use crate::cache::{Cache, Change, Key, News};
 use crate::db::Error;
 use crate::store::changes::{self, ChangeStore, Feed, Polled, nothing_seen};
 use crate::store::maintenance::MaintenanceStore;
 use crate::telemetry::catalogue::cache::{CACHE_CHANGES, CACHE_INVALIDATION_LAG};
 
-/// Longest time between two questions; a notification brings the next one forward.
-const IDLE: Duration = Duration::from_secs(1);
+/// Longest time between two questions; a notification brings the next one forward. What the feed confirmed of tokens counts for
+/// twice as long.
+const IDLE: Duration = Duration::from_millis(500);
+/// Longest wait for the first answer.
+const FIRST: Duration = Duration::from_secs(1);
 /// Shortest time between two questions: a burst of changes is told in one answer.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Time before the feed is opened anew.
@@ -21,11 +26,17 @@ pub struct ChangeService {
     changes: ChangeStore,
     maintenance: MaintenanceStore,
     cache: Cache,
+    tokens: TokenFeed,
 }
 
 impl ChangeService {
-    pub(super) const fn new(changes: ChangeStore, maintenance: MaintenanceStore, cache: Cache) -> Self {
-        Self { changes, maintenance, cache }
+    pub(super) const fn new(
+        changes: ChangeStore,
+        maintenance: MaintenanceStore,
+        cache: Cache,
+        tokens: TokenFeed,
+    ) -> Self {
+        Self { changes, maintenance, cache, tokens }
     }
 
     /// Follows the archive's changes for as long as it is polled. While the database cannot be polled, reads of entries bypass
@@ -60,7 +71,7 @@ impl ChangeService {
             }
         };
         // A database that is away is told of by readiness.
-        let _ = tokio::time::timeout(IDLE, known).await;
+        let _ = tokio::time::timeout(FIRST, known).await;
     }
 
     /// Deletes changes from more than a day ago and returns their number.
@@ -85,6 +96,7 @@ impl ChangeService {
                 continue;
             }
             self.learn(asked, &polled, seen.generation.is_some());
+            self.tokens.confirm(polled.token_state, asked);
             *seen = Seen { snapshot: polled.snapshot, generation: Some(polled.generation) };
             if std::mem::take(complained) {
                 tracing::info!("the change feed is back");

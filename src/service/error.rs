@@ -68,6 +68,9 @@ pub enum Error {
     /// Too many writes wait already; the same request may succeed in a moment.
     #[error("too many writes are waiting; try again in a moment")]
     Busy,
+    /// Sessions cannot be looked up, opened or closed now, for this reason; the same request may succeed later.
+    #[error("sessions are not available: {0}")]
+    SessionsUnavailable(&'static str),
     /// The artifact storage cannot answer now; the same request may succeed later.
     #[error("the artifact storage is not available")]
     StorageUnavailable,
@@ -80,6 +83,9 @@ pub enum Error {
         /// Bytes that are taken.
         most: u64,
     },
+    /// A limit of the configuration.
+    #[error("{0}")]
+    LimitReached(String),
     /// The time is not certain.
     #[error("{0}")]
     Clock(#[from] ClockError),

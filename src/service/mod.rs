@@ -74,12 +74,18 @@ impl Services {
         let partitions = partitions::PartitionService::new(stores.partitions.clone(), clock.clone(), retention);
         let jobs = jobs::JobService::new(stores.jobs.clone());
         let measured = (jobs.clone(), partitions.clone());
+        let tokens = identity::feed::TokenFeed::new();
         Self {
             archive: archive::ArchiveService::new(stores.archive.clone(), cache.clone(), clock.clone()),
             artifacts: artifacts::ArtifactService::new(stores.artifacts.clone(), clock.clone(), artifacts, exports),
-            changes: changes::ChangeService::new(stores.changes.clone(), stores.maintenance.clone(), cache.clone()),
+            changes: changes::ChangeService::new(
+                stores.changes.clone(),
+                stores.maintenance.clone(),
+                cache.clone(),
+                tokens.clone(),
+            ),
             identity: identity::IdentityService::new(
-                stores.identity.clone(),
+                (stores.identity.clone(), tokens),
                 cache.clone(),
                 clock.clone(),
                 settings.session_ttl,

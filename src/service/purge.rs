@@ -95,10 +95,11 @@ impl PurgeService {
     async fn drop_statistics(&self, survey: &Survey) {
         // The first call on a new connection would not wait for it; without Redis there is nothing to drop.
         let _ = self.cache.probe().await;
-        self.cache.delete(&Key::Stats { service: None }).await;
+        // What cannot be deleted ends by itself within the same minute.
+        let _ = self.cache.delete(&Key::Stats { service: None }).await;
         for Footprint { service, .. } in &survey.services {
-            self.cache.delete(&Key::Stats { service: Some(service.clone()) }).await;
-            self.cache.delete(&Key::MetricsTrend { service: service.clone() }).await;
+            let _ = self.cache.delete(&Key::Stats { service: Some(service.clone()) }).await;
+            let _ = self.cache.delete(&Key::MetricsTrend { service: service.clone() }).await;
         }
     }
 }

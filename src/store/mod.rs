@@ -10,6 +10,7 @@ pub mod integrity;
 pub mod jobs;
 pub mod maintenance;
 pub mod migrate;
+mod page;
 pub mod partitions;
 pub mod purge;
 pub mod samples;

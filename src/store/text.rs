@@ -1,10 +1,11 @@
-//! Closed sets in columns of text. A text that is none of the words is an error that names the column and the words.
+//! Columns as types of the domain: closed sets in columns of text, and JSON as it is. A text that is none of the words is an error that names the column and the words.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef};
-use sqlx::{Decode, Encode, Postgres, Type};
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgRow, PgTypeInfo, PgValueRef};
+use sqlx::{Decode, Encode, Postgres, Row as _, Type};
 
+use crate::domain::json::Json;
 use crate::domain::{archive, identity, improvement, job, purge};
 
 macro_rules! stored_as_text {
@@ -53,3 +54,11 @@ stored_as_text!(
     job::RunOutcome,
     purge::ReferenceKind,
 );
+
+pub(super) fn json(row: &PgRow, column: &str) -> Result<Json, sqlx::Error> {
+    Ok(Json(row.try_get::<sqlx::types::Json<_>, _>(column)?.0))
+}
+
+pub(super) fn optional_json(row: &PgRow, column: &str) -> Result<Option<Json>, sqlx::Error> {
+    Ok(row.try_get::<Option<sqlx::types::Json<_>>, _>(column)?.map(|json| Json(json.0)))
+}

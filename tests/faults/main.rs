@@ -7,10 +7,12 @@ mod coherence;
 mod durability;
 mod jobs;
 mod redis;
+mod redis_refusals;
 mod replica;
 mod run;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
 mod up;
 mod zipf;

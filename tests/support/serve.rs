@@ -45,7 +45,7 @@ impl Serve {
         let port = || if to_files { free_port() } else { 0 };
         let (api, ops) = (format!("127.0.0.1:{}", port()), format!("127.0.0.1:{}", port()));
         let (child, api, ops) = spawn(&environment, &api, &ops);
-        Self { child, environment, api, ops, token: String::new(), client: Client::new() }
+        Self { child, environment, api, ops, token: String::new(), client: plain_client() }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -87,9 +87,14 @@ impl Serve {
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        self.request_as(&self.token, method, path)
+    }
+
+    /// By another caller.
+    pub(crate) fn request_as(&self, token: &str, method: &str, path: &str) -> RequestBuilder {
         let url = format!("http://{}{path}", self.api);
         let request = self.client.request(method.parse().unwrap(), url);
-        if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
+        if token.is_empty() { request } else { request.bearer_auth(token) }
     }
 
     /// A request to the operations listener.
@@ -117,6 +122,11 @@ impl Serve {
         let text = self.metrics();
         text.lines().find_map(|l| l.strip_prefix(series)).map_or(0, |value| value.trim().parse().unwrap())
     }
+}
+
+/// A client that asks for no compression, which the features of other packages of the workspace would turn on.
+pub(crate) fn plain_client() -> Client {
+    Client::builder().no_gzip().build().unwrap()
 }
 
 impl Drop for Serve {

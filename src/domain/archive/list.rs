@@ -70,3 +70,21 @@ pub struct Filter {
     /// Made before this time.
     pub created_before: Option<DateTime<Utc>>,
 }
+
+impl Filter {
+    /// Checks the bounds: NaN and infinities would select everything or nothing.
+    ///
+    /// # Errors
+    /// The first parameter at fault.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let bounds = [
+            ("min_accuracy", self.min_accuracy),
+            ("max_accuracy", self.max_accuracy),
+            ("min_compliance", self.min_compliance),
+        ];
+        match bounds.iter().find(|(_, bound)| bound.is_some_and(|bound| !bound.is_finite())) {
+            Some((name, _)) => Err(Invalid::one(*name, "is not a finite number: send one in 0..1")),
+            None => Ok(()),
+        }
+    }
+}

@@ -13,6 +13,7 @@ use uuid::Uuid;
 pub use list::{Filter, Sort};
 pub use stats::{Generation, Relative, Stats};
 
+use super::json::Json;
 use super::validation::{Check, Invalid};
 use crate::closed::wire;
 
@@ -85,7 +86,8 @@ pub struct NewEntry {
     /// The agent (service) that the variant belongs to.
     #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub service_name: String,
-    /// What the variant was meant to improve.
+    /// What the variant was meant to improve, at most 1 MiB.
+    #[schema(max_length = 1_048_576)]
     pub problem_statement: String,
     /// The patch, or the code where the loop keeps no patch.
     pub solution_patch: Option<String>,
@@ -130,7 +132,7 @@ impl NewEntry {
         }
         check.that(self.generation_number.is_none_or(|g| g >= 0), "generation_number", "must be 0 or more");
         check.name("service_name", &self.service_name);
-        check.text("problem_statement", &self.problem_statement);
+        check.problem("problem_statement", &self.problem_statement);
         check.text("solution_patch", self.solution_patch.as_deref().unwrap_or_default());
         check.object("performance_metrics", &self.performance_metrics);
         check.score("accuracy_score", self.accuracy_score);
@@ -231,7 +233,7 @@ pub struct Summary {
     pub problem_statement: String,
     /// All measured figures by name.
     #[schema(value_type = std::collections::HashMap<String, Value>)]
-    pub performance_metrics: Value,
+    pub performance_metrics: Json,
     /// Accuracy, 0..1, four decimals.
     pub accuracy_score: f64,
     /// Constitutional compliance, 0..1, four decimals.
@@ -258,7 +260,7 @@ pub struct Entry {
     pub solution_patch: Option<String>,
     /// Anything else of worth about the evaluation.
     #[schema(value_type = Option<std::collections::HashMap<String, Value>>)]
-    pub evaluation_results: Option<Value>,
+    pub evaluation_results: Option<Json>,
     /// Further entries that helped to make it.
     pub inspirations: Vec<Inspiration>,
     /// Who made it (an id of the local mirror of identities).

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::closed::wire;
+use crate::domain::json::Json;
 pub use queue::{Filter, Rescued};
 pub use requests::{
     Claim, Completion, DEFAULT_LEASE_SECONDS, Failure, Heartbeat, NewImprovement, Progress, ResultEntry,
@@ -107,13 +108,13 @@ pub struct Improvement {
     pub max_improvement_time: i32,
     /// Rules that the result must keep.
     #[schema(value_type = Option<std::collections::HashMap<String, Value>>)]
-    pub constitutional_constraints: Option<Value>,
+    pub constitutional_constraints: Option<Json>,
     /// Figures to start from.
     #[schema(value_type = std::collections::HashMap<String, Value>)]
-    pub performance_metrics: Value,
+    pub performance_metrics: Json,
     /// What the worker answered.
     #[schema(value_type = Option<std::collections::HashMap<String, Value>>)]
-    pub results: Option<Value>,
+    pub results: Option<Json>,
     /// The entry that came of it.
     pub archive_entry_id: Option<String>,
     /// Why the last attempt failed.

@@ -37,7 +37,8 @@ pub struct NewImprovement {
     /// The archive entry to start from; it must exist.
     #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub parent_entry_id: Option<String>,
-    /// What to improve.
+    /// What to improve, at most 1 MiB.
+    #[schema(max_length = 1_048_576)]
     pub problem_statement: String,
     /// How urgent.
     #[serde(default)]
@@ -71,7 +72,7 @@ impl NewImprovement {
         if let Some(parent) = &self.parent_entry_id {
             check.id("parent_entry_id", parent);
         }
-        check.text("problem_statement", &self.problem_statement);
+        check.problem("problem_statement", &self.problem_statement);
         let a_week = 1..=604_800;
         check.that(a_week.contains(&self.max_improvement_time), "max_improvement_time", "must lie in 1..604800");
         check.that((1..=100).contains(&self.max_attempts), "max_attempts", "must lie in 1..100");
@@ -198,7 +199,8 @@ pub struct ResultEntry {
     /// The parent's plus one when absent.
     #[schema(minimum = 0)]
     pub generation_number: Option<i32>,
-    /// The improvement's problem statement when absent.
+    /// The improvement's problem statement when absent; at most 1 MiB.
+    #[schema(max_length = 1_048_576)]
     pub problem_statement: Option<String>,
     /// The patch.
     pub solution_patch: Option<String>,

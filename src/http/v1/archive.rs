@@ -12,7 +12,8 @@ use super::{Known, respond};
 use crate::domain::archive::{
     CreatedEntry, Entry, EntryPatch, Filter, NewEntries, NewEntry, Relative, Revision, Sort, Stats, Status, Summary,
 };
-use crate::domain::page::Page;
+use crate::domain::json;
+use crate::domain::page::{Page, Rows};
 use crate::domain::parents::{Parents, SelectParents};
 use crate::http::extract::{Body, Caller, Id, Query, invalid_parameter, parameter};
 use crate::http::problem::{Kind, Problem, Reads, Writes};
@@ -30,7 +31,8 @@ pub(in crate::http) struct CreatedBatch {
 pub(in crate::http) struct Relatives {
     /// The entry itself (depth 0), then the others, nearest first.
     items: Vec<Relative>,
-    /// Whether there are more than `limit`.
+    /// Whether there are more: of a lineage, than `max_depth`; of descendants, than `limit`; of both, than 8 MiB. The lineage of the
+    /// parent of the oldest one goes on there.
     truncated: bool,
 }
 
@@ -165,10 +167,12 @@ pub(in crate::http) async fn get(
 pub(in crate::http) async fn list(
     Extract(state): Extract<State>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Page<Summary>>, Problem> {
-    let contains = query.contains.as_deref().map(serde_json::from_str).transpose();
-    let contains: Option<serde_json::Map<_, _>> =
-        contains.map_err(|error| invalid_parameter("contains", format!("must be a JSON object: {error}")))?;
+) -> Result<Response, Problem> {
+    let contains = query.contains.as_deref().map(|text| {
+        let wrong = |error| format!("must be a JSON object: {}", json::reason(text.as_bytes(), &error));
+        serde_json::from_str(text).map_err(|error| invalid_parameter("contains", wrong(error)))
+    });
+    let contains: Option<serde_json::Map<_, _>> = contains.transpose()?;
     let filter = Filter {
         service: query.service,
         status: query.status,
@@ -182,7 +186,7 @@ pub(in crate::http) async fn list(
         created_before: query.created_before,
     };
     let page = state.services.archive.list(&filter, query.sort, query.cursor.as_deref(), query.limit).await;
-    Ok(Json(page.map_err(parameter)?))
+    super::page(&page.map_err(parameter)?)
 }
 
 /// Change status, scores or evaluation results. With `If-Match` only while the entry has one of the versions listed (412 otherwise).
@@ -228,11 +232,11 @@ pub(in crate::http) async fn lineage(
     Extract(state): Extract<State>,
     Id(id): Id,
     Query(query): Query<LineageQuery>,
-) -> Result<Json<Relatives>, Problem> {
-    let items = state.services.archive.lineage(&id, query.max_depth).await.map_err(parameter)?;
-    // Cut off by max_depth, or by a parent that is not there: the oldest one still names a parent.
+) -> Result<Response, Problem> {
+    let Rows { items, bytes, .. } = state.services.archive.lineage(&id, query.max_depth).await.map_err(parameter)?;
+    // Cut off by max_depth, by the size, or by a parent that is not there: the oldest one still names a parent.
     let truncated = items.last().is_some_and(|oldest| oldest.entry.parent_entry_id.is_some());
-    Ok(Json(Relatives { items, truncated }))
+    relatives(&Relatives { items, truncated }, bytes)
 }
 
 /// The entry and everything made from it.
@@ -243,10 +247,14 @@ pub(in crate::http) async fn descendants(
     Extract(state): Extract<State>,
     Id(id): Id,
     Query(query): Query<DescendantsQuery>,
-) -> Result<Json<Relatives>, Problem> {
+) -> Result<Response, Problem> {
     let found = state.services.archive.descendants(&id, query.max_depth, query.limit).await;
-    let (items, truncated) = found.map_err(parameter)?;
-    Ok(Json(Relatives { items, truncated }))
+    let Rows { items, bytes, cut: truncated } = found.map_err(parameter)?;
+    relatives(&Relatives { items, truncated }, bytes)
+}
+
+fn relatives(relatives: &Relatives, bytes: usize) -> Result<Response, Problem> {
+    super::list(relatives, bytes, relatives.items.len())
 }
 
 /// A page of what was made from the entry directly, newest first.
@@ -257,9 +265,9 @@ pub(in crate::http) async fn children(
     Extract(state): Extract<State>,
     Id(id): Id,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Page<Summary>>, Problem> {
+) -> Result<Response, Problem> {
     let page = state.services.archive.children(&id, query.cursor.as_deref(), query.limit).await;
-    Ok(Json(page.map_err(parameter)?))
+    super::page(&page.map_err(parameter)?)
 }
 
 /// Draw parents to improve next.

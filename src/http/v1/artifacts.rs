@@ -13,6 +13,7 @@ use super::Known;
 use crate::domain::artifact::Artifact;
 use crate::domain::validation::Check;
 use crate::http::extract::{Caller, Id, Path, parameter};
+use crate::http::openapi::Binary;
 use crate::http::problem::{Problem, Reads, Writes};
 use crate::http::state::State;
 use crate::service::artifacts::Upload;
@@ -60,8 +61,8 @@ pub(in crate::http) async fn list(Extract(state): Extract<State>, Id(id): Id) ->
 #[utoipa::path(put, path = "/api/v1/archive/{archive_entry_id}/artifacts/{name}", operation_id = "put_artifact", tag = "archive",
     params(("archive_entry_id" = String, Path, min_length = 1, max_length = 255),
            ("name" = String, Path, min_length = 1, max_length = 255)),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream",
-        description = "The bytes, at most `artifacts.max_bytes`; Content-Type says what they are"),
+    request_body(content = inline(Binary), content_type = "application/octet-stream",
+        description = "The bytes, at most `artifacts.max_bytes`, and within `limits`; Content-Type says what they are"),
     responses((status = 201, body = Artifact, description = "The entry had none of this name"),
               (status = 200, body = Artifact, description = "In place of the one before"),
               (status = 501, description = "This installation keeps no artifacts"), Reads, Writes))]
@@ -89,7 +90,8 @@ pub(in crate::http) async fn put(
     params(("archive_entry_id" = String, Path, min_length = 1, max_length = 255),
            ("name" = String, Path, min_length = 1, max_length = 255),
            ("if-none-match" = Option<String>, Header, description = "The ETag that the caller has")),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>,
+    responses((status = 200, description = "The bytes; Content-Type is the uploader's",
+               content((inline(Binary) = "application/octet-stream"), (inline(Binary) = "*/*")),
                headers(("etag" = String, description = "The digest"))),
               (status = 304, description = "The same bytes"), Reads))]
 pub(in crate::http) async fn get(

@@ -6,9 +6,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::response::sse::{self, KeepAlive, Sse};
 use chrono::{DateTime, Utc};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -17,7 +18,8 @@ use crate::domain::improvement::{
     Status,
 };
 use crate::domain::page::Page;
-use crate::http::extract::{Body, Caller, Id, Query, invalid_parameter, parameter};
+use crate::http::access;
+use crate::http::extract::{Bearer, Body, Caller, Id, Query, invalid_parameter, parameter};
 use crate::http::problem::{Problem, Reads, Writes};
 use crate::http::state::State;
 
@@ -87,7 +89,7 @@ pub(in crate::http) async fn get(Extract(state): Extract<State>, Id(id): Id) -> 
 pub(in crate::http) async fn list(
     Extract(state): Extract<State>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Page<Improvement>>, Problem> {
+) -> Result<Response, Problem> {
     let filter = Filter {
         service: query.service,
         status: query.status,
@@ -98,7 +100,7 @@ pub(in crate::http) async fn list(
         created_before: query.created_before,
     };
     let page = state.services.improvements.list(&filter, query.cursor.as_deref(), query.limit).await;
-    Ok(Json(page.map_err(parameter)?))
+    super::page(&page.map_err(parameter)?)
 }
 
 /// Take work. No two workers get the same improvement; one that falls silent loses it when its lease ends.
@@ -177,15 +179,18 @@ pub(in crate::http) async fn retry(Extract(state): Extract<State>, Id(id): Id) -
 }
 
 /// What happened to it so far and from now on, as server-sent events; the stream ends with the improvement. With
-/// `Last-Event-ID` it goes on where a reader was cut off.
+/// `Last-Event-ID` it goes on where a reader was cut off. It ends, too, when the token or session of its reader does.
 #[utoipa::path(get, path = "/api/v1/improvements/{improvement_id}/events", operation_id = "improvement_events",
     tag = "improvements",
     params(("improvement_id" = String, Path, min_length = 1, max_length = 255),
            ("last-event-id" = Option<i64>, Header, description = "The id of the last event that was received")),
-    responses((status = 200, body = Event, content_type = "text/event-stream"), Reads))]
+    responses((status = 200, body = String, content_type = "text/event-stream",
+               description = "Server-sent events until the improvement ends. `id` is the `event_id`, `event` the kind of the event, and `data` \
+                   an `Event` as JSON. Lines that begin with a colon keep the connection open"), Reads))]
 pub(in crate::http) async fn events(
     Extract(state): Extract<State>,
     Id(id): Id,
+    Bearer(secret): Bearer,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Problem> {
     let after = match headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|v| v.parse().ok())) {
@@ -194,7 +199,8 @@ pub(in crate::http) async fn events(
         Some(None) => return Err(invalid_parameter("last-event-id", "must be a number")),
     };
     state.services.improvements.get(&id).await?;
-    Ok(Sse::new(follow(state, id, after)).keep_alive(KeepAlive::default()))
+    let ended = access::ended(state.clone(), secret);
+    Ok(Sse::new(follow(state, id, after).take_until(ended)).keep_alive(KeepAlive::default()))
 }
 
 /// Ends with the improvement, with the process, or when the database is away (the reader reconnects where it was).

@@ -15,8 +15,11 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 
+use crate::domain::page::Page;
 use crate::domain::rendered::Rendered;
+use crate::http::problem::{Kind, Problem};
 
 /// The entity tags that the caller has: its `If-None-Match` (RFC 9110 section 13.1.2).
 pub(in crate::http) struct Known(Vec<HeaderValue>);
@@ -45,6 +48,21 @@ impl<S: Sync> FromRequestParts<S> for Known {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self(parts.headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect()))
     }
+}
+
+/// A JSON list, written into a buffer of its size: one that doubles would take half as much again of a large page.
+fn list(value: &impl Serialize, bytes: usize, items: usize) -> Result<Response, Problem> {
+    // Names of fields and short values are about as much again of a small item.
+    let mut body = Vec::with_capacity(bytes + bytes / 64 + 512 * (items + 1));
+    serde_json::to_writer(&mut body, value).map_err(|error| {
+        tracing::error!(%error, "a list cannot be serialised as JSON");
+        Problem::new(Kind::Internal, "internal error")
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn page<T: Serialize>(page: &Page<T>) -> Result<Response, Problem> {
+    list(page, page.bytes, page.items.len())
 }
 
 /// The response, or 304 when the caller has it already.

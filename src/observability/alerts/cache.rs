@@ -28,6 +28,24 @@ fn redis() -> Vec<Alert> {
             )
             .fires("5m", &[("dgm_cache_redis_up{job=\"dgm\", instance=\"a\"}", "1 0x20")])
             .silent("5m", &[("dgm_cache_redis_up{job=\"dgm\", instance=\"a\"}", "1 0 1x20")]),
+        alert("DgmRedisWritesRefused", Critical, Team::Platform)
+            .when("2m", "dgm_cache_redis_writable == 0")
+            .says(
+                "Redis refuses the writes of {{ $labels.instance }}.",
+                "Sessions are neither opened nor closed (503), and what is read is not kept for other replicas; /ready has the reason.",
+            )
+            .fires("5m", &[("dgm_cache_redis_writable{job=\"dgm\", instance=\"a\"}", "1 0x20")])
+            .silent("5m", &[("dgm_cache_redis_writable{job=\"dgm\", instance=\"a\"}", "1 0 1x20")]),
+        alert("DgmRedisInfoRefused", Warning, Team::Platform)
+            .when("10m", "dgm_redis_info_up == 0 unless on (job, instance) dgm_cache_redis_up == 0")
+            .says(
+                "Redis does not answer INFO.",
+                "Its memory, evictions and clients are not measured: DgmRedisMemoryHigh and DgmRedisEvicting cannot fire.",
+            )
+            .fires("20m", &information("1x30"))
+            // DgmRedisDown reports it.
+            .silent("20m", &information("0x30"))
+            .silent("20m", &[("dgm_redis_info_up{job=\"dgm\", instance=\"a\"}", "1x30")]),
         alert("DgmRedisMemoryHigh", Warning, Team::Platform)
             .when("10m", "max by (job) (dgm_redis_memory_bytes / (dgm_redis_memory_max_bytes > 0)) > 0.9")
             .says("Redis is nearly full.", "{{ $value | humanizePercentage }} of its memory is used; then it evicts, or refuses.")
@@ -64,6 +82,13 @@ fn memory(used: &'static str, most: &'static str) -> [(&'static str, &'static st
     [
         ("dgm_redis_memory_bytes{job=\"dgm\", instance=\"a\"}", used),
         ("dgm_redis_memory_max_bytes{job=\"dgm\", instance=\"a\"}", most),
+    ]
+}
+
+fn information(up: &'static str) -> [(&'static str, &'static str); 2] {
+    [
+        ("dgm_redis_info_up{job=\"dgm\", instance=\"a\"}", "0x30"),
+        ("dgm_cache_redis_up{job=\"dgm\", instance=\"a\"}", up),
     ]
 }
 

@@ -19,7 +19,7 @@ fn tiers() -> Vec<Panel> {
         Panel::lines("Hit rate", "percentunit", "Share of lookups that each tier answers of those that reach it; sessions and tokens left out.")
             .ask(
                 "{{tier}}",
-                "sum by (tier) (rate(dgm_cache_requests_total{$sel, class!~\"session|token\", result=\"hit\"}[$__rate_interval])) / sum by (tier) (rate(dgm_cache_requests_total{$sel, class!~\"session|token\"}[$__rate_interval]))",
+                "sum by (tier) (rate(dgm_cache_requests_total{$sel, class!=\"session\", result=\"hit\"}[$__rate_interval])) / sum by (tier) (rate(dgm_cache_requests_total{$sel, class!=\"session\"}[$__rate_interval]))",
             )
             .ask("any tier", "1 - avg(dgm:slo_errors:ratio_rate5m{job=~\"$job\", slo=\"cache\"})")
             .bad(Bad::Below(CACHE_HIT_RATIO))
@@ -91,6 +91,17 @@ fn redis() -> Vec<Panel> {
             .ask("up", "min(dgm_cache_redis_up{$sel})")
             .bad(Bad::Below(1.0))
             .alerts(&["DgmRedisDown"]),
+        Panel::figure("Accepts writes", "bool_yes_no", "Whether it accepts the writes of every instance.")
+            .ask("writable", "min(dgm_cache_redis_writable{$sel})")
+            .bad(Bad::Below(1.0))
+            .alerts(&["DgmRedisWritesRefused"]),
+        Panel::figure("Answers INFO", "bool_yes_no", "Whether memory, evictions and clients are measured.")
+            .ask("info", "min(dgm_redis_info_up{$sel})")
+            .bad(Bad::Below(1.0))
+            .alerts(&["DgmRedisInfoRefused"]),
+        Panel::lines("Failed writes", "cps", "Writes to Redis a second that failed, by reason.")
+            .ask("{{reason}}", "sum by (reason) (rate(dgm_cache_redis_write_failures_total{$sel}[$__rate_interval]))")
+            .alerts(&["DgmRedisWritesRefused"]),
         Panel::figure("Clients", "none", "Clients that are connected.").ask("clients", "max(dgm_redis_clients{$sel})"),
         Panel::lines(
             "Time of an answer",

@@ -15,7 +15,7 @@ use crate::domain::archive::{
     CreatedEntry, EntryPatch, Filter, MAX_BATCH, NewEntries, NewEntry, Relative, Revision, Sort, Summary,
 };
 use crate::domain::clock::Clock;
-use crate::domain::page::{self, Page};
+use crate::domain::page::{self, Page, Rows};
 use crate::domain::rendered::Rendered;
 use crate::domain::validation::{Check, Invalid};
 use crate::store::archive::{ArchiveStore, Created, Patched, Seen};
@@ -149,7 +149,7 @@ impl ArchiveService {
     /// A page of entries.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a bad limit or cursor.
+    /// [`Error::Invalid`] for a bad limit, cursor or bound.
     pub async fn list(
         &self,
         filter: &Filter,
@@ -158,6 +158,7 @@ impl ArchiveService {
         limit: Option<u32>,
     ) -> Result<Page<Summary>, Error> {
         let limit = page::limit(limit)?;
+        filter.validate()?;
         let after = cursor.map(|cursor| sort.place(cursor)).transpose()?;
         let items = self.archive.list(filter, sort, after.as_ref(), limit).await?;
         Ok(Page::cut(items, limit, |item| sort.position(item)))
@@ -167,7 +168,7 @@ impl ArchiveService {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn lineage(&self, id: &str, max_depth: Option<u32>) -> Result<Vec<Relative>, Error> {
+    pub async fn lineage(&self, id: &str, max_depth: Option<u32>) -> Result<Rows<Relative>, Error> {
         valid_id(id)?;
         known(id, self.archive.lineage(id, depth(max_depth)?).await?)
     }
@@ -181,7 +182,7 @@ impl ArchiveService {
         id: &str,
         max_depth: Option<u32>,
         limit: Option<u32>,
-    ) -> Result<(Vec<Relative>, bool), Error> {
+    ) -> Result<Rows<Relative>, Error> {
         valid_id(id)?;
         let limit = limit.unwrap_or(page::MAX_LIMIT);
         if !(1..=MAX_RELATIVES).contains(&limit) {
@@ -190,9 +191,9 @@ impl ArchiveService {
         // The entry itself, and one to see whether there are more.
         let asked = limit + 2;
         let mut found = known(id, self.archive.descendants(id, depth(max_depth)?, asked.into()).await?)?;
-        let truncated = found.len() == asked as usize;
-        found.truncate(limit as usize + 1);
-        Ok((found, truncated))
+        found.cut |= found.items.len() == asked as usize;
+        found.items.truncate(limit as usize + 1);
+        Ok(found)
     }
 
     /// A page of an entry's children, newest first.
@@ -239,8 +240,8 @@ fn depth(asked: Option<u32>) -> Result<i32, Invalid> {
     }
 }
 
-fn known(id: &str, relatives: Vec<Relative>) -> Result<Vec<Relative>, Error> {
-    if relatives.is_empty() {
+fn known(id: &str, relatives: Rows<Relative>) -> Result<Rows<Relative>, Error> {
+    if relatives.items.is_empty() {
         return Err(Error::no_entry(id));
     }
     Ok(relatives)

@@ -5,6 +5,7 @@
 
 mod backup;
 mod collect;
+mod limits;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,13 +13,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub use backup::{Copied, Depth, Direction, Failure, Lost, Verified};
 pub use collect::Collected;
+pub use limits::Limits;
 
 use super::error::Error;
-use crate::db;
 use crate::domain::artifact::{Artifact, Digest, validate};
 use crate::domain::clock::Clock;
 use crate::domain::validation::Invalid;
@@ -28,8 +30,8 @@ use crate::telemetry::catalogue::artifacts::{
     ARTIFACT_BYTES, ARTIFACT_STORAGE_DURATION, ARTIFACT_STORAGE_ERRORS, ARTIFACTS_LOST, StorageCall, Transfer,
 };
 
-/// Maximum number of artifacts of one entry.
-const MAX_PER_ENTRY: i64 = 1000;
+/// Uploads of this process whose transactions are open at once: half of the default `database.max_connections`.
+const TURNS: usize = 8;
 /// Where bytes lie, by their digest.
 const KEPT: &str = "sha256";
 /// Where uploads lie until they are whole.
@@ -44,6 +46,8 @@ pub struct Storage {
     pub max_bytes: u64,
     /// How long what nobody needs stays.
     pub grace: Duration,
+    /// How many an entry, and how many bytes an entry and a service may have.
+    pub limits: Limits,
 }
 
 /// Whose file, under which name, and who brings it.
@@ -69,6 +73,10 @@ pub struct ArtifactService {
     storage: Option<Arc<Storage>>,
     /// Where retention exports samples; backed up together with the artifacts.
     exports: Option<Bucket>,
+    services: Arc<limits::Services>,
+    /// Uploads whose transaction is open. They wait for each other where they share an entry or a content, and must leave
+    /// connections to everything else meanwhile.
+    turns: Arc<Semaphore>,
 }
 
 impl ArtifactService {
@@ -78,14 +86,15 @@ impl ArtifactService {
         storage: Option<Storage>,
         exports: Option<Bucket>,
     ) -> Self {
-        Self { artifacts, clock, storage: storage.map(Arc::new), exports }
+        let storage = storage.map(Arc::new);
+        Self { artifacts, clock, storage, exports, services: Arc::default(), turns: Arc::new(Semaphore::new(TURNS)) }
     }
 
     /// Gives an entry a file; `true`: it had none of this name. The same upload again changes nothing, another one takes the
     /// place of the first.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::TooLarge`], [`Error::NotConfigured`], [`Error::StorageUnavailable`].
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::TooLarge`], [`Error::LimitReached`], [`Error::NotConfigured`], [`Error::StorageUnavailable`].
     pub async fn attach<E: std::fmt::Display>(
         &self,
         upload: Upload<'_>,
@@ -94,13 +103,14 @@ impl ArtifactService {
         validate(upload.name, upload.media_type)?;
         let storage = self.storage()?;
         // Before anything is read.
-        let others = self.artifacts.count_others(upload.entry, upload.name).await?;
-        if others.ok_or_else(|| Error::no_entry(upload.entry))? >= MAX_PER_ENTRY {
-            return Err(Invalid::one("name", format!("the entry has {MAX_PER_ENTRY} artifacts already")).into());
-        }
+        let usage = self.artifacts.usage(upload.entry, upload.name).await?;
+        let usage = usage.ok_or_else(|| Error::no_entry(upload.entry))?;
         if upload.announced.is_some_and(|bytes| bytes > storage.max_bytes) {
             return Err(Error::TooLarge { most: storage.max_bytes });
         }
+        let announced = upload.announced.unwrap_or_default();
+        storage.limits.check_entry(upload.entry, &usage, announced)?;
+        self.check_service(&storage.limits, &usage, announced).await?;
         if !self.is_marked(storage).await? {
             counted(StorageCall::Write, storage.bucket.initialise(Purpose::Artifacts).await)?;
         }
@@ -108,7 +118,10 @@ impl ArtifactService {
         let began = Instant::now();
         let (digest, size) = receive(storage, &incoming, body).await?;
         ARTIFACT_STORAGE_DURATION.observe((StorageCall::Write,), began.elapsed());
-        let attached = self.keep(storage, &incoming, digest, size, upload).await;
+        let attached = match self.check_service(&storage.limits, &usage, size).await {
+            Ok(()) => self.keep(storage, &incoming, digest, size, upload).await,
+            Err(error) => Err(error),
+        };
         if attached.is_ok() {
             ARTIFACT_BYTES.add((Transfer::In,), size);
         } else {
@@ -126,7 +139,11 @@ impl ArtifactService {
         size: u64,
         upload: Upload<'_>,
     ) -> Result<(bool, Artifact), Error> {
-        let hold = self.artifacts.hold(digest, i64::try_from(size).unwrap_or(i64::MAX)).await?;
+        let Upload { entry, name, media_type, by, .. } = upload;
+        let _turn = self.turns.acquire().await.map_err(|_| Error::Internal)?;
+        let found = self.artifacts.hold(entry, name, digest, i64::try_from(size).unwrap_or(i64::MAX)).await?;
+        let (hold, usage) = found.ok_or_else(|| Error::no_entry(entry))?;
+        storage.limits.check_entry(entry, &usage, size)?;
         let place = place(digest);
         // A row may have lost its bytes: then these take their place.
         if counted(StorageCall::Look, storage.bucket.size(&place).await)? == Some(size) {
@@ -134,12 +151,9 @@ impl ArtifactService {
         } else {
             counted(StorageCall::Write, storage.bucket.rename(incoming, &place).await)?;
         }
-        let Upload { entry, name, media_type, by, .. } = upload;
-        match hold.attach(digest, &Attachment { entry, name, media_type, by }).await {
-            // It was deleted meanwhile.
-            Err(db::Error::MissingReference(_)) => Err(Error::no_entry(entry)),
-            attached => Ok(attached?),
-        }
+        let attached = hold.attach(digest, &Attachment { entry, name, media_type, by }).await?;
+        self.services.add(&usage, size);
+        Ok(attached)
     }
 
     /// The artifacts of an entry, by name.
@@ -148,7 +162,7 @@ impl ArtifactService {
     /// [`Error::NotFound`].
     pub async fn list(&self, entry: &str) -> Result<Vec<Artifact>, Error> {
         let artifacts = self.artifacts.list(entry).await?;
-        if artifacts.is_empty() && self.artifacts.count_others(entry, "").await?.is_none() {
+        if artifacts.is_empty() && self.artifacts.usage(entry, "").await?.is_none() {
             return Err(Error::no_entry(entry));
         }
         Ok(artifacts)

@@ -3,13 +3,14 @@
 use sqlx::{Postgres, QueryBuilder};
 
 use super::{ArchiveStore, summary, summary_columns};
-use crate::db::{Error, timed_rows};
+use crate::db::Error;
 use crate::domain::archive::{Filter, Sort, Summary};
-use crate::domain::page::Position;
+use crate::domain::page::{Position, Rows};
+use crate::store::page::timed_page;
 use crate::telemetry::catalogue::statements::{Statement, ranked, sql};
 
 impl ArchiveStore {
-    /// One more than `limit` entries after `after`, so that the caller sees whether there is a next page.
+    /// One more than `limit` entries after `after`, so that the caller sees whether there is a next page, or as many as fit into one.
     ///
     /// # Errors
     /// The server's.
@@ -19,15 +20,14 @@ impl ArchiveStore {
         sort: Sort,
         after: Option<&Position>,
         limit: u32,
-    ) -> Result<Vec<Summary>, Error> {
+    ) -> Result<Rows<Summary>, Error> {
         // Planning costs as much as the rest. But a generic plan walks a whole index when few rows match. So only the lists
         // that an index answers in its order, whatever the values, are prepared; all others are planned for their values.
         let prepared = is_by_service_alone(filter);
         self.database
-            .read_behind(|mut connection| async move {
+            .read_behind(|connection| async move {
                 let mut query = build(filter, sort, after, limit);
-                let fetch = query.build().persistent(prepared).try_map(|row| summary(&row)).fetch_all(&mut *connection);
-                timed_rows(Statement::ArchiveList, fetch).await
+                timed_page(Statement::ArchiveList, connection, query.build().persistent(prepared), summary).await
             })
             .await
     }
@@ -35,7 +35,7 @@ impl ArchiveStore {
 
 fn build(filter: &Filter, sort: Sort, after: Option<&Position>, limit: u32) -> QueryBuilder<Postgres> {
     let limit = i64::from(limit) + 1;
-    let mut query = QueryBuilder::new(sql!(ArchiveList, "SELECT ", summary_columns!(), " FROM "));
+    let mut query = QueryBuilder::new(sql!(ArchiveList, "SELECT ", summary_columns!(listed), " FROM "));
     query.push("dgm_archive a WHERE true");
     match filter.status {
         // A literal out of a closed set: only so does the planner see that a partial index serves.

@@ -19,6 +19,7 @@ pub(in crate::store) use create::{NewRow, create};
 pub use read::Seen;
 pub use write::{Created, Patched};
 
+use super::text::json;
 use crate::batch::Writer;
 use crate::db::{Database, Error};
 use crate::domain::archive::{NewEntry, Summary};
@@ -62,13 +63,36 @@ impl ArchiveStore {
     }
 }
 
-/// The columns of a [`Summary`], in the order that [`summary`] reads them.
+/// A problem statement in lists. One of more than 1 MiB, which only SQL and earlier releases have stored, is cut there: read whole,
+/// a few of them fill the memory. `octet_length` does not read the value.
+macro_rules! listed_problem {
+    ($column:literal) => {
+        concat!(
+            "CASE WHEN octet_length(",
+            $column,
+            ") > 1048576 THEN left(",
+            $column,
+            ", 262144) ELSE ",
+            $column,
+            " END AS problem_statement"
+        )
+    };
+}
+pub(in crate::store) use listed_problem;
+
+/// The columns of a [`Summary`], as [`summary`] reads them; `listed` for lists.
 macro_rules! summary_columns {
     () => {
-        "a.archive_entry_id, a.parent_entry_id, a.generation_number, a.service_name, a.problem_statement, \
+        summary_columns!(@ "a.problem_statement")
+    };
+    (listed) => {
+        summary_columns!(@ $crate::store::archive::listed_problem!("a.problem_statement"))
+    };
+    (@ $($problem:tt)*) => {
+        concat!("a.archive_entry_id, a.parent_entry_id, a.generation_number, a.service_name, ", $($problem)*, ", \
          a.performance_metrics, a.accuracy_score::float8 AS accuracy_score, \
          a.constitutional_compliance_score::float8 AS constitutional_compliance_score, a.status, a.version, \
-         a.created_at, a.updated_at"
+         a.created_at, a.updated_at")
     };
 }
 pub(super) use summary_columns;
@@ -80,7 +104,7 @@ pub(super) fn summary(row: &PgRow) -> Result<Summary, sqlx::Error> {
         generation_number: row.try_get("generation_number")?,
         service_name: row.try_get("service_name")?,
         problem_statement: row.try_get("problem_statement")?,
-        performance_metrics: row.try_get("performance_metrics")?,
+        performance_metrics: json(row, "performance_metrics")?,
         accuracy_score: row.try_get("accuracy_score")?,
         constitutional_compliance_score: row.try_get("constitutional_compliance_score")?,
         status: row.try_get("status")?,

@@ -7,6 +7,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use super::super::text::optional_json;
 use super::{ArchiveStore, summary, summary_columns};
 use crate::db::{Error, timed, timed_rows};
 use crate::domain::archive::{Entry, Generation, Inspiration, InspirationKind, Stats, Status};
@@ -222,7 +223,7 @@ fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
         id: row.try_get("id")?,
         summary: summary(row)?,
         solution_patch: row.try_get("solution_patch")?,
-        evaluation_results: row.try_get("evaluation_results")?,
+        evaluation_results: optional_json(row, "evaluation_results")?,
         inspirations: ids
             .unwrap_or_default()
             .into_iter()

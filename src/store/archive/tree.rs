@@ -3,8 +3,10 @@
 use sqlx::Row as _;
 
 use super::{ArchiveStore, summary, summary_columns};
-use crate::db::{Error, timed_rows};
+use crate::db::Error;
 use crate::domain::archive::Relative;
+use crate::domain::page::Rows;
+use crate::store::page::timed_page;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 /// The walk carries ids only; the rows are joined at the end, once each. UNION ends it on a cycle, which hand-made SQL can
@@ -20,7 +22,7 @@ const LINEAGE: &str = sql!(
         SELECT archive_entry_id, (row_number() OVER () - 1)::int AS depth
         FROM (SELECT * FROM walk LIMIT $2::bigint + 1) w
     ) SELECT w.depth, ",
-    summary_columns!(),
+    summary_columns!(listed),
     " FROM near w JOIN dgm_archive a USING (archive_entry_id) ORDER BY w.depth"
 );
 
@@ -34,7 +36,7 @@ const DESCENDANTS: &str = sql!(
         FROM walk w JOIN dgm_archive c ON c.parent_entry_id = w.archive_entry_id WHERE w.depth < $2
     ), nearest AS (SELECT * FROM walk LIMIT $3)
     SELECT w.depth, ",
-    summary_columns!(),
+    summary_columns!(listed),
     " FROM nearest w JOIN dgm_archive a USING (archive_entry_id) ORDER BY w.depth, a.archive_entry_id"
 );
 
@@ -43,15 +45,11 @@ impl ArchiveStore {
     ///
     /// # Errors
     /// The server's.
-    pub async fn lineage(&self, id: &str, max_depth: i32) -> Result<Vec<Relative>, Error> {
+    pub async fn lineage(&self, id: &str, max_depth: i32) -> Result<Rows<Relative>, Error> {
         self.database
-            .read_behind(|mut connection| async move {
-                let query = sqlx::query(LINEAGE)
-                    .bind(id)
-                    .bind(i64::from(max_depth))
-                    .try_map(|row| relative(&row))
-                    .fetch_all(&mut *connection);
-                timed_rows(Statement::ArchiveLineage, query).await
+            .read_behind(|connection| async move {
+                let query = sqlx::query(LINEAGE).bind(id).bind(i64::from(max_depth));
+                timed_page(Statement::ArchiveLineage, connection, query, relative).await
             })
             .await
     }
@@ -60,16 +58,11 @@ impl ArchiveStore {
     ///
     /// # Errors
     /// The server's.
-    pub async fn descendants(&self, id: &str, max_depth: i32, limit: i64) -> Result<Vec<Relative>, Error> {
+    pub async fn descendants(&self, id: &str, max_depth: i32, limit: i64) -> Result<Rows<Relative>, Error> {
         self.database
-            .read_behind(|mut connection| async move {
-                let query = sqlx::query(DESCENDANTS)
-                    .bind(id)
-                    .bind(max_depth)
-                    .bind(limit)
-                    .try_map(|row| relative(&row))
-                    .fetch_all(&mut *connection);
-                timed_rows(Statement::ArchiveDescendants, query).await
+            .read_behind(|connection| async move {
+                let query = sqlx::query(DESCENDANTS).bind(id).bind(max_depth).bind(limit);
+                timed_page(Statement::ArchiveDescendants, connection, query, relative).await
             })
             .await
     }

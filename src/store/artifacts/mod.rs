@@ -2,39 +2,23 @@
 //!
 //! A writer or remover of bytes holds the row of their digest meanwhile, so that bytes are not collected while they are
 //! uploaded again, and not uploaded again while they are collected.
+//!
+//! Every transaction takes its locks in one order, so that none deadlocks with another: the entry ([`attach`]), then contents by
+//! ascending digest, then references of the entry. The trigger on references locks contents that are locked already.
+
+mod attach;
 
 use std::time::Duration;
 
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, Row as _, Transaction};
-use uuid::Uuid;
+
+pub use attach::{Attachment, Usage};
 
 use crate::db::{Database, Error, retrying, timed, timed_rows};
 use crate::domain::artifact::{Artifact, Digest};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
-/// Whether there is the entry, and how many other artifacts it has.
-const OTHERS: &str = sql!(
-    ArtifactPut,
-    "SELECT (SELECT count(*) FROM dgm_archive_artifacts r WHERE r.archive_entry_id = a.archive_entry_id AND r.name <> $2)
-     FROM dgm_archive a WHERE a.archive_entry_id = $1"
-);
-/// The update changes nothing; it locks the row that is there already.
-const HOLD: &str = sql!(
-    ArtifactPut,
-    "INSERT INTO dgm_artifacts AS old (digest, size_bytes) VALUES ($1, $2)
-     ON CONFLICT (digest) DO UPDATE SET size_bytes = old.size_bytes"
-);
-const ATTACH: &str = sql!(
-    ArtifactPut,
-    "INSERT INTO dgm_archive_artifacts AS old (archive_entry_id, name, digest, media_type, created_by)
-     VALUES ($1, $2, $3, $4, $5)
-     ON CONFLICT (archive_entry_id, name) DO UPDATE SET digest = excluded.digest, media_type = excluded.media_type,
-        created_at = CASE WHEN old.digest = excluded.digest THEN old.created_at ELSE now() END,
-        created_by = CASE WHEN old.digest = excluded.digest THEN old.created_by ELSE excluded.created_by END
-     RETURNING xmax = 0 AS new, name, digest, media_type, created_at, created_by,
-        (SELECT a.size_bytes FROM dgm_artifacts a WHERE a.digest = old.digest) AS size_bytes"
-);
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -90,38 +74,7 @@ pub struct Kept {
     pub needed: bool,
 }
 
-/// A file on its way to an entry.
-#[derive(Debug)]
-pub struct Attachment<'a> {
-    /// The entry.
-    pub entry: &'a str,
-    /// Its name there.
-    pub name: &'a str,
-    /// What it is.
-    pub media_type: &'a str,
-    /// Who brings it.
-    pub by: Option<Uuid>,
-}
-
 impl Hold {
-    /// Gives the artifact to an entry; durable when this answers, with what the entry has now. `true`: it had none of this name.
-    ///
-    /// # Errors
-    /// [`Error::MissingReference`] when there is no such entry.
-    pub async fn attach(mut self, digest: Digest, to: &Attachment<'_>) -> Result<(bool, Artifact), Error> {
-        let query = sqlx::query(ATTACH)
-            .bind(to.entry)
-            .bind(to.name)
-            .bind(digest.0.as_slice())
-            .bind(to.media_type)
-            .bind(to.by)
-            .try_map(|row: PgRow| Ok((row.try_get("new")?, artifact(&row)?)))
-            .fetch_one(&mut *self.transaction);
-        let attached = timed(Statement::ArtifactPut, query).await?;
-        self.finish().await?;
-        Ok(attached)
-    }
-
     /// Makes the change durable.
     ///
     /// # Errors
@@ -140,31 +93,6 @@ pub struct ArtifactStore {
 impl ArtifactStore {
     pub(super) const fn new(database: Database) -> Self {
         Self { database }
-    }
-
-    /// How many artifacts of other names an entry has; `None` when there is no such entry.
-    ///
-    /// # Errors
-    /// The server's.
-    pub async fn count_others(&self, entry: &str, name: &str) -> Result<Option<i64>, Error> {
-        self.database
-            .general
-            .read(|mut connection| async move {
-                let query = sqlx::query_scalar(OTHERS).bind(entry).bind(name).fetch_optional(&mut *connection);
-                timed(Statement::ArtifactPut, query).await
-            })
-            .await
-    }
-
-    /// Holds the row of a digest whose bytes are about to be kept.
-    ///
-    /// # Errors
-    /// The server's.
-    pub async fn hold(&self, digest: Digest, size_bytes: i64) -> Result<Hold, Error> {
-        let mut transaction = self.database.general.begin().await?;
-        let query = sqlx::query(HOLD).bind(digest.0.as_slice()).bind(size_bytes).execute(&mut *transaction);
-        timed(Statement::ArtifactPut, query).await?;
-        Ok(Hold { transaction })
     }
 
     /// An artifact of an entry.
@@ -205,9 +133,12 @@ impl ArtifactStore {
     /// The server's.
     pub async fn detach(&self, entry: &str, name: &str) -> Result<bool, Error> {
         retrying(|| async {
-            let mut connection = self.database.general.acquire().await?;
-            let query = sqlx::query(DETACH).bind(entry).bind(name).execute(&mut *connection);
-            Ok(timed(Statement::ArtifactDelete, query).await?.rows_affected() > 0)
+            let mut transaction = self.database.general.begin().await?;
+            attach::lock(&mut transaction, entry).await?;
+            let query = sqlx::query(DETACH).bind(entry).bind(name).execute(&mut *transaction);
+            let detached = timed(Statement::ArtifactDelete, query).await?.rows_affected() > 0;
+            transaction.commit().await?;
+            Ok(detached)
         })
         .await
     }

@@ -1,4 +1,4 @@
-//! The archive's change feed: a connection of its own that listens, and asks for what committed since it last asked.
+//! The change feed of the archive and of API tokens: a connection of its own that listens, and asks for what committed since it last asked.
 //!
 //! Notifications carry nothing and may be lost: they only say that it is worth asking now. What is asked for is decided
 //! by snapshots (PostgreSQL, 9.26.8 "Transaction ID and Snapshot Information Functions"), so a transaction that commits
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sqlx::Row as _;
 use sqlx::postgres::PgListener;
+use uuid::Uuid;
 
 use crate::db::{Database, Error, timed};
 use crate::telemetry::catalogue::database::DB_UP;
@@ -26,6 +27,7 @@ const POLL: &str = sql!(
     FeedPoll,
     "
     SELECT pg_current_snapshot()::text AS snapshot, f.pruned_before::text::bigint AS pruned_before,
+        f.token_state,
         pg_snapshot_xmin($1::pg_snapshot)::text::bigint AS since, c.lag_seconds,
         hashtextextended(concat_ws('/', f.epoch, s.system_identifier, d.oid,
             left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), extract(epoch FROM pg_postmaster_start_time())), 0) AS generation,
@@ -82,6 +84,8 @@ pub struct Polled {
     pub generation: i64,
     /// Changes by transactions below this one may be missing from this answer and those before it.
     pub complete_from: i64,
+    /// The state of the API tokens: another one after every change of them.
+    pub token_state: Uuid,
     /// How long ago the oldest of the changes was made.
     pub lag_seconds: Option<f64>,
     /// The newest of them, newest transaction first.
@@ -179,6 +183,7 @@ impl Feed {
             snapshot: row.try_get("snapshot")?,
             generation: row.try_get("generation")?,
             complete_from: oldest.max(missed),
+            token_state: row.try_get("token_state")?,
             lag_seconds: row.try_get("lag_seconds")?,
             changes: changes.collect(),
         })

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use uuid::Uuid;
 
 use crate::db::{Database, Error, timed, timed_rows};
 use crate::domain::identity::{Principal, Role, TokenInfo};
@@ -30,29 +31,55 @@ impl IdentityStore {
         Self { database }
     }
 
-    /// The caller behind a token that was not revoked; the caller of this judges its expiry.
+    /// The tokens that were not revoked, by hash, and their state: another one after every change. Those that expired are
+    /// among them.
     ///
     /// # Errors
     /// The server's.
-    pub async fn principal(&self, token_hash: &[u8; 32]) -> Result<Option<Principal>, Error> {
-        self.database.general.read(|mut connection| async move {
-            let query = sqlx::query(sql!(
-                TokenFind,
-                "SELECT name, role, user_id, expires_at FROM dgm_api_tokens WHERE token_hash = $1 AND revoked_at IS NULL"
-            ))
-            .bind(token_hash.as_slice())
-            .try_map(|row: PgRow| {
-                Ok(Principal {
-                    name: row.try_get("name")?,
-                    role: row.try_get("role")?,
-                    user_id: row.try_get("user_id")?,
-                    expires_at: row.try_get("expires_at")?,
+    pub async fn live_tokens(&self) -> Result<(Uuid, Vec<([u8; 32], Principal)>), Error> {
+        self.database
+            .general
+            .read(|mut connection| async move {
+                // One statement, so that both are of one moment. Without its row, nothing is known of changes.
+                let query = sqlx::query(sql!(
+                    TokenLoad,
+                    "SELECT f.token_state, t.token_hash, t.name, t.role, t.user_id, t.expires_at
+                     FROM (SELECT coalesce((SELECT token_state FROM dgm_archive_feed), gen_random_uuid()) AS token_state) f
+                     LEFT JOIN dgm_api_tokens t ON t.revoked_at IS NULL"
+                ))
+                .try_map(|row: PgRow| {
+                    let state: Uuid = row.try_get("token_state")?;
+                    let Some(hash) = row.try_get::<Option<Vec<u8>>, _>("token_hash")? else { return Ok((state, None)) };
+                    let hash = hash.try_into().map_err(|_| sqlx::Error::ColumnNotFound("token_hash".to_owned()))?;
+                    let principal = Principal {
+                        name: row.try_get("name")?,
+                        role: row.try_get("role")?,
+                        user_id: row.try_get("user_id")?,
+                        expires_at: row.try_get("expires_at")?,
+                    };
+                    Ok((state, Some((hash, principal))))
                 })
+                .fetch_all(&mut *connection);
+                let rows = timed_rows(Statement::TokenLoad, query).await?;
+                let state = rows.first().map_or_else(Uuid::nil, |(state, _)| *state);
+                Ok((state, rows.into_iter().filter_map(|(_, token)| token).collect()))
             })
-            .fetch_optional(&mut *connection);
-            timed(Statement::TokenFind, query).await
-        })
-        .await
+            .await
+    }
+
+    /// The state of the tokens.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn token_state(&self) -> Result<Option<Uuid>, Error> {
+        self.database
+            .general
+            .read(|mut connection| async move {
+                let query = sqlx::query_scalar(sql!(TokenState, "SELECT token_state FROM dgm_archive_feed"))
+                    .fetch_optional(&mut *connection);
+                timed(Statement::TokenState, query).await
+            })
+            .await
     }
 
     /// Keeps the hash of a new token.
@@ -100,18 +127,18 @@ impl IdentityStore {
             .await
     }
 
-    /// Revokes a token by name; answers its hash, or nothing when there is no such token or it was revoked before.
+    /// Revokes a token by name; `false` when there is no such token or it was revoked before.
     ///
     /// # Errors
     /// The server's.
-    pub async fn revoke_token(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub async fn revoke_token(&self, name: &str) -> Result<bool, Error> {
         let mut connection = self.database.general.acquire().await?;
-        let query = sqlx::query_scalar(sql!(
+        let query = sqlx::query(sql!(
             TokenRevoke,
-            "UPDATE dgm_api_tokens SET revoked_at = now() WHERE name = $1 AND revoked_at IS NULL RETURNING token_hash"
+            "UPDATE dgm_api_tokens SET revoked_at = now() WHERE name = $1 AND revoked_at IS NULL"
         ))
         .bind(name)
-        .fetch_optional(&mut *connection);
-        timed(Statement::TokenRevoke, query).await
+        .execute(&mut *connection);
+        Ok(timed(Statement::TokenRevoke, query).await?.rows_affected() > 0)
     }
 }

@@ -21,6 +21,7 @@ pub use lifecycle::{Outcome, Refusal};
 pub use queue::Depth;
 
 use super::archive::Created;
+use super::text::{json, optional_json};
 use crate::batch::Writer;
 use crate::db::{Database, Error};
 use crate::domain::improvement::{Claimed, Completion, Improvement, NewImprovement};
@@ -133,14 +134,20 @@ impl ImprovementStore {
     }
 }
 
-/// The columns of an [`Improvement`], read by [`improvement`].
+/// The columns of an [`Improvement`], read by [`improvement`]; `listed` for lists.
 macro_rules! improvement_columns {
     () => {
-        "i.improvement_id, i.service_name, i.parent_entry_id, i.problem_statement, i.priority, i.status, \
+        improvement_columns!(@ "i.problem_statement")
+    };
+    (listed) => {
+        improvement_columns!(@ $crate::store::archive::listed_problem!("i.problem_statement"))
+    };
+    (@ $($problem:tt)*) => {
+        concat!("i.improvement_id, i.service_name, i.parent_entry_id, ", $($problem)*, ", i.priority, i.status, \
          (i.status = 'running' AND i.lease_expires_at < now()) AS stale, i.progress, i.progress_message, \
          i.max_improvement_time, i.constitutional_constraints, i.performance_metrics, i.results, i.archive_entry_id, \
          i.error_message, i.worker, i.lease_expires_at, i.heartbeat_at, i.attempts, i.max_attempts, i.available_at, \
-         i.started_at, i.completed_at, i.created_at, i.lease_token"
+         i.started_at, i.completed_at, i.created_at, i.lease_token")
     };
 }
 pub(super) use improvement_columns;
@@ -157,9 +164,9 @@ pub(super) fn improvement(row: &PgRow) -> Result<Improvement, sqlx::Error> {
         progress: row.try_get("progress")?,
         progress_message: row.try_get("progress_message")?,
         max_improvement_time: row.try_get("max_improvement_time")?,
-        constitutional_constraints: row.try_get("constitutional_constraints")?,
-        performance_metrics: row.try_get("performance_metrics")?,
-        results: row.try_get("results")?,
+        constitutional_constraints: optional_json(row, "constitutional_constraints")?,
+        performance_metrics: json(row, "performance_metrics")?,
+        results: optional_json(row, "results")?,
         archive_entry_id: row.try_get("archive_entry_id")?,
         error_message: row.try_get("error_message")?,
         worker: row.try_get("worker")?,

@@ -6,7 +6,8 @@ use sqlx::{Postgres, QueryBuilder};
 use super::{ImprovementStore, improvement, improvement_columns};
 use crate::db::{Error, from_row, timed, timed_rows};
 use crate::domain::improvement::{Filter, Improvement, Priority, Rescued, Status};
-use crate::domain::page::Position;
+use crate::domain::page::{Position, Rows};
+use crate::store::page::timed_page;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const GET: &str =
@@ -71,18 +72,22 @@ impl ImprovementStore {
             .await
     }
 
-    /// One more than `limit` improvements after `after`, newest first.
+    /// One more than `limit` improvements after `after`, newest first, or as many as fit into a page.
     ///
     /// # Errors
     /// The server's.
-    pub async fn list(&self, filter: &Filter, after: Option<&Position>, limit: u32) -> Result<Vec<Improvement>, Error> {
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        after: Option<&Position>,
+        limit: u32,
+    ) -> Result<Rows<Improvement>, Error> {
         self.database
-            .read_behind(|mut connection| async move {
+            .read_behind(|connection| async move {
                 let mut query = build(filter, after, limit);
                 // Planned for these very values, as the archive's list.
-                let fetch =
-                    query.build().persistent(false).try_map(|row| improvement(&row)).fetch_all(&mut *connection);
-                timed_rows(Statement::ImprovementList, fetch).await
+                let query = query.build().persistent(false);
+                timed_page(Statement::ImprovementList, connection, query, improvement).await
             })
             .await
     }
@@ -119,7 +124,7 @@ fn build<'a>(filter: &'a Filter, after: Option<&'a Position>, limit: u32) -> Que
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(sql!(
         ImprovementList,
         "SELECT ",
-        improvement_columns!(),
+        improvement_columns!(listed),
         " FROM dgm_improvements i WHERE true"
     ));
     if let Some(service) = &filter.service {

@@ -115,6 +115,16 @@ const HELD: &str = sql!(
         WHERE r.id = ANY($1)
     ) SELECT id FROM held"
 );
+/// The trigger on references locks contents in the order in which entries are removed. Locked by digest first, as uploads do,
+/// they cannot deadlock with an upload, or with the removal of another service.
+const CONTENTS: &str = sql!(
+    ForgetEntries,
+    "
+    SELECT FROM dgm_artifacts WHERE digest = ANY(ARRAY(
+        SELECT r.digest FROM unnest($1::text[]) AS e (id) CROSS JOIN LATERAL (
+            SELECT digest FROM dgm_archive_artifacts WHERE archive_entry_id = e.id OFFSET 0) r))
+    ORDER BY digest FOR UPDATE"
+);
 /// One statement, at the end of which the foreign keys are looked at and the entries that the inspirations' trigger would
 /// touch are gone. Counts of reads go by cascade. The feed tells caches by the archive's trigger.
 const ENTRIES: &str = sql!(
@@ -214,6 +224,8 @@ impl PurgeStore {
         let mut removed = 0;
         if !picked.is_empty() {
             let ids: Vec<String> = picked.into_iter().map(|(id, _)| id).collect();
+            let query = sqlx::query(CONTENTS).bind(&ids).execute(&mut *transaction);
+            timed(Statement::ForgetEntries, query).await?;
             let query = sqlx::query(ENTRIES).bind(ids).execute(&mut *transaction);
             removed = timed(Statement::ForgetEntries, query).await?.rows_affected();
         }

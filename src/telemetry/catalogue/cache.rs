@@ -1,7 +1,7 @@
 //! The two tiers.
 
 use super::LATENCY;
-use super::labels::{Cause, Class, Lookup, Refusal, Tier};
+use super::labels::{Cause, Class, Lookup, RedisFailure, Refusal, Tier};
 
 super::metrics! {
     /// Lookups by class of key, tier and result; a request that misses the first tier is counted once in each.
@@ -34,4 +34,8 @@ super::metrics! {
     Gauge SELECTION_BYTES<()> = "dgm_selection_size_bytes", "bytes";
     /// 1 while Redis answers, 0 while it does not, with or without traffic; absent without Redis.
     Gauge CACHE_REDIS_UP<()> = "dgm_cache_redis_up", "1 or 0";
+    /// 0 from the first write that Redis refuses until it accepts one like it again; absent without Redis.
+    Gauge CACHE_REDIS_WRITABLE<()> = "dgm_cache_redis_writable", "1 or 0";
+    /// Writes to Redis that failed, by reason; every reason but unavailable is a refusal of a Redis that answers.
+    Counter CACHE_REDIS_WRITE_FAILURES<(RedisFailure,)> = "dgm_cache_redis_write_failures_total", "commands";
 }

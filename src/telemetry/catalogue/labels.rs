@@ -23,7 +23,7 @@ pub(super) use label;
 
 label! {
     /// A class of cache keys.
-    Class "class" { Entry "entry", Stats "stats", MetricsCurrent "metrics_current", MetricsTrend "metrics_trend", Session "session", Token "token", }
+    Class "class" { Entry "entry", Stats "stats", MetricsCurrent "metrics_current", MetricsTrend "metrics_trend", Session "session", }
 }
 label! {
     /// A tier of the cache.
@@ -36,6 +36,10 @@ label! {
 label! {
     /// Why a copy in Redis was not served.
     Refusal "reason" { Old "old", Unknown "unknown", }
+}
+label! {
+    /// Why a write to Redis failed: it is full, a read-only replica, does not permit it, cannot save to disk, has too few replicas, does not answer.
+    RedisFailure "reason" { Memory "memory", ReadOnly "read_only", Permission "permission", Persistence "persistence", Replicas "replicas", Unavailable "unavailable", }
 }
 label! {
     /// Why an entry left the cache.

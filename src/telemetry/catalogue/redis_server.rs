@@ -2,6 +2,8 @@
 //! the max.
 
 super::metrics! {
+    /// 0 when Redis does not answer INFO, so that the other metrics of this group are missing or old; absent without Redis.
+    Gauge REDIS_INFO_UP<()> = "dgm_redis_info_up", "1 or 0";
     /// Memory that Redis uses; of a cluster, all primaries together.
     Gauge REDIS_MEMORY<()> = "dgm_redis_memory_bytes", "bytes";
     /// Memory from which on Redis evicts or refuses (maxmemory), all primaries together; 0: no limit.

@@ -100,6 +100,9 @@ fn a_month_comes_back_is_held_and_is_exported_again_under_its_name() {
     assert_eq!(it.database.sql("SELECT count(*) FROM dgm_partition_holds"), "0");
 }
 
+const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name LIKE 'dgm%'";
+
 #[test]
 fn an_import_that_is_interrupted_goes_on_where_it_was() {
     let it = Installation::new();
@@ -108,6 +111,11 @@ fn an_import_that_is_interrupted_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let file = export(&it, folder.path());
     let stored = || -> u64 { it.database.sql("SELECT count(*) FROM dgm_performance_metrics").parse().unwrap() };
+    // Each batch takes a while, so that the signal comes between two.
+    it.database.sql(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;
+         CREATE TRIGGER slow BEFORE INSERT ON dgm_performance_metrics FOR EACH STATEMENT EXECUTE FUNCTION slow()",
+    );
     for (with, code) in [(Signal::KILL, None), (Signal::INT, Some(130))] {
         let before = stored();
         let mut import = it.command(&["import", "samples", &file, "--keep", "3"], "");
@@ -116,6 +124,8 @@ fn an_import_that_is_interrupted_goes_on_where_it_was() {
         signal(import.id(), with).unwrap();
         let output = import.wait_with_output().unwrap();
         assert_eq!(output.status.code(), code, "{output:?}");
+        // PostgreSQL ends the batch of a client that is gone.
+        until("its session has ended", || it.database.sql(SESSIONS) == "0");
         let now = stored();
         assert!(before < now && now < 60_000, "{now}");
         assert!(it.status().contains("held until"), "it is held from before its first row");
@@ -129,6 +139,7 @@ fn an_import_that_is_interrupted_goes_on_where_it_was() {
             it.partition()
         ));
     }
+    it.database.sql("DROP TRIGGER slow ON dgm_performance_metrics");
     assert!(it.dgm(&["import", "samples", &file], "").status.success());
     assert_eq!(it.rows(), rows);
 }

@@ -1,13 +1,17 @@
 //! The API, over a socket, against a real database.
 
 mod archive;
+mod artifact_locks;
 mod artifacts;
 mod bad_input;
 mod connections;
+mod document;
 mod hangups;
 mod identity;
 mod improvements;
 mod labels;
+mod memory;
+mod messages;
 mod metrics;
 mod operations;
 mod proxy;
@@ -15,3 +19,4 @@ mod reading;
 mod snapshots;
 mod status;
 mod surface;
+mod timeouts;

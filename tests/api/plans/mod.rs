@@ -33,6 +33,7 @@ const NOT_CALLED: &[&str] = &[
     "partition_drop",
     "partition_read",
     "replica_lag",
+    "token_state",
     "access_count",
     "improvement_rescue",
 ];

@@ -1,17 +1,22 @@
 //! API tokens and sessions.
 
+pub(super) mod feed;
+mod tokens;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use feed::TokenFeed;
+use tokens::Tokens;
+
 use super::error::Error;
 use super::render::json;
-use crate::cache::{Cache, Cached, Key, Loaded, ttl};
+use crate::cache::{Cache, Cached, Key, Unwritten};
 use crate::db;
 use crate::domain::clock::Clock;
-use crate::domain::health::RedisStatus;
 use crate::domain::identity::{
     CreatedToken, NewSession, NewToken, Principal, SESSION_PREFIX, TOKEN_PREFIX, TokenInfo, secret, secret_hash,
 };
@@ -22,7 +27,7 @@ use crate::telemetry::catalogue::auth::AUTH_FAILURES;
 use crate::telemetry::catalogue::labels::AuthFailure;
 
 /// How long another replica may accept a token after it was revoked.
-pub const REVOCATION: Duration = ttl::TOKEN;
+pub const REVOCATION: Duration = tokens::FRESH;
 
 /// A session in the cache. It refers to its API token by hash, so that revoking the token ends the session too.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,20 +40,26 @@ struct Session {
 #[derive(Debug, Clone)]
 pub struct IdentityService {
     identities: IdentityStore,
+    tokens: Tokens,
     cache: Cache,
     clock: Arc<dyn Clock>,
     session_ttl: Duration,
 }
 
 impl IdentityService {
-    pub(super) fn new(identities: IdentityStore, cache: Cache, clock: Arc<dyn Clock>, session_ttl: Duration) -> Self {
-        Self { identities, cache, clock, session_ttl }
+    pub(super) fn new(
+        (identities, feed): (IdentityStore, TokenFeed),
+        cache: Cache,
+        clock: Arc<dyn Clock>,
+        session_ttl: Duration,
+    ) -> Self {
+        Self { tokens: Tokens::new(identities.clone(), feed), identities, cache, clock, session_ttl }
     }
 
     /// The caller behind a bearer secret: an API token or a session.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when it is unknown, revoked or expired; [`Error::Unavailable`] for a session while Redis is away.
+    /// [`Error::Unauthenticated`] when it is unknown, revoked or expired; [`Error::SessionsUnavailable`] for a session while Redis is away.
     pub async fn authenticate(&self, bearer: &str) -> Result<Arc<Principal>, Error> {
         let unknown = || {
             AUTH_FAILURES.increment((AuthFailure::Unknown,));
@@ -60,15 +71,15 @@ impl IdentityService {
         };
         let hash = secret_hash(bearer);
         if !bearer.starts_with(SESSION_PREFIX) {
-            let principal = self.principal(hash).await?.ok_or_else(unknown)?;
+            let principal = self.tokens.find(&hash).await?.ok_or_else(unknown)?;
             let over = principal.expires_at.is_some_and(|ends| ends <= self.clock.timestamp());
             return if over { Err(expired()) } else { Ok(principal) };
         }
         let kept = self.cache.get(&Key::Session { digest: hash }).await;
         // Sessions are stored in Redis: without it the session cannot be looked up.
-        let kept = kept.map_err(|_| Error::Unavailable)?.ok_or_else(unknown)?;
+        let kept = kept.map_err(|_| Error::SessionsUnavailable("Redis does not answer"))?.ok_or_else(unknown)?;
         let session: Session = serde_json::from_slice(&kept.body).map_err(|_| unknown())?;
-        let principal = self.principal(session.token_hash).await?.ok_or_else(unknown)?;
+        let principal = self.tokens.find(&session.token_hash).await?.ok_or_else(unknown)?;
         if over(Some(session.expires_at), self.clock.timestamp()) || over(principal.expires_at, self.clock.timestamp())
         {
             return Err(expired());
@@ -76,40 +87,33 @@ impl IdentityService {
         Ok(Arc::new(Principal { expires_at: Some(session.expires_at), ..Principal::clone(&principal) }))
     }
 
-    /// A revoked token is refused at once by the replica that revoked it, and by others after this cache's TTL.
-    async fn principal(&self, hash: [u8; 32]) -> Result<Option<Arc<Principal>>, Error> {
-        let load = || {
-            let identities = self.identities.clone();
-            async move {
-                let Some(principal) = identities.principal(&hash).await? else { return Ok(Loaded::Absent) };
-                Ok::<_, Error>(Loaded::for_a_while(Cached::of(principal), ttl::TOKEN))
+    /// Ends when the caller behind a bearer secret may no longer call: it was revoked or closed, or has expired.
+    pub async fn ended(&self, bearer: &str) {
+        loop {
+            self.tokens.feed().changes(REVOCATION).await;
+            if matches!(self.authenticate(bearer).await, Err(Error::Unauthenticated(_))) {
+                return;
             }
-        };
-        let found = self.cache.get_or_load(&Key::Token { digest: hash }, load).await;
-        let found = found.map_err(|error| (*error).clone())?;
-        found.map(|kept| kept.object().ok_or(Error::Internal)).transpose()
+        }
     }
 
     /// Opens a session for the caller behind an API token.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`]; a session opens no session.
+    /// [`Error::Unauthenticated`]; a session opens no session. [`Error::SessionsUnavailable`]: it was not stored.
     pub async fn open_session(&self, bearer: &str) -> Result<NewSession, Error> {
         if bearer.starts_with(SESSION_PREFIX) {
             return Err(Error::Unauthenticated("a session opens no session: show an API token"));
         }
         let principal = self.authenticate(bearer).await?;
-        // It would be lost within seconds.
-        if self.cache.redis_status() == RedisStatus::Down {
-            return Err(Error::Unavailable);
-        }
         let life = self.session_ttl;
         let until = time::plus(self.clock.timestamp(), TimeDelta::from_std(life).unwrap_or(TimeDelta::MAX));
         let expires_at = principal.expires_at.map_or(until, |ends| ends.min(until));
         let session_token = secret(SESSION_PREFIX);
         let body = json(&Session { token_hash: secret_hash(bearer), expires_at })?;
         let key = Key::Session { digest: secret_hash(&session_token) };
-        self.cache.put(&key, Cached::new(body, None, 0), life).await;
+        let stored = self.cache.put(&key, Cached::new(body, None, 0), life).await;
+        stored.map_err(|Unwritten(why)| Error::SessionsUnavailable(why))?;
         let principal = Principal { expires_at: Some(expires_at), ..Principal::clone(&principal) };
         Ok(NewSession { session_token, expires_at, principal })
     }
@@ -117,13 +121,14 @@ impl IdentityService {
     /// Ends a session.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the bearer is no session.
+    /// [`Error::NotFound`] when the bearer is no session. [`Error::SessionsUnavailable`]: other replicas still accept it, until
+    /// Redis accepts the deletion, which is tried again.
     pub async fn close_session(&self, bearer: &str) -> Result<(), Error> {
         if !bearer.starts_with(SESSION_PREFIX) {
             return Err(Error::NotFound { what: "session", id: "current".to_owned() });
         }
-        self.cache.delete(&Key::Session { digest: secret_hash(bearer) }).await;
-        Ok(())
+        let deleted = self.cache.delete(&Key::Session { digest: secret_hash(bearer) }).await;
+        deleted.map_err(|Unwritten(why)| Error::SessionsUnavailable(why))
     }
 
     /// Makes an API token.
@@ -143,6 +148,7 @@ impl IdentityService {
             db::Error::Duplicate(_) => Error::AlreadyExists { what: "token", id: new.name.clone() },
             other => other.into(),
         })?;
+        self.tokens.forget().await;
         Ok(CreatedToken { token, info })
     }
 
@@ -162,11 +168,10 @@ impl IdentityService {
         let mut check = Check::default();
         check.name("name", name);
         check.done()?;
-        let hash = self.identities.revoke_token(name).await?;
-        let hash = hash.ok_or_else(|| Error::NotFound { what: "token that is not revoked", id: name.to_owned() })?;
-        if let Ok(digest) = <[u8; 32]>::try_from(hash) {
-            self.cache.drop_local(&Key::Token { digest });
+        if !self.identities.revoke_token(name).await? {
+            return Err(Error::NotFound { what: "token that is not revoked", id: name.to_owned() });
         }
+        self.tokens.forget().await;
         Ok(())
     }
 }

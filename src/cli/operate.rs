@@ -78,8 +78,9 @@ pub(super) async fn job(common: &Common, command: JobCommand) -> anyhow::Result<
     let schedules = Schedules::parse(&config.jobs.schedules).map_err(anyhow::Error::msg)?;
     match command {
         JobCommand::List => {
+            let jobs = Runner::new(services, schedules, CancellationToken::new()).list().await?;
             say!("{:<20} {:<16} {:<20} {:<36} purpose", "job", "schedule (UTC)", "next run", "last run");
-            for job in Runner::new(services, schedules, CancellationToken::new()).list().await? {
+            for job in jobs {
                 let last = job.last_run.map_or_else(
                     || "never".to_owned(),
                     |run| {

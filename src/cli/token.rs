@@ -48,8 +48,9 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
             say!("{}", created.token);
         }
         Command::List => {
+            let tokens = services.identity.tokens().await?;
             say!("{:<24} {:<9} {:<20} {:<20} state", "name", "role", "created", "expires");
-            for token in services.identity.tokens().await? {
+            for token in tokens {
                 let time = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
                 let expires = token.expires_at.map_or_else(|| "never".to_owned(), time);
                 let state = match (token.revoked_at, token.expires_at) {

@@ -112,7 +112,12 @@ impl Error {
         match self {
             // It names the server.
             Self::Unsuitable(reason) => reason.clone(),
-            error => format!("{database}: {}", error.reason()),
+            error => {
+                let reason = error.reason();
+                // One about connecting names the server, too.
+                let named = reason.split_once(": ").filter(|(server, _)| database.contains(&format!(" on {server} ")));
+                format!("{database}: {}", named.map_or(reason.as_str(), |(_, rest)| rest))
+            }
         }
     }
 

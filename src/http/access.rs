@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock};
+use std::task::Poll;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, poll};
 
 use super::compress;
 use super::extract::{Caller, bearer};
@@ -104,11 +106,14 @@ fn access(method: &Method, route: &str) -> Access {
 
 /// The check in front of every handler.
 pub(super) async fn admit(state: &State, request: Request, next: Next) -> Response {
-    let is_untimed = request.extensions().get::<MatchedPath>().is_some_and(|route| {
-        UNTIMED.iter().any(|(method, path)| *path == route.as_str() && *method == request.method().as_str())
-    });
-    let response = caught(decide(state, request, next));
-    if is_untimed {
+    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+    let mut response = pin!(caught(decide(state, request, next)));
+    // What waits for nothing, as a read from the cache does, needs no timer.
+    if let Poll::Ready(response) = poll!(response.as_mut()) {
+        return response;
+    }
+    let is_untimed = |route: MatchedPath| UNTIMED.contains(&(method.as_str(), route.as_str()));
+    if route.is_some_and(is_untimed) {
         return response.await;
     }
     let timeout = state.options.request_timeout;

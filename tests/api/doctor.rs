@@ -116,6 +116,9 @@ fn every_command_and_doctor_name_the_true_cause_once_with_the_database() {
             assert_eq!(said.matches(cause.as_str()).count(), 1, "{url} {command:?}: {said}");
             let target = url.rsplit_once('/').unwrap().1;
             assert!(said.contains(&format!("database {target:?} on ")), "{command:?}: {said}");
+            let address = url.split('@').nth(1).unwrap().split('/').next().unwrap();
+            assert!(said.matches(address).count() <= 1, "{command:?}: {said}");
+            assert_eq!(stdout(&output), "", "{command:?}");
             for wrong in ["internal error", "not available", PASSWORD, "s3cret"] {
                 assert!(!said.contains(wrong), "{url} {command:?}: {said}");
             }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
+use futures_util::future::select_ok;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use redis::{Cmd, ErrorKind, FromRedisValue, InfoDict, RedisError};
 use tracing::Instrument as _;
 use tracing::field::Empty;
@@ -80,7 +81,7 @@ impl L2 {
         let _ = self.set(key, cached, stamp, life, PATIENCE).await;
     }
 
-    /// Keeps what is nowhere else, for a caller who is told of it.
+    /// Stores the only copy of a value, for a caller that is told whether it was stored.
     pub(super) async fn store(
         &self,
         key: &str,
@@ -137,11 +138,9 @@ impl L2 {
     /// failed login, so a new one is tried at the same time, and takes the place of the other when it answers first.
     pub(super) async fn probe(&self) -> Result<(), RedisError> {
         let (mut known, mut new) = (self.connection(), Connection::new(&self.redis)?);
-        let (by_known, by_new) = (ping(&mut known, 2 * CONNECT).boxed(), ping(&mut new, 2 * CONNECT).boxed());
-        let (by_known, by_new) =
-            (by_known.map(|answer| answer.map(|()| false)), by_new.map(|answer| answer.map(|()| true)));
-        let answer =
-            futures_util::future::select_ok([by_known.boxed(), by_new.boxed()]).await.map(|(is_new, _)| is_new);
+        let by_known = ping(&mut known, 2 * CONNECT).map_ok(|()| false).boxed();
+        let by_new = ping(&mut new, 2 * CONNECT).map_ok(|()| true).boxed();
+        let answer = select_ok([by_known, by_new]).await.map(|(is_new, _)| is_new);
         match answer {
             Ok(is_new) => {
                 if is_new {
@@ -205,7 +204,7 @@ impl L2 {
         refused
     }
 
-    /// What each node tells of itself; nothing when it is refused, or Redis does not answer.
+    /// The INFO of each node; `None` when it is refused, or Redis does not answer.
     pub(super) async fn info(&self) -> Option<Vec<InfoDict>> {
         let mut connection = self.connection();
         let answer = within(CONNECT, async { connection.run(&redis::cmd("INFO")).await }).await.and_then(info::nodes);

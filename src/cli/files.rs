@@ -1,4 +1,4 @@
-//! `dgm files`: the files of entries, the exported months and the places for them.
+//! `dgm files`: artifacts, exported months, and the targets that hold them.
 
 use std::process::ExitCode;
 

@@ -54,7 +54,7 @@ enum Command {
     /// Look at the monthly partitions of the samples, or make those to come
     #[command(subcommand)]
     Partition(operate::PartitionCommand),
-    /// Look for the files of entries, back them and the exported months up, bring them back; initialise the places for them
+    /// Verify artifacts, back them and exported months up, restore them; initialise targets
     #[command(subcommand)]
     Files(files::FilesCommand),
     /// Import a run of OpenEvolve, ShinkaEvolve or the Darwin Gödel Machine into the archive, or an exported month of samples

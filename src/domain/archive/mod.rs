@@ -14,6 +14,7 @@ pub use list::{Filter, Sort};
 pub use stats::{Generation, Relative, Stats};
 
 use super::json::Json;
+use super::time;
 use super::validation::{Check, Invalid};
 use crate::closed::wire;
 
@@ -140,7 +141,11 @@ impl NewEntry {
         if let Some(results) = &self.evaluation_results {
             check.object("evaluation_results", results);
         }
-        check.that(self.created_at.is_none_or(|at| storable(at) && at <= now), "created_at", "must lie in the past");
+        check.that(
+            self.created_at.is_none_or(|at| time::is_accepted(at) && at <= now),
+            "created_at",
+            "must lie in the past",
+        );
         check.done()
     }
 
@@ -157,13 +162,6 @@ pub(in crate::domain) fn digest(value: &impl Serialize) -> Vec<u8> {
     let mut json = serde_json::to_value(value).unwrap_or_default();
     json.sort_all_objects();
     Sha256::digest(json.to_string()).to_vec()
-}
-
-/// Whether PostgreSQL's `timestamptz` and RFC 3339 (years of four digits) can both hold a time.
-#[must_use]
-pub fn storable(at: DateTime<Utc>) -> bool {
-    use chrono::Datelike as _;
-    (1..=9999).contains(&at.year())
 }
 
 /// Result of a create.

@@ -72,7 +72,7 @@ impl IdentityService {
         let hash = secret_hash(bearer);
         if !bearer.starts_with(SESSION_PREFIX) {
             let principal = self.tokens.find(&hash).await?.ok_or_else(unknown)?;
-            let over = principal.expires_at.is_some_and(|ends| ends <= self.clock.timestamp());
+            let over = over(principal.expires_at, self.clock.timestamp());
             return if over { Err(expired()) } else { Ok(principal) };
         }
         let kept = self.cache.get(&Key::Session { digest: hash }).await;
@@ -139,8 +139,8 @@ impl IdentityService {
         let mut check = Check::default();
         check.name("name", &new.name);
         check.that(new.expires_at.is_none_or(|at| at > self.clock.timestamp()), "expires_at", "must lie in the future");
-        let storable = new.expires_at.is_none_or(crate::domain::archive::storable);
-        check.that(storable, "expires_at", "must have a year of four digits");
+        let accepted = new.expires_at.is_none_or(time::is_accepted);
+        check.that(accepted, "expires_at", "must have a year of four digits");
         check.done()?;
         let token = secret(TOKEN_PREFIX);
         let kept = self.identities.create_token(&new.name, new.role, &secret_hash(&token), new.expires_at).await;

@@ -332,7 +332,7 @@ fn a_storage_that_is_not_mounted_is_neither_written_nor_believed() {
     it.put(PATCH, "kept").expect(201);
     assert_eq!(it.get(PATCH).body, "kept");
     assert!(it.files_command(&["backup", &place]).1[0].starts_with("1 file with 4 B brought"));
-    // A storage that is given up for a new disk gets everything back from the copy, once somebody says that it is the new one.
+    // A storage that is given up for a new disk gets everything back from the copy, once an operator initialises it.
     std::fs::remove_dir_all(it.storage.path()).unwrap();
     std::fs::create_dir(it.storage.path()).unwrap();
     assert_eq!(it.files_command(&["restore", &place]).0, Some(1));

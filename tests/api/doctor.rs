@@ -1,10 +1,10 @@
 //! `dgm doctor`, and what every command says when the database cannot be used: the true cause, once, with the database.
 
-use std::net::TcpListener;
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::support::port::Port;
 use crate::support::redis::Logical;
 use crate::support::run::{folder, password};
 use crate::support::{Database, stdout};
@@ -81,7 +81,7 @@ fn every_command_and_doctor_name_the_true_cause_once_with_the_database() {
     let (database, empty) = (Database::ready(), Database::empty());
     let role = role(&database, "nothing");
     let good = database.tcp_url(&role, PASSWORD);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = Port::claim();
     let server = good.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
     // The URL, what is said, and which line of doctor says it.
     let cases = [
@@ -95,7 +95,7 @@ fn every_command_and_doctor_name_the_true_cause_once_with_the_database() {
             "database \"gone\" does not exist".to_owned(),
             "database",
         ),
-        (good.replace(&server, &format!("127.0.0.1:{closed}")), "Connection refused".to_owned(), "database"),
+        (good.replace(&server, &closed.address()), "Connection refused".to_owned(), "database"),
         (good.replace(&server, "nowhere.invalid:5432"), "failed to lookup address".to_owned(), "database"),
         (good.clone(), "permission denied for table".to_owned(), "migrations"),
         (empty.url(), "the database has no schema: run `dgm migrate up`".to_owned(), "migrations"),
@@ -187,8 +187,8 @@ fn privileges_are_missed_before_they_are_needed_and_nothing_is_written() {
 fn replica_connections_and_encoding_have_lines() {
     let database = Database::ready();
     let url = database.url();
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let closed = format!("postgres://dgm:{PASSWORD}@127.0.0.1:{closed}/other");
+    let closed = Port::claim();
+    let closed = format!("postgres://dgm:{PASSWORD}@{}/other", closed.address());
     let cases = [
         (("DATABASE_REPLICA_URL", closed.as_str()), "replica", "database \"other\" on 127.0.0.1:"),
         (("DATABASE_REPLICA_URL", url.as_str()), "replica", "it is no standby"),

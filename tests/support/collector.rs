@@ -44,7 +44,8 @@ fn read(stream: &TcpStream) -> Received {
         }
         head.push(line.trim().to_ascii_lowercase());
     }
-    let length = head.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+    let length =
+        head.iter().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     Received { line: head.remove(0), headers: head, body }

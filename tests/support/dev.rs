@@ -1,7 +1,6 @@
 //! A running `dgm dev`, seen from outside: by HTTP, by SQL, by signals.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -23,10 +22,6 @@ pub(crate) struct Dev {
     client: Client,
     // Removed after the process has stopped.
     directory: Option<TempDir>,
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// `dgm dev` on ports that the system chooses.

@@ -11,6 +11,7 @@ pub(crate) mod holder;
 pub(crate) mod hostile;
 pub(crate) mod parquet;
 pub(crate) mod pgbouncer;
+pub(crate) mod port;
 pub(crate) mod redis;
 pub(crate) mod run;
 pub(crate) mod serve;

@@ -8,7 +8,7 @@ use ::redis::{Client, RedisResult, Value};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::dev::free_port;
+use super::port::Port;
 use super::run::{folder, redis};
 use super::{PATIENCE, assert_listed, signal};
 
@@ -45,6 +45,7 @@ pub(super) struct Node {
     directory: TempDir,
     /// What it is always started with.
     options: Vec<String>,
+    _claims: Vec<Port>,
 }
 
 const PRIMARIES: usize = 3;
@@ -67,7 +68,8 @@ impl Redis {
 
     /// One that is reached by TLS, too, with the certificate in this folder.
     pub(crate) fn start_tls(folder: &Path) -> Self {
-        Self { nodes: vec![Node::start(tls(folder))] }
+        let (options, claims) = tls(folder);
+        Self { nodes: vec![Node::start_with(options, claims)] }
     }
 
     /// What the first node says to a command.
@@ -85,7 +87,7 @@ impl Redis {
     /// Three primaries, each with a replica. Answers when every node says that the cluster is whole and every replica has
     /// its primary's data.
     pub(crate) fn start_cluster() -> Self {
-        Self::start_cluster_with(Vec::new)
+        Self::start_cluster_with(|| (Vec::new(), Vec::new()))
     }
 
     /// One that is reached by TLS, too, with the certificate in this folder.
@@ -93,15 +95,20 @@ impl Redis {
         Self::start_cluster_with(|| tls(folder))
     }
 
-    fn start_cluster_with(more: impl Fn() -> Vec<String>) -> Self {
+    fn start_cluster_with(more: impl Fn() -> (Vec<String>, Vec<Port>)) -> Self {
         let node = |_| {
             // The bus is by default 10000 above, where there may be no port.
-            let bus = free_port().to_string();
+            let bus = Port::claim();
+            let number = bus.number.to_string();
             let mut options =
-                vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
+                vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &number];
             // By default a primary waits 5 s for further replicas before it sends its data.
             options.extend(["--repl-diskless-sync-delay", "0"]);
-            Node::start(options.into_iter().map(str::to_owned).chain(more()).collect())
+            let (further, claims) = more();
+            Node::start_with(
+                options.into_iter().map(str::to_owned).chain(further).collect(),
+                claims.into_iter().chain([bus]).collect(),
+            )
         };
         let cluster = Self { nodes: (0..2 * PRIMARIES).map(node).collect() };
         cluster.join();
@@ -234,8 +241,15 @@ impl Redis {
 
 impl Node {
     pub(super) fn start(options: Vec<String>) -> Self {
-        let (directory, port) = (tempfile::tempdir_in(folder()).unwrap(), free_port());
-        Self { child: spawn(port, directory.path(), &options), port, directory, options }
+        Self::start_with(options, Vec::new())
+    }
+
+    /// With the ports that are among the options.
+    fn start_with(options: Vec<String>, mut claims: Vec<Port>) -> Self {
+        let (directory, claim) = (tempfile::tempdir_in(folder()).unwrap(), Port::claim());
+        let port = claim.number;
+        claims.push(claim);
+        Self { child: spawn(port, directory.path(), &options), port, directory, options, _claims: claims }
     }
 
     fn tls_port(&self) -> &str {
@@ -268,10 +282,11 @@ impl Drop for Node {
 }
 
 /// The options of a node with a port for TLS beside its other one.
-fn tls(folder: &Path) -> Vec<String> {
+fn tls(folder: &Path) -> (Vec<String>, Vec<Port>) {
     let file = |name| folder.join(name).display().to_string();
     let (certificate, key, authority) = (file("server.crt"), file("server.key"), file("authority.crt"));
-    let port = free_port().to_string();
+    let claim = Port::claim();
+    let port = claim.number.to_string();
     let options = [
         [TLS_PORT, &port],
         ["--tls-cert-file", &certificate],
@@ -282,7 +297,7 @@ fn tls(folder: &Path) -> Vec<String> {
         ["--tls-cluster", "yes"],
         ["--tls-replication", "yes"],
     ];
-    options.as_flattened().iter().map(|&word| word.to_owned()).collect()
+    (options.as_flattened().iter().map(|&word| word.to_owned()).collect(), vec![claim])
 }
 
 fn holds(range: &str, slot: usize) -> bool {

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::answer::{Answer, answer};
-use super::dev::free_port;
+use super::port::Port;
 use super::run::folder;
 use super::wire::Wire;
 use super::{Database, signal, until};
@@ -25,6 +25,7 @@ pub(crate) struct Serve {
     pub(crate) ops: String,
     pub(crate) token: String,
     client: Client,
+    _ports: [Port; 2],
 }
 
 impl Serve {
@@ -40,12 +41,10 @@ impl Serve {
         environment.extend(settings);
         let environment: Vec<(String, String)> =
             environment.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        // One that logs into files says nowhere on which ports it is.
-        let to_files = environment.iter().any(|(name, _)| name == LOG_DIR);
-        let port = || if to_files { free_port() } else { 0 };
-        let (api, ops) = (format!("127.0.0.1:{}", port()), format!("127.0.0.1:{}", port()));
-        let (child, api, ops) = spawn(&environment, &api, &ops);
-        Self { child, environment, api, ops, token: String::new(), client: plain_client() }
+        let ports = [Port::claim(), Port::claim()];
+        let [api, ops] = [ports[0].address(), ports[1].address()];
+        let child = spawn(&environment, &api, &ops);
+        Self { child, environment, api, ops, token: String::new(), client: plain_client(), _ports: ports }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -66,7 +65,7 @@ impl Serve {
 
     /// After its end: on the same ports, with the same settings.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.api, self.ops) = spawn(&self.environment, &self.api, &self.ops);
+        self.child = spawn(&self.environment, &self.api, &self.ops);
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
@@ -136,7 +135,7 @@ impl Drop for Serve {
     }
 }
 
-fn spawn(environment: &[(String, String)], api: &str, ops: &str) -> (Child, String, String) {
+fn spawn(environment: &[(String, String)], api: &str, ops: &str) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_dgm"))
         .arg("serve")
         .current_dir(folder())
@@ -154,7 +153,7 @@ fn spawn(environment: &[(String, String)], api: &str, ops: &str) -> (Child, Stri
     if line.starts_with("dgm: logs go to ") {
         until("it answers", || TcpStream::connect(ops).is_ok());
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        return (child, api.to_owned(), ops.to_owned());
+        return child;
     }
     let first: Value = serde_json::from_str(&line).unwrap_or_default();
     if first["message"] != "serving" {
@@ -162,8 +161,7 @@ fn spawn(environment: &[(String, String)], api: &str, ops: &str) -> (Child, Stri
         let _ = child.wait();
         panic!("dgm serve does not serve: {line}");
     }
-    let address = |field: &str| first["fields"][field].as_str().unwrap().to_owned();
     // Read on, or the pipe fills up.
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-    (child, address("api"), address("operations"))
+    child
 }

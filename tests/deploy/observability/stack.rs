@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::collector::collector;
-use crate::support::dev::free_port;
+use crate::support::port::Port;
 use crate::support::until;
 
 /// What somebody was told: an alert, whether it fires, when.
@@ -43,6 +43,7 @@ pub(super) struct Monitoring {
     told: Arc<Mutex<Vec<Told>>>,
     client: Client,
     _directory: TempDir,
+    _ports: [Port; 2],
 }
 
 impl Monitoring {
@@ -52,7 +53,8 @@ impl Monitoring {
         let folder = directory.path().join("alerts");
         let told = Arc::default();
         let receivers = webhook(Arc::clone(&told));
-        let (own, alertmanager) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        let ports = [Port::claim(), Port::claim()];
+        let [own, alertmanager] = [ports[0].address(), ports[1].address()];
         let written = Command::new(env!("CARGO_BIN_EXE_dgm"))
             .args(["observability", "--target", target, "--alertmanager", &alertmanager, "--receivers", &receivers])
             .args(["--pace", &pace.to_string(), "--output"])
@@ -86,6 +88,7 @@ impl Monitoring {
             told,
             client: Client::new(),
             _directory: directory,
+            _ports: ports,
         };
         let answers = |url: String| monitoring.client.get(url).send().is_ok_and(|answer| answer.status().is_success());
         until("Alertmanager is ready", || answers(format!("http://{alertmanager}/-/ready")));

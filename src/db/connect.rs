@@ -75,7 +75,8 @@ impl Source {
                 pool.set_connect_options(named(options, *kind));
             }
         };
-        self.servers.check(adopt).await
+        // Boxed, since its 4 kB would be in the future of every statement.
+        Box::pin(self.servers.check(adopt)).await
     }
 
     /// The database, its server and the role, for messages; never the password.

@@ -34,6 +34,14 @@ pub enum Error {
     Other(sqlx::Error),
 }
 
+/// The cause of a failed connection attempt, and the server that was tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{server}: {cause}")]
+pub(super) struct Located {
+    pub(super) server: String,
+    pub(super) cause: String,
+}
+
 /// Errors that pass: `read_only_sql_transaction`, after a failover until the primary is found; `lock_not_available`;
 /// `undefined_table`, `_column` and `_function`, until a pending migration is applied; and the classes of transaction rollback
 /// (a deadlock), insufficient resources, operator intervention (`query_canceled` by `statement_timeout`) and connection
@@ -112,12 +120,19 @@ impl Error {
         match self {
             // It names the server.
             Self::Unsuitable(reason) => reason.clone(),
-            error => {
-                let reason = error.reason();
-                // One about connecting names the server, too.
-                let named = reason.split_once(": ").filter(|(server, _)| database.contains(&format!(" on {server} ")));
-                format!("{database}: {}", named.map_or(reason.as_str(), |(_, rest)| rest))
+            // `database` names the server, too.
+            Self::Unavailable(sqlx::Error::Io(error)) => {
+                let located = error.get_ref().and_then(|error| error.downcast_ref::<Located>());
+                format!("{database}: {}", located.map_or_else(|| error.to_string(), |located| located.cause.clone()))
             }
+            Self::Unavailable(sqlx::Error::Tls(error)) => {
+                let located = error.downcast_ref::<Located>();
+                format!(
+                    "{database}: TLS: {}",
+                    located.map_or_else(|| error.to_string(), |located| located.cause.clone())
+                )
+            }
+            error => format!("{database}: {}", error.reason()),
         }
     }
 

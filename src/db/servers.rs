@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
 
-use super::error::Error;
+use super::error::{Error, Located};
 use super::losses;
 use super::probe;
 
@@ -137,11 +137,10 @@ impl Servers {
 
 /// The error of a connection attempt, with the name of the server.
 pub(super) fn located(server: &str, error: sqlx::Error) -> Error {
+    let located = |cause| Located { server: server.to_owned(), cause };
     match error {
-        sqlx::Error::Io(error) => {
-            sqlx::Error::Io(std::io::Error::new(error.kind(), format!("{server}: {error}"))).into()
-        }
-        sqlx::Error::Tls(error) => sqlx::Error::Tls(format!("{server}: {error}").into()).into(),
+        sqlx::Error::Io(error) => sqlx::Error::Io(std::io::Error::new(error.kind(), located(error.to_string()))).into(),
+        sqlx::Error::Tls(error) => sqlx::Error::Tls(located(error.to_string()).into()).into(),
         other => other.into(),
     }
 }

@@ -126,11 +126,13 @@ pub(super) async fn admit(state: &State, request: Request, next: Next) -> Respon
     })
 }
 
-/// A response, also when making it panics.
-async fn caught(response: impl Future<Output = Response>) -> Response {
-    AssertUnwindSafe(response).catch_unwind().await.unwrap_or_else(|_| {
-        let detail = "the service has a bug that this request triggers; its log has the details under the X-Request-Id of this response";
-        Problem::new(Kind::Internal, detail).into_response()
+/// A response, also when making it panics. Not an async function: its future would hold `response` twice.
+fn caught(response: impl Future<Output = Response>) -> impl Future<Output = Response> {
+    AssertUnwindSafe(response).catch_unwind().map(|response| {
+        response.unwrap_or_else(|_| {
+            let detail = "the service has a bug that this request triggers; its log has the details under the X-Request-Id of this response";
+            Problem::new(Kind::Internal, detail).into_response()
+        })
     })
 }
 

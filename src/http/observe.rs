@@ -127,3 +127,19 @@ impl Drop for InFlight {
         HTTP_IN_FLIGHT.add((), -1.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that a function of three arguments returns.
+    const fn bytes_of_future<A, B, C, F: Future>(_: fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_future_of_every_request_is_small() {
+        // It is copied several times for each. An async function that takes a future holds it twice.
+        assert!(bytes_of_future(request) <= 4096, "{}", bytes_of_future(request));
+    }
+}

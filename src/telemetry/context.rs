@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use futures_util::future::Either;
 use http::HeaderValue;
 
 use super::spans::TraceId;
@@ -37,19 +38,16 @@ impl Request {
     }
 }
 
-/// Log lines and problems of this future bear the request.
-pub async fn within<F: Future>(request: Request, work: F) -> F::Output {
-    REQUEST.scope(request, work).await
+/// Log lines and problems of this future bear the request. Not an async function: its future would hold `work` twice.
+pub fn within<F: Future>(request: Request, work: F) -> impl Future<Output = F::Output> {
+    REQUEST.scope(request, work)
 }
 
 /// The same for a future that becomes a task of its own.
 pub fn handed_on<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    let request = current(Clone::clone);
-    async move {
-        match request {
-            Some(request) => within(request, work).await,
-            None => work.await,
-        }
+    match current(Clone::clone) {
+        Some(request) => Either::Left(within(request, work)),
+        None => Either::Right(work),
     }
 }
 

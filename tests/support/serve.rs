@@ -1,8 +1,10 @@
 //! A running `dgm serve`, seen from outside; it can be killed and comes back on its ports.
 
-use std::io::{BufRead as _, BufReader};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use reqwest::blocking::{Client, RequestBuilder};
 use rustix::process::Signal;
@@ -17,9 +19,16 @@ use super::{Database, signal, until};
 /// The setting of a folder of log files.
 pub(crate) const LOG_DIR: &str = "DGM__TELEMETRY__LOG_DIR";
 
+/// The last lines of the log: a failed test prints them.
+type Log = Arc<Mutex<VecDeque<String>>>;
+
+/// Lines that are kept.
+const LOG_LINES: usize = 30;
+
 /// The process; killed when dropped.
 pub(crate) struct Serve {
     child: Child,
+    log: Log,
     environment: Vec<(String, String)>,
     pub(crate) api: String,
     pub(crate) ops: String,
@@ -43,8 +52,9 @@ impl Serve {
             environment.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let ports = [Port::claim(), Port::claim()];
         let [api, ops] = [ports[0].address(), ports[1].address()];
-        let child = spawn(&environment, &api, &ops);
-        Self { child, environment, api, ops, token: String::new(), client: plain_client(), _ports: ports }
+        let log = Log::default();
+        let child = spawn(&environment, &api, &ops, &log);
+        Self { child, log, environment, api, ops, token: String::new(), client: plain_client(), _ports: ports }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -65,7 +75,7 @@ impl Serve {
 
     /// After its end: on the same ports, with the same settings.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.environment, &self.api, &self.ops);
+        self.child = spawn(&self.environment, &self.api, &self.ops, &self.log);
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
@@ -132,10 +142,15 @@ impl Drop for Serve {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            for line in self.log.lock().unwrap().iter() {
+                eprintln!("{}: {line}", self.api);
+            }
+        }
     }
 }
 
-fn spawn(environment: &[(String, String)], api: &str, ops: &str) -> Child {
+fn spawn(environment: &[(String, String)], api: &str, ops: &str, kept: &Log) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_dgm"))
         .arg("serve")
         .current_dir(folder())
@@ -152,7 +167,7 @@ fn spawn(environment: &[(String, String)], api: &str, ops: &str) -> Child {
     }
     if line.starts_with("dgm: logs go to ") {
         until("it answers", || TcpStream::connect(ops).is_ok());
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        keep(log, kept);
         return child;
     }
     let first: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -161,7 +176,20 @@ fn spawn(environment: &[(String, String)], api: &str, ops: &str) -> Child {
         let _ = child.wait();
         panic!("dgm serve does not serve: {line}");
     }
-    // Read on, or the pipe fills up.
-    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    keep(log, kept);
     child
+}
+
+/// Reads on, or the pipe would fill up.
+fn keep(log: impl BufRead + Send + 'static, kept: &Log) {
+    let kept = Arc::clone(kept);
+    std::thread::spawn(move || {
+        for line in log.lines().map_while(Result::ok) {
+            let mut kept = kept.lock().unwrap();
+            if kept.len() == LOG_LINES {
+                kept.pop_front();
+            }
+            kept.push_back(line);
+        }
+    });
 }

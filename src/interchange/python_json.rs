@@ -43,6 +43,8 @@ impl Repair {
 /// # Errors
 /// `serde_json`'s, also for nesting deeper than 128.
 pub fn parse(text: &[u8]) -> Result<Document, serde_json::Error> {
+    // Editors of other systems write one, and it is no part of the document.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     // Most documents are plain JSON: those are read once.
     let error = match serde_json::from_slice(text) {
         Ok(value) => return Ok(Document { value, repairs: Vec::new() }),
@@ -63,6 +65,7 @@ pub fn parse(text: &[u8]) -> Result<Document, serde_json::Error> {
 #[must_use]
 pub fn concatenated(text: &str) -> Vec<(usize, Result<Document, String>)> {
     let mut documents = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut at, mut line, mut counted) = (0, 1, 0);
     while let Some(start) = text[at..].find(|c: char| !c.is_ascii_whitespace()).map(|skip| at + skip) {
         line += text[counted..start].matches('\n').count();

@@ -32,6 +32,16 @@ fn strings_are_left_alone() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_the_document() {
+    assert_eq!(parse("\u{feff}{\"a\": NaN}".as_bytes()).unwrap().value, json!({"a": null}));
+    let documents = concatenated("\u{feff}{\"a\": 1}\n{\"b\": 2}\n");
+    let lines: Vec<usize> = documents.iter().map(|(line, document)| document.as_ref().map(|_| *line).unwrap()).collect();
+    assert_eq!(lines, [1, 2]);
+    // Only at the start of a file.
+    assert!(parse("{\"a\":\u{feff}1}".as_bytes()).is_err());
+}
+
+#[test]
 fn numbers_beyond_a_double_and_half_pairs() {
     let digits = "9".repeat(400);
     let text = format!(

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup up test faults-test hostile-test pooler-test scale-test lint generate bench loadtest loadtest-proofs k8s-test scale-out peers-test schema-test clients-test lint-migrations migrations-test restore-drill samples-test bucket-test observe alerts-test telemetry-cost page-test deny image image-test
+.PHONY: help setup up test faults-test hostile-test pooler-test hostile-requests-test scale-test lint generate bench loadtest loadtest-proofs k8s-test scale-out peers-test schema-test clients-test lint-migrations migrations-test restore-drill samples-test bucket-test observe alerts-test telemetry-cost page-test deny image image-test
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,10 @@ hostile-test: setup ## The suites api and faults with every parameter that a DBA
 
 pooler-test: setup ## The suite api through PgBouncer in session mode
 	DGM_TEST_POOLER=1 cargo test --locked --test api
+
+hostile-requests-test: setup ## 20,000 generated hostile requests and 40,000 requests after refusals (SEED=N for others)
+	DGM_TEST_HOSTILE_REQUESTS=20000 DGM_TEST_REFUSALS=40000 DGM_TEST_SEED=$(or $(SEED),0) cargo test --locked --test api -- --nocapture \
+		http::hostile_requests http::refusals
 
 scale-test: setup ## The plans of all statements at a million entries and ten million samples
 	DGM_TEST_FILL=1000000 cargo test --locked --test api -- --nocapture plans
@@ -108,8 +112,8 @@ observe: setup ## `dgm dev` with Prometheus and Alertmanager beside it, all rule
 	cargo build --release --locked --bin dgm
 	@scripts/observe
 
-alerts-test: setup ## Nine real faults, each told to a webhook behind Alertmanager; every query after two minutes of load
-	DGM_TEST_FAULTS=9 DGM_TEST_LIVE_SECONDS=120 cargo test --locked --test deploy -- --test-threads 1 --nocapture observability
+alerts-test: setup ## Every real fault, each reported to a webhook behind Alertmanager; every query after two minutes of load
+	DGM_TEST_FAULTS=99 DGM_TEST_LIVE_SECONDS=120 cargo test --locked --test deploy -- --test-threads 1 --nocapture observability
 
 telemetry-cost: ## Hot reads with and without telemetry, scrapes under load (UNSCRAPED_MINUTES=30: memory that nobody scrapes)
 	@scripts/setup wrk python3

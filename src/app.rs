@@ -69,6 +69,8 @@ pub fn services(config: &Config) -> anyhow::Result<Services> {
             days: config.telemetry.log_retention_days,
             max_bytes: config.telemetry.log_max_bytes,
         }),
+        standbys: config.database.standbys,
+        data_directory: data_directory(config),
         selection_max_bytes: config.cache.selection_max_bytes,
         session_ttl: Duration::from_secs(config.auth.session_ttl_seconds),
     };
@@ -109,6 +111,11 @@ const fn use_small_pages() {}
 /// The folder of the log files, if there are any.
 pub(crate) fn log_dir(config: &Config) -> Option<PathBuf> {
     Some(&config.telemetry.log_dir).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
+/// The data directory of the database server, if it can be reached from here.
+pub(crate) fn data_directory(config: &Config) -> Option<PathBuf> {
+    Some(&config.database.data_directory).filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
 /// Connections of the operations listener: those who scrape and watch are few.
@@ -190,9 +197,12 @@ impl App {
                     services.changes.follow(),
                     services.archive.prefetch(),
                     services.changes.watch_replica(),
+                    services.hub.run(),
+                    services.identity.watch_ends(),
                     services.operations.watch_clock(),
+                    services.operations.watch_flushes(),
                     services.partitions.watch_exports(),
-                    services.artifacts.report_missing_storage(),
+                    services.artifacts.watch_storage(),
                     process::watch_delay()
                 )
             }

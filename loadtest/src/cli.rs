@@ -62,6 +62,9 @@ pub(crate) struct Arguments {
     /// How much worse than the baseline is allowed, as a share
     #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
     pub(crate) allowed_regression: f64,
+    /// Data directory of the database, when it is on this machine and `DGM_POSTGRES_PID` does not name its server: its disk is watched
+    #[arg(long, value_name = "DIR", env = "DGM_POSTGRES_DATA")]
+    pub(crate) data_directory: Option<PathBuf>,
     /// Leave the rows of the run behind
     #[arg(long)]
     pub(crate) keep: bool,
@@ -88,11 +91,13 @@ const AFTER: &str = "\
 Environment:
   DGM_TOKEN         bearer token, for a service that asks for one
   DGM_SERVER_PID, DGM_POSTGRES_PID, DGM_REDIS_PID
-                    processes on this machine whose processor time is told
+                    processes on this machine whose processor time is told; PostgreSQL's names the disk to watch, too
   DGM, DATABASE_URL with both, the rows of the run are removed by `dgm` at its end
+  DATABASE_URL      PostgreSQL is asked what its sessions wait for (psql), as the role of the service
 
 The exit code is 0 when every target that the profile is held to was met, 1 when one was missed or not measured, 2 when
-the command line is wrong. docs/LOADTEST.md says how to read the report.";
+the command line is wrong, 3 when targets of latency alone were missed, and only because of requests during which the disk
+paused. docs/LOADTEST.md says how to read the report.";
 
 impl Arguments {
     /// What is to differ from the profile.

@@ -6,6 +6,7 @@ mod caller;
 mod cleanup;
 mod cli;
 mod database;
+mod disk;
 mod facts;
 mod figures;
 // The one file that the load test shares with the server: constants.
@@ -34,6 +35,7 @@ use clap::Parser as _;
 use mimalloc::MiMalloc;
 
 use crate::cli::Arguments;
+use crate::verdict::Conclusion;
 
 /// As the service has it: what the load test saves, the service gets.
 #[global_allocator]
@@ -43,12 +45,11 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.bare {
-        Some(answer) => bare::serve(answer).await.map(|()| true),
+        Some(answer) => bare::serve(answer).await.map(|()| Conclusion::Passed),
         None => run::run(&arguments).await,
     };
     match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(conclusion) => ExitCode::from(conclusion.exit_code()),
         Err(error) => {
             // A reader that is gone is no reason to fail otherwise than by the exit code.
             let _ = writeln!(io::stderr(), "dgm-loadtest: {error:#}");

@@ -27,11 +27,11 @@ const UNDER_WAY: usize = 2_000;
 /// How long the last arrivals may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Sends and answers what came of it, with the requests a second that were to leave.
+/// Sends, and answers what came of it and when the first request was to leave.
 ///
 /// # Errors
 /// When the client cannot be made, or there is nothing to send.
-pub(crate) async fn run(host: &Url, open: OpenLoop, mix: &Mix, plan: &Arc<Plan>) -> Result<Record> {
+pub(crate) async fn run(host: &Url, open: OpenLoop, mix: &Mix, plan: &Arc<Plan>) -> Result<(Record, Instant)> {
     let recorder = Arc::new(Recorder::default());
     let client = client()?.pool_max_idle_per_host(UNDER_WAY).build()?;
     let room = Arc::new(Semaphore::new(UNDER_WAY));
@@ -67,7 +67,7 @@ pub(crate) async fn run(host: &Url, open: OpenLoop, mix: &Mix, plan: &Arc<Plan>)
         due += Duration::from_secs(1).mul_f64(requests(step) / f64::from(open.rate));
     }
     let _ = tokio::time::timeout(PATIENCE, async { while callers.join_next().await.is_some() {} }).await;
-    Ok(recorder.record())
+    Ok((recorder.record(), began))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few")]

@@ -17,6 +17,10 @@ const DIGITS: u8 = 2;
 const PARTS: usize = 4;
 /// Seconds of a run that are kept one by one: a day.
 const SECONDS: usize = 86_400;
+/// Requests that are kept one by one, in each part: 60 million in all, 12 bytes each.
+const NOTES: usize = 15_000_000;
+/// Of them in one piece, so that no caller waits while millions are moved.
+const PIECE: usize = 65_536;
 
 /// An empty histogram of times in microseconds, which grows with what is recorded.
 #[expect(clippy::expect_used, reason = "fails for more than five digits only")]
@@ -74,9 +78,38 @@ impl<C: Counter> Tally<C> {
     }
 }
 
+/// A request that succeeded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Note {
+    /// When it ended, in tenths of milliseconds of the run: enough for four days.
+    end: u32,
+    /// How long it took, in microseconds.
+    took: u32,
+    role: Role,
+    operation: u8,
+}
+
+impl Note {
+    pub(crate) fn operation(&self) -> Operation {
+        Operation::ALL[usize::from(self.operation)]
+    }
+
+    pub(crate) fn millis(&self) -> f64 {
+        f64::from(self.took) / 1e3
+    }
+
+    /// From and to, in seconds of the run.
+    pub(crate) fn seconds(&self) -> (f64, f64) {
+        let to = f64::from(self.end) / 1e4;
+        (to - f64::from(self.took) / 1e6, to)
+    }
+}
+
 /// All that was recorded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Record {
+    /// In pieces.
+    notes: Vec<Vec<Note>>,
     pub(crate) cells: BTreeMap<(Role, usize), Cell>,
     /// From the first request on.
     pub(crate) seconds: Vec<Second>,
@@ -97,6 +130,33 @@ impl Record {
         }
     }
 
+    /// Keeps a request that succeeded by itself.
+    fn keep(&mut self, role: Role, operation: Operation, at: Duration, took: Duration) {
+        if self.notes.len() * PIECE > NOTES {
+            return;
+        }
+        if self.notes.last().is_none_or(|piece| piece.len() == PIECE) {
+            self.notes.push(Vec::with_capacity(PIECE));
+        }
+        let end = u32::try_from(at.as_micros() / 100).unwrap_or(u32::MAX);
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        let note = Note { end, took, role, operation: operation as u8 };
+        if let Some(piece) = self.notes.last_mut() {
+            piece.push(note);
+        }
+    }
+
+    /// The requests that succeeded, one by one; of a run with tens of millions those of its beginning.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &Note> {
+        self.notes.iter().flatten()
+    }
+
+    /// Counts a request that another record kept.
+    pub(crate) fn count(&mut self, note: &Note) {
+        let cell = self.cells.entry((note.role, usize::from(note.operation))).or_default();
+        let _ = cell.times.record(u64::from(note.took).max(1));
+    }
+
     fn add(&mut self, other: &Self) {
         for (&key, cell) in &other.cells {
             self.cells.entry(key).or_default().add(cell);
@@ -108,6 +168,7 @@ impl Record {
         for (key, count) in &other.failures {
             *self.failures.entry(key.clone()).or_default() += count;
         }
+        self.notes.extend_from_slice(&other.notes);
     }
 }
 
@@ -150,7 +211,12 @@ impl Recorder {
         let (at, took) = (now.saturating_duration_since(began), now.saturating_duration_since(intended));
         let count = if outcome.is_ok() { &self.succeeded } else { &self.failed };
         count.fetch_add(1, Ordering::Relaxed);
-        lock(&self.parts[number % PARTS]).note(role, operation, at, took, outcome.as_ref().err());
+        let mut part = lock(&self.parts[number % PARTS]);
+        part.note(role, operation, at, took, outcome.as_ref().err());
+        if outcome.is_ok() {
+            part.keep(role, operation, at, took);
+        }
+        drop(part);
         outcome
     }
 

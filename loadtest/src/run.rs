@@ -19,19 +19,20 @@ use crate::profile::{Phase, Profile, Role};
 use crate::progress::Progress;
 use crate::record::{Record, Recorder};
 use crate::report::{self, Report};
+use crate::verdict::Conclusion;
 use crate::watch::{Exposition, Look, Watcher};
-use crate::{cleanup, database, facts, seed, target, verdict};
+use crate::{cleanup, database, disk, facts, seed, target, verdict};
 
 /// Open files beside the users' connections: logs, reports, the runtime's own.
 const SPARE_FILES: usize = 100;
 /// Looks at /metrics of a run, at most about.
 const LOOKS: u64 = 360;
 
-/// Seeds, loads, judges and reports; whether all that is judged was met.
+/// Seeds, loads, judges and reports.
 ///
 /// # Errors
 /// When the command line asks for what is not to be had, or the service is not there.
-pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
+pub(crate) async fn run(arguments: &Arguments) -> Result<Conclusion> {
     let host = target::target("--host", &arguments.host, &arguments.allowed_hosts)?;
     let operations = target::target("--operations", &arguments.operations, &arguments.allowed_hosts)?;
     target::check_options(&arguments.goose)?;
@@ -69,7 +70,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(baseline) = &baseline {
         report.verdict.extend(verdict::compare(&report, baseline, arguments.allowed_regression));
     }
-    report.passed = verdict::passed(&report.verdict);
+    report.conclusion = Conclusion::of(&report.verdict);
+    report.passed = report.conclusion == Conclusion::Passed;
     report.write(&arguments.output)?;
     let printed = match arguments.format {
         Format::Text => report::text::render(&report),
@@ -78,7 +80,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
     };
     writeln!(io::stdout(), "{printed}")?;
     tell(&format!("report in {}", arguments.output.join("report.html").display()))?;
-    Ok(report.passed)
+    Ok(report.conclusion)
 }
 
 /// What is measured, with what.
@@ -93,6 +95,7 @@ struct Run<'a> {
 /// The closed loop and what was seen of it.
 struct Closed {
     record: Record,
+    disk: disk::Disk,
     elapsed: Duration,
     processes: Vec<Share>,
     looks: Vec<Look>,
@@ -132,12 +135,14 @@ impl Run<'_> {
         let meter = Meter::start()?;
         let following = self.watcher.follow(recorder.began(), Duration::from_secs((profile.seconds() / LOOKS).max(1)));
         let progress = Progress::of(&recorder, profile.seconds())?;
+        let disk = self.watch_disk();
         self.attack(&self.host, &profile.phases, profile.roles).run(&self.plan, &recorder).await?;
+        let disk = disk.stop(recorder.began());
         drop(progress);
         let (elapsed, processes, looks) = (recorder.began().elapsed(), meter.used(), following.looks());
         drop(following);
         let after = self.look_at_all().await?;
-        Ok(Closed { record: recorder.record(), elapsed, processes, looks, before, after })
+        Ok(Closed { record: recorder.record(), disk, elapsed, processes, looks, before, after })
     }
 
     /// Looks when the service knows what its database did until now.
@@ -154,11 +159,16 @@ impl Run<'_> {
     async fn open(&self, closed: &Record) -> Result<Option<report::Open>> {
         let Some(open) = self.profile.open else { return Ok(None) };
         tell(&format!("open loop: {} requests/s, {} s", open.rate, open.seconds))?;
-        let (before, began) = (self.watcher.look().await?, Instant::now());
-        let record = open::run(&self.host, open, &Mix::of(closed, self.profile.roles), &self.plan).await?;
-        let elapsed = began.elapsed();
+        let before = self.watcher.look().await?;
+        let (disk, began) = (self.watch_disk(), Instant::now());
+        let (record, first) = open::run(&self.host, open, &Mix::of(closed, self.profile.roles), &self.plan).await?;
+        let (elapsed, disk) = (began.elapsed(), disk.stop(first));
         let waits = report::server::waits(&before, &self.watcher.look().await?);
-        Ok(Some(report::open(&record, elapsed, open, waits)))
+        Ok(Some(report::open(&record, elapsed, open, (waits, disk))))
+    }
+
+    fn watch_disk(&self) -> disk::Watch {
+        disk::Watch::start(self.arguments.data_directory.as_deref(), &self.arguments.output)
     }
 
     async fn bare(&self) -> Result<Option<Bare>> {
@@ -189,7 +199,10 @@ impl Run<'_> {
         let record = &closed.record;
         // Users come and go: their mean number.
         let users = profile.mean_users();
-        let (all, operations) = figures(record, Some(&cadences(record, profile.roles, users, closed.elapsed)));
+        let cadences = cadences(record, profile.roles, users, closed.elapsed);
+        let (all, operations) = figures(record, Some(&cadences));
+        let mut disk = closed.disk.clone();
+        disk.effects = disk::effects(record, Some(&cadences), &disk.pauses);
         // One that was interrupted is told over the seconds that it had.
         let had = usize::try_from(closed.elapsed.as_secs()).unwrap_or(usize::MAX);
         let steady = profile.steady().into_iter().map(|(users, from, to)| (users, from, to.min(had)));
@@ -208,6 +221,7 @@ impl Run<'_> {
             host: host.to_string(),
             facts: facts::gather(&closed.after),
             passed: false,
+            conclusion: Conclusion::Failed,
             verdict: Vec::new(),
             machines: profile.machines,
             users: profile.users(),
@@ -221,6 +235,7 @@ impl Run<'_> {
                 .collect(),
             bare: None,
             open_loop: open,
+            disk,
             server: report::server::tell(&closed.before, &closed.after, &closed.looks, closed.elapsed),
             processes: closed.processes.clone(),
             phases,

@@ -73,7 +73,7 @@ enum Command {
     Observability(observability::Arguments),
     /// Print what to do about an alert
     Runbook {
-        /// Its name; without one, all are listed
+        /// Its name; without one, all are listed. `README` is their index, `oncall.sh` the commands that they use
         alert: Option<String>,
     },
     /// Print the effective configuration, secrets redacted

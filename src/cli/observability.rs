@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     /// Where Grafana shows dashboards; the dashboard's uid is put after it
     #[arg(long, value_name = "URL", default_value_t = Options::default().dashboards)]
     dashboards: String,
-    /// The operations listener of the service, for Prometheus
+    /// The operations listeners of the service, for Prometheus, separated by commas
     #[arg(long, value_name = "HOST:PORT", default_value_t = Options::default().target)]
     target: String,
     /// Alertmanager, for Prometheus

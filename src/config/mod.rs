@@ -98,6 +98,8 @@ section!(
         url: SecretUrl,
         replica_url: SecretUrl,
         replica_max_lag_milliseconds: u64,
+        standbys: u32,
+        data_directory: String,
         max_connections: u32,
         write_connections: u32,
         acquire_timeout_seconds: u64,

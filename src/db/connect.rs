@@ -21,6 +21,10 @@ pub enum Kind {
     GroupCommit,
     /// LISTEN, and polls of the change feed.
     ChangeFeed,
+    /// LISTEN and reads of the hub.
+    Hub,
+    /// NOTIFY of the hub.
+    Notify,
     /// Detaching, reading and dropping partitions.
     Retention {
         /// How long one statement may run; zero: without limit.
@@ -28,6 +32,21 @@ pub enum Kind {
     },
     /// The migrator.
     Migration,
+}
+
+impl Kind {
+    /// The name by which the server lists such connections.
+    #[must_use]
+    pub const fn application_name(self) -> &'static str {
+        match self {
+            Self::Query | Self::GroupCommit => "dgm",
+            Self::ChangeFeed => "dgm-feed",
+            Self::Hub => "dgm-hub",
+            Self::Notify => "dgm-notify",
+            Self::Retention { .. } => "dgm-retention",
+            Self::Migration => "dgm migrate",
+        }
+    }
 }
 
 /// A connection that was used within this time is not tested before its next use.
@@ -77,6 +96,12 @@ impl Source {
         };
         // Boxed, since its 4 kB would be in the future of every statement.
         Box::pin(self.servers.check(adopt)).await
+    }
+
+    /// The error of a pool that could open no connection, with the server's reason instead of "not in time".
+    pub(super) async fn explained(&self, error: Error) -> Error {
+        let refusal = if error.is_pool_timeout() { self.servers.refusal().await } else { None };
+        refusal.unwrap_or(error)
     }
 
     /// The database, its server and the role, for messages; never the password.
@@ -155,13 +180,7 @@ fn leads_elsewhere(servers: &Servers, metadata: &PoolConnectionMetadata) -> bool
 }
 
 fn named(options: &PgConnectOptions, kind: Kind) -> PgConnectOptions {
-    let name = match kind {
-        Kind::Query | Kind::GroupCommit => "dgm",
-        Kind::ChangeFeed => "dgm-feed",
-        Kind::Retention { .. } => "dgm-retention",
-        Kind::Migration => "dgm migrate",
-    };
-    let options = options.clone().application_name(name);
+    let options = options.clone().application_name(kind.application_name());
     // `timed` logs slow statements by name, without their text.
     if kind == Kind::Migration { options } else { options.disable_statement_logging() }
 }

@@ -3,6 +3,8 @@
 use sqlx::error::ErrorKind;
 
 use super::losses;
+use super::sqlstate::{class, shared};
+use crate::telemetry::catalogue::database::DB_ERRORS;
 use crate::telemetry::catalogue::labels::Conflict;
 
 /// Why a statement failed.
@@ -184,14 +186,15 @@ impl Error {
             Self::NoPartition => Self::NoPartition,
             Self::Busy => Self::Busy,
             Self::Unsuitable(reason) => Self::Unsuitable(reason.clone()),
-            Self::Unavailable(error) => Self::Unavailable(sqlx::Error::Protocol(error.to_string())),
-            Self::Other(error) => Self::Other(sqlx::Error::Protocol(error.to_string())),
+            Self::Unavailable(error) => Self::Unavailable(shared(error)),
+            Self::Other(error) => Self::Other(shared(error)),
         }
     }
 }
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        DB_ERRORS.increment((class(&error),));
         let error = Self::classify(error);
         losses::note(&error);
         error

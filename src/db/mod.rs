@@ -4,6 +4,7 @@
 mod clock;
 mod connect;
 mod error;
+mod flush;
 mod losses;
 mod pool;
 mod probe;
@@ -13,6 +14,7 @@ mod row;
 mod servers;
 mod session;
 mod spans;
+mod sqlstate;
 mod statement;
 mod url;
 
@@ -112,10 +114,11 @@ impl Database {
         DatabaseClock::new(self.general.clone())
     }
 
-    /// Connections that a process opens at most on the primary; besides its pools, for the change feed and for retention.
+    /// Connections that a process opens at most on the primary; besides its pools, for the change feed, for the hub (to listen and to
+    /// notify) and for retention.
     #[must_use]
     pub const fn most_connections(settings: &Settings) -> u32 {
-        settings.max_connections + settings.write_connections + LOCK_CONNECTIONS + 2
+        settings.max_connections + settings.write_connections + LOCK_CONNECTIONS + 4
     }
 
     /// Checks that the servers can be used, before anything relies on it. A replica that cannot be reached is no error: reads go to
@@ -132,14 +135,19 @@ impl Database {
         self.primary.ready().await
     }
 
-    /// A pool of one connection for LISTEN.
+    /// A pool of one connection of a kind, for LISTEN.
     ///
     /// # Errors
     /// [`Error::Unsuitable`], [`Error::Unavailable`].
-    pub async fn listening(&self, acquire_timeout: Duration) -> Result<PgPool, Error> {
+    pub async fn listening(&self, kind: Kind, acquire_timeout: Duration) -> Result<PgPool, Error> {
         self.primary.ready().await?;
         let options = PgPoolOptions::new().max_connections(1).acquire_timeout(acquire_timeout);
-        Ok(self.primary.unfollowed_pool(Kind::ChangeFeed, options))
+        Ok(self.primary.unfollowed_pool(kind, options))
+    }
+
+    /// The error of [`Database::listening`]'s pool, with the server's reason.
+    pub async fn explained(&self, error: Error) -> Error {
+        self.primary.explained(error).await
     }
 
     /// A read that may be behind by the configured lag: from the replica while its lag is small enough, otherwise from the primary.

@@ -54,7 +54,13 @@ impl Pool {
         let started = Instant::now();
         // Boxed, since its 4 kB would be copied with the future of every handler and batch.
         let connection = spans::waiting(Box::pin(self.connections.acquire()).as_mut()).await;
-        self.count(started, connection.map_err(Error::from))
+        match self.count(started, connection.map_err(Error::from)) {
+            // Not all are in use: the server accepts no further ones.
+            Err(error) if self.connections.size() < self.connections.options().get_max_connections() => {
+                Err(Box::pin(self.source.explained(error)).await)
+            }
+            outcome => outcome,
+        }
     }
 
     /// A transaction; it rolls back when it is dropped. It begins in a task of its own, which goes on when the caller is

@@ -38,6 +38,8 @@ pub(super) struct Servers {
     changed: Mutex<Option<Instant>>,
     /// The last check; held while one runs, so that one runs at a time.
     last: tokio::sync::Mutex<Option<(Instant, Option<Error>)>>,
+    /// When a pool that got no connection was last explained.
+    explained: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Servers {
@@ -50,6 +52,7 @@ impl Servers {
             checked: AtomicU64::new(0),
             changed: Mutex::default(),
             last: tokio::sync::Mutex::default(),
+            explained: tokio::sync::Mutex::default(),
         }
     }
 
@@ -101,6 +104,19 @@ impl Servers {
         Ok(())
     }
 
+    /// Why a pool could open no connection, of which it says only that none was there in time: what the server answers to a new one.
+    /// `None` when it accepts one, and within a second of the last answer.
+    pub(super) async fn refusal(&self) -> Option<Error> {
+        let mut explained = self.explained.try_lock().ok()?;
+        if explained.is_some_and(|at| at.elapsed() < RECHECK) {
+            return None;
+        }
+        let (name, options) = self.chosen()?;
+        let refusal = probe::ask(options).await.err().map(|error| located(name, error));
+        *explained = Some(Instant::now());
+        refusal
+    }
+
     async fn choose(&self, ever: bool) -> Result<usize, Error> {
         let current = self.chosen.load(Ordering::Acquire);
         let mut refusals = Vec::new();
@@ -123,7 +139,12 @@ impl Servers {
                     return Ok(index);
                 }
                 Err(error) if self.all.len() == 1 => return Err(located(name, error)),
-                Err(error) => refusals.push(format!("{name}: {error}")),
+                Err(error) => {
+                    let text = format!("{name}: {error}");
+                    // Counts its class.
+                    drop(Error::from(error));
+                    refusals.push(text);
+                }
             }
         }
         let wanted = match self.wanted {

@@ -83,9 +83,10 @@ const SEARCH_PATH: (&str, &str) = ("search_path", "\"$user\", public");
 
 /// Of these the server's setting stays unless it is below what the service needs: an acknowledged write survives a crash, and
 /// small sorts need no files.
-const AT_LEAST: &str = "
+const DURABLE: &str = "
     ('synchronous_commit', CASE pg_catalog.current_setting('synchronous_commit') WHEN 'off' THEN 'on'
-        ELSE pg_catalog.current_setting('synchronous_commit') END),
+        ELSE pg_catalog.current_setting('synchronous_commit') END)";
+const AT_LEAST: &str = "
     ('work_mem', CASE WHEN pg_catalog.pg_size_bytes(pg_catalog.current_setting('work_mem')) < 4194304 THEN '4MB'
         ELSE pg_catalog.current_setting('work_mem') END)";
 
@@ -103,9 +104,11 @@ fn own(kind: Kind, statement_timeout: Duration) -> Vec<(&'static str, String)> {
         Kind::Query | Kind::ChangeFeed => vec![ordinary],
         // Such statements find their rows by keys. With stale statistics the planner would read a table that has grown as a
         // whole. One plan serves all executions: planning each took as long as running it.
-        Kind::GroupCommit => {
+        Kind::GroupCommit | Kind::Hub => {
             vec![ordinary, ("enable_seqscan", "off".to_owned()), ("plan_cache_mode", "force_generic_plan".to_owned())]
         }
+        // A notification that a crash loses is of no use after it. Flushing it would hold the lock of NOTIFY meanwhile.
+        Kind::Notify => vec![ordinary, ("synchronous_commit", "off".to_owned())],
         Kind::Retention { statement_timeout } => vec![
             ("client_connection_check_interval", "1s".to_owned()),
             ("statement_timeout", milliseconds(statement_timeout)),
@@ -147,10 +150,11 @@ pub(super) fn statement(kind: Kind, statement_timeout: Duration, of_url: &[(Stri
             }
         }
     }
+    let durable = if kind == Kind::Notify { String::new() } else { format!(",{DURABLE}") };
     let values: Vec<String> =
         all.iter().map(|(name, value)| format!("({}, {})", literal(name), literal(value))).collect();
     independent(&format!(
-        "{further}{NAME}SELECT count(pg_catalog.set_config(name, value, false)) FROM (VALUES {},{AT_LEAST}) AS wanted(name, value)
+        "{further}{NAME}SELECT count(pg_catalog.set_config(name, value, false)) FROM (VALUES {},{AT_LEAST}{durable}) AS wanted(name, value)
         WHERE pg_catalog.current_setting(name, true) IS NOT NULL",
         values.join(",")
     ))
@@ -185,7 +189,9 @@ mod tests {
     #[test]
     fn each_kind_sets_each_parameter_once() {
         let retention = Kind::Retention { statement_timeout: Duration::from_secs(7) };
-        for kind in [Kind::Query, Kind::GroupCommit, Kind::ChangeFeed, retention, Kind::Migration] {
+        let notify = statement(Kind::Notify, Duration::from_secs(30), &[]);
+        assert_eq!(notify.matches("synchronous_commit").count(), 1, "{notify}");
+        for kind in [Kind::Query, Kind::GroupCommit, Kind::ChangeFeed, Kind::Hub, retention, Kind::Migration] {
             let statement = statement(kind, Duration::from_secs(30), &[]);
             for (name, _) in [MEANING, TIMES, PLANNING, &[SEARCH_PATH]].concat() {
                 assert_eq!(statement.matches(&format!("(E'{name}', ")).count(), 1, "{kind:?} {name}");

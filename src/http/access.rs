@@ -14,7 +14,7 @@ use futures_util::{FutureExt as _, poll};
 
 use super::compress;
 use super::extract::{Caller, bearer};
-use super::problem::{Kind, Problem};
+use super::problem::{self, Kind, Problem};
 use super::state::State;
 use crate::domain::identity::{Principal, Role};
 use crate::service::error::Error;
@@ -155,7 +155,7 @@ async fn decide(state: &State, mut request: Request, next: Next) -> Response {
             Err(problem) => return problem.into_response(),
         }
     }
-    compress::run(next, request).await
+    problem::of_others(compress::run(next, request).await)
 }
 
 async fn caller(state: &State, authorization: Option<HeaderValue>) -> Result<Arc<Principal>, Problem> {

@@ -8,6 +8,8 @@ mod observe;
 mod openapi;
 mod ops;
 pub mod problem;
+mod refused_head;
+mod requests;
 mod router;
 mod server;
 mod state;

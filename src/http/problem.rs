@@ -12,6 +12,9 @@ use crate::domain::validation::{Fault, Invalid};
 use crate::service::error::Error;
 use crate::telemetry::context;
 
+/// The media type.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
 /// Every kind of problem: its `type` (after `urn:dgm:problem:`), status and title.
 macro_rules! kinds {
     ($($name:ident $kind:literal $status:ident $title:literal;)*) => {
@@ -40,6 +43,9 @@ macro_rules! kinds {
 kinds! {
     MalformedBody "malformed-body" BAD_REQUEST "The body is not JSON";
     InvalidParameter "invalid-parameter" BAD_REQUEST "A parameter of the URL is wrong";
+    MalformedHead "malformed-head" BAD_REQUEST "The request is not HTTP/1.1";
+    TargetTooLong "target-too-long" URI_TOO_LONG "The URL is too long";
+    HeadTooLarge "head-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE "The headers are too large";
     Unauthenticated "unauthenticated" UNAUTHORIZED "Who calls is not known";
     Forbidden "forbidden" FORBIDDEN "The caller may not do this";
     NotFound "not-found" NOT_FOUND "No such resource";
@@ -102,6 +108,28 @@ impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), errors: Vec::new() }
     }
+
+    pub(super) fn document(self, request_id: String, trace_id: Option<String>) -> Document {
+        Document {
+            kind: format!("urn:dgm:problem:{}", self.kind.as_str()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: bounded(self.detail),
+            errors: self.errors.into_iter().map(|fault| Fault { detail: bounded(fault.detail), ..fault }).collect(),
+            request_id,
+            trace_id,
+        }
+    }
+}
+
+/// What names a value of the caller's may be as long as that value.
+fn bounded(mut text: String) -> String {
+    const MAX: usize = 1000;
+    if let Some((end, _)) = text.char_indices().nth(MAX) {
+        text.truncate(end);
+        text.push('\u{2026}');
+    }
+    text
 }
 
 impl IntoResponse for Problem {
@@ -113,25 +141,13 @@ impl IntoResponse for Problem {
             (id, request.trace.map(|trace| trace.to_string()))
         })
         .unwrap_or_default();
-        let document = Document {
-            kind: format!("urn:dgm:problem:{}", self.kind.as_str()),
-            title: self.kind.title(),
-            status: status.as_u16(),
-            detail: self.detail,
-            errors: self.errors,
-            request_id,
-            trace_id,
-        };
-        let mut response = (status, Json(document)).into_response();
+        let kind = self.kind;
+        let mut response = (status, Json(self.document(request_id, trace_id))).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match self.kind {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        match kind {
             Kind::Unauthenticated => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"dgm\""));
-            }
-            // The rest of the body is not read, so the connection cannot be used again.
-            Kind::BodyTooLarge => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Kind::Unavailable | Kind::Busy | Kind::Timeout => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -177,6 +193,27 @@ impl From<Error> for Problem {
         };
         Self::new(kind, error.to_string())
     }
+}
+
+/// A refusal that is not this module's, as of the page of the documentation for a file that it lacks.
+pub(super) fn of_others(response: Response) -> Response {
+    let status = response.status();
+    let mime = response.headers().get(header::CONTENT_TYPE);
+    if status < StatusCode::BAD_REQUEST || mime.is_some_and(|mime| mime == PROBLEM_JSON) {
+        return response;
+    }
+    let (kind, detail) = match status {
+        StatusCode::BAD_REQUEST => (Kind::InvalidParameter, "a part of the path is not UTF-8 after percent-decoding"),
+        StatusCode::NOT_FOUND => (Kind::NotFound, "nothing is served at this path"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            (Kind::MethodNotAllowed, "this path is served by other methods, GET above all")
+        }
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            (Kind::Internal, "the log has the details under the X-Request-Id of this response")
+        }
+        _ => return response,
+    };
+    Problem::new(kind, detail).into_response()
 }
 
 pub(super) async fn not_found(uri: Uri) -> Problem {

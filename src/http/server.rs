@@ -1,6 +1,7 @@
 //! Serving one listener. `axum::serve` sets no timer, so that a client could send its head for ever (slow-loris), and
 //! waits without limit at the end; hence hyper itself.
 
+use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::linger::Unread;
+use super::requests::Requests;
 use crate::telemetry::catalogue::http::HTTP_CONNECTIONS;
 
 /// Whose connections a listener takes.
@@ -79,9 +80,13 @@ pub async fn serve(
         let open = counted.then(Open::count);
         // Fails when the peer is gone already, which the next read finds out.
         let _ = stream.set_nodelay(true);
-        let (unread, router) = (Unread::new(settings.idle_timeout), TowerToHyperService::new(router.clone()));
-        let stream = TokioIo::new(unread.connection(stream));
-        let answer = service_fn(move |request: Request<Incoming>| router.call(request.map(|body| unread.watch(body))));
+        let (requests, router) = (Requests::new(settings.idle_timeout), TowerToHyperService::new(router.clone()));
+        let (stream, ended) = (TokioIo::new(requests.connection(stream)), requests.clone());
+        let answer = service_fn(move |request: Request<Incoming>| {
+            let (requests, version) = (requests.clone(), request.version());
+            let response = router.call(requests.watch(request));
+            async move { Ok::<_, Infallible>(requests.settle(version, response.await?).await) }
+        });
         let connection = http.serve_connection(stream, answer);
         let connection = graceful.watch(connection);
         connections.spawn(async move {
@@ -90,10 +95,12 @@ pub async fn serve(
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
             }
+            ended.end().await;
         });
     }
     drop(listener);
     graceful.shutdown().await;
+    while connections.join_next().await.is_some() {}
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod panel;
 pub mod reference;
 pub mod rule;
 mod rule_file;
+mod rule_test;
 pub mod runbooks;
 pub mod slo;
 pub mod status;
@@ -33,7 +34,7 @@ pub struct Options {
     pub runbooks: String,
     /// Where dashboards are; the dashboard's uid comes after it.
     pub dashboards: String,
-    /// The operations listener of the service, for Prometheus.
+    /// The operations listeners of the service, for Prometheus, separated by commas.
     pub target: String,
     /// Alertmanager, for Prometheus.
     pub alertmanager: String,
@@ -104,7 +105,9 @@ pub fn files(options: &Options) -> Result<BTreeMap<String, String>, Error> {
     for (group, alerts) in alerts::groups() {
         let rules = rule_file::alerts(group, &alerts, options);
         add(&format!("alerts/rules/{group}.yaml"), yaml(&[], &Rules { groups: vec![rules.clone()] })?);
-        add(&format!("alerts/tests/{group}.yaml"), yaml(&[], &rule_file::tests(group, &alerts))?);
+        for (name, tests) in rule_file::tests(group, &alerts) {
+            add(&format!("alerts/tests/{name}.yaml"), yaml(&[], &tests)?);
+        }
         groups.push(rules);
     }
     add("k8s/components/monitoring/prometheus-rule.yaml", yaml(&[], &PrometheusRule::new(groups))?);

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Options;
+use super::alerts::WATCHDOG;
 use super::dashboard::Dashboard;
 use super::rule::Team;
 use super::rule_file::{Group, Rules};
@@ -19,7 +20,7 @@ pub(super) fn prometheus(options: &Options) -> Value {
         "global": {"scrape_interval": interval, "evaluation_interval": interval},
         "rule_files": ["rules/*.yaml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
-        "scrape_configs": [{"job_name": job, "static_configs": [{"targets": [target]}]}],
+        "scrape_configs": [{"job_name": job, "static_configs": [{"targets": target.split(',').collect::<Vec<_>>()}]}],
     })
 }
 
@@ -27,7 +28,10 @@ pub(super) fn prometheus(options: &Options) -> Value {
 pub(super) fn alertmanager(options: &Options) -> (Vec<String>, Value) {
     let Options { receivers, pace, .. } = options;
     let teams = || Team::ALL.map(Team::as_str).into_iter();
-    let mut routes = vec![json!({"matchers": ["severity=\"info\""], "receiver": "nobody"})];
+    // A receiver that pages when it has heard nothing for some minutes.
+    let watchdog = json!({"matchers": [format!("alertname=\"{WATCHDOG}\"")], "receiver": "watchdog", "group_wait": "0s",
+        "group_interval": scaled("1m", *pace), "repeat_interval": scaled("1m", *pace)});
+    let mut routes = vec![watchdog, json!({"matchers": ["severity=\"info\""], "receiver": "nobody"})];
     for team in teams() {
         for (severity, receiver, repeat) in [("critical", "page", "1h"), ("warning", "ticket", "12h")] {
             let matchers = [format!("team=\"{team}\""), format!("severity=\"{severity}\"")];
@@ -36,7 +40,8 @@ pub(super) fn alertmanager(options: &Options) -> (Vec<String>, Value) {
         }
     }
     let mut people = vec![json!({"name": "nobody"})];
-    for name in teams().flat_map(|team| [format!("{team}-page"), format!("{team}-ticket")]) {
+    let names = teams().flat_map(|team| [format!("{team}-page"), format!("{team}-ticket")]);
+    for name in names.chain(["watchdog".to_owned()]) {
         let url = format!("{receivers}{name}");
         people.push(json!({"name": name, "webhook_configs": [{"url": url, "send_resolved": true}]}));
     }
@@ -57,6 +62,7 @@ const ALERTMANAGER_NOTES: &[&str] = &[
     "Receivers are where your people are reached: put their integrations in (pagerduty_configs, slack_configs, email_configs).",
     "As generated, they call webhooks on this machine, so that the whole path can be tried.",
     "Alerts of severity info notify nobody: they help to find a cause and are seen on the dashboards.",
+    "DgmWatchdog always fires. Give its receiver to a service outside that pages when it hears nothing for some minutes.",
     "Reasons of the inhibit rules, in their order:",
 ];
 
@@ -94,6 +100,9 @@ pub(super) fn config_maps(dashboards: &[Dashboard]) -> Value {
     })
 }
 
+/// What does not work without PostgreSQL.
+const WITHOUT_POSTGRES: &str = "alertname=~\"Dgm(ErrorBudgetBurn|LatencyBudgetBurn|IngestBudgetBurn|CacheBudgetBurn|CacheHitRateLow|CacheStampede|CacheSlow|ChangeFeedStale|InvalidationLag|PoolSaturated|WritesRefused|StatementErrors|QueryLatencyHigh|LongTransaction|LocksWaiting|ConnectionsHigh|ReplicationLag|Job.*|QueueAgeHigh|LeasesExpiring|SamplesRejected)\"";
+
 /// Why, cause, consequences, what must be equal.
 const INHIBITED: &[(&str, &str, &str, &[&str])] = &[
     (
@@ -111,7 +120,13 @@ const INHIBITED: &[(&str, &str, &str, &[&str])] = &[
     (
         "Without PostgreSQL nothing else works: the consequences need no notification.",
         "alertname=\"DgmPostgresDown\", scope=\"all\"",
-        "alertname=~\"Dgm(ErrorBudgetBurn|LatencyBudgetBurn|IngestBudgetBurn|CacheBudgetBurn|CacheHitRateLow|CacheStampede|CacheSlow|ChangeFeedStale|InvalidationLag|PoolSaturated|WritesRefused|StatementErrors|QueryLatencyHigh|LongTransaction|LocksWaiting|ConnectionsHigh|ReplicationLag|Job.*|QueueAgeHigh|LeasesExpiring|SamplesRejected)\"",
+        WITHOUT_POSTGRES,
+        &["job"],
+    ),
+    (
+        "A service that gets no connection has the same consequences.",
+        "alertname=\"DgmConnectionsRefused\"",
+        WITHOUT_POSTGRES,
         &["job"],
     ),
     (

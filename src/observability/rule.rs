@@ -9,6 +9,8 @@ pub enum Severity {
     Warning,
     /// Nobody is told; it helps whoever looks for a cause.
     Info,
+    /// It always fires, and the receiver acts when it stops.
+    None,
 }
 
 impl Severity {
@@ -19,6 +21,7 @@ impl Severity {
             Self::Critical => "critical",
             Self::Warning => "warning",
             Self::Info => "info",
+            Self::None => "none",
         }
     }
 }
@@ -69,10 +72,12 @@ pub struct Alert {
     pub team: Team,
     /// How long the condition must hold.
     pub wait: &'static str,
-    /// How long it goes on after its condition ended, for a cause whose consequences fade more slowly than it does: what it
-    /// inhibits must not be told after it.
-    pub lingers: Option<&'static str>,
-    /// The condition. `$(5m)` stands for seconds, `$job` for the job that scrapes the service.
+    /// How long it keeps firing after its condition ended (`keep_firing_for`): a value near its threshold, or events that are rare, must
+    /// not end it while the cause persists. Longer than [`LINGERS`] where the events are rarer, or where the consequences, which it
+    /// inhibits, fade more slowly.
+    pub lingers: &'static str,
+    /// The condition. `$(5m)` stands for seconds, `$job` for the job that scrapes the service. Gauges are read with
+    /// `last_over_time` (see `time::held`), so that a scrape that is missed neither ends an alert nor restarts its wait.
     pub expr: String,
     /// More labels.
     pub labels: Vec<(&'static str, String)>,
@@ -88,6 +93,14 @@ pub struct Alert {
     pub silent: Vec<Example>,
 }
 
+/// How long an alert keeps firing, if nothing else is said.
+pub(super) const LINGERS: &str = "5m";
+/// The same where the cause shows by events: a burst ends, its cause need not have. Not for what is silent while another alert fires: it
+/// would be reported after that one.
+pub(super) const LINGERS_AFTER_EVENTS: &str = "15m";
+/// The same of what keeps others silent: those look back 5 minutes, and keep firing for [`LINGERS`].
+pub(super) const LINGERS_OF_CAUSES: &str = "11m";
+
 impl Alert {
     pub(super) fn new(name: &'static str, severity: Severity, team: Team, dashboard: &'static str) -> Self {
         Self {
@@ -95,7 +108,7 @@ impl Alert {
             severity,
             team,
             wait: "0m",
-            lingers: None,
+            lingers: LINGERS,
             expr: String::new(),
             labels: Vec::new(),
             summary: String::new(),
@@ -120,7 +133,7 @@ impl Alert {
     }
 
     pub(super) fn lingers(mut self, time: &'static str) -> Self {
-        self.lingers = Some(time);
+        self.lingers = time;
         self
     }
 

@@ -9,14 +9,16 @@ macro_rules! runbooks {
 runbooks! {
     "DgmArchiverFailing" "DgmArtifactLost" "DgmArtifactStorageFailing" "DgmAuthFailures" "DgmBackupStale"
     "DgmCacheBudgetBurn" "DgmCacheHitRateLow" "DgmCacheSlow" "DgmCacheStampede" "DgmCardinalityHigh"
-    "DgmCertificateExpiring" "DgmChangeFeedStale" "DgmClaimFull" "DgmClockDiffers" "DgmConnectionsHigh" "DgmDeadTuples" "DgmDeadlocks"
+    "DgmCertificateExpiring" "DgmChangeFeedStale" "DgmClaimFull" "DgmClockDiffers" "DgmConnectionsHigh"
+    "DgmConnectionsRefused" "DgmDatabaseDiskFull" "DgmDatabaseDiskUnknown" "DgmDeadTuples" "DgmDeadlocks"
     "DgmDown" "DgmErrorBudgetBurn" "DgmFileDescriptorsHigh" "DgmIndexUsageLow" "DgmIndexesInvalid" "DgmIngestBudgetBurn"
     "DgmInvalidationLag" "DgmJobFailing" "DgmJobMissed" "DgmJobOverlap" "DgmJobStale" "DgmLatencyBudgetBurn"
     "DgmLeasesExpiring" "DgmLocksWaiting" "DgmLogWritesFailing" "DgmLongTransaction" "DgmPanic" "DgmPartitionDetachedLeft"
-    "DgmPartitionHorizonLow" "DgmPartitionMissing" "DgmPoolSaturated" "DgmPostgresDown" "DgmQueryLatencyHigh"
+    "DgmPartitionHorizonLow" "DgmPartitionMissing" "DgmPoolSaturated" "DgmPostgresDown" "DgmPostgresFailing" "DgmQueryLatencyHigh"
     "DgmQueueAgeHigh" "DgmRedisDown" "DgmRedisEvicting" "DgmRedisInfoRefused" "DgmRedisMemoryHigh" "DgmRedisWritesRefused" "DgmReplicationLag" "DgmRestarting"
-    "DgmRestoreDrillStale" "DgmRetentionBehind" "DgmRuntimeSaturated" "DgmSamplesRejected" "DgmSloMetricAbsent"
-    "DgmStatementErrors" "DgmTargetAbsent" "DgmTraceExportFailing" "DgmVolumeFull" "DgmWritesRefused" "DgmXidAge"
+    "DgmRestoreDrillStale" "DgmRetentionBehind" "DgmRuntimeSaturated" "DgmSamplesRejected" "DgmSloMetricAbsent" "DgmSlotInactive"
+    "DgmSlotWalHigh" "DgmStandbyMissing" "DgmStatementErrors" "DgmStatisticsHidden" "DgmStorageTargetMissing" "DgmTargetAbsent"
+    "DgmTraceExportFailing" "DgmVersionsMixed" "DgmVolumeFull" "DgmWatchdog" "DgmWalFlushSlow" "DgmWritesRefused" "DgmXidAge"
 }
 
 /// The alerts that have one.
@@ -24,9 +26,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     RUNBOOKS.iter().map(|(name, _)| *name)
 }
 
-/// The runbook of an alert, in Markdown; of `README`, the index.
+/// The runbook of an alert, in Markdown; of `README`, the index; of `oncall.sh`, the commands that runbooks use.
 #[must_use]
 pub fn of(alert: &str) -> Option<&'static str> {
     let index = ("README", include_str!("../../alerts/runbooks/README.md"));
-    RUNBOOKS.iter().chain([&index]).find(|(name, _)| *name == alert).map(|(_, text)| *text)
+    let commands = ("oncall.sh", include_str!("../../alerts/runbooks/oncall.sh"));
+    RUNBOOKS.iter().chain([&index, &commands]).find(|(name, _)| *name == alert).map(|(_, text)| *text)
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::error::Error;
+use super::hub::Hub;
 use super::ids::new_id;
 use crate::cache::{Cache, Key};
 use crate::domain::clock::Clock;
 use crate::domain::improvement::{
-    Claim, Claimed, Completion, DEFAULT_LEASE_SECONDS, Event, Failure, Filter, Heartbeat, Improvement, NewImprovement,
+    Claim, Claimed, Completion, DEFAULT_LEASE_SECONDS, Failure, Filter, Heartbeat, Improvement, NewImprovement,
     Progress, Rescued, Status,
 };
 use crate::domain::page::{self, Page, Position};
@@ -27,14 +28,15 @@ const ORDER: &str = "queued";
 #[derive(Debug, Clone)]
 pub struct ImprovementService {
     improvements: ImprovementStore,
+    hub: Hub,
     /// A completion creates an archive entry.
     cache: Cache,
     clock: Arc<dyn Clock>,
 }
 
 impl ImprovementService {
-    pub(super) fn new(improvements: ImprovementStore, cache: Cache, clock: Arc<dyn Clock>) -> Self {
-        Self { improvements, cache, clock }
+    pub(super) const fn new(improvements: ImprovementStore, hub: Hub, cache: Cache, clock: Arc<dyn Clock>) -> Self {
+        Self { improvements, hub, cache, clock }
     }
 
     /// Queues an improvement; `true` when it is new, `false` when the same request had queued it before.
@@ -91,6 +93,7 @@ impl ImprovementService {
         let max = claim.max.unwrap_or(1);
         let claimed = self.improvements.lease(&claim.worker, claim.services, max, lease).await?;
         for one in &claimed {
+            self.hub.changed(&one.improvement.improvement_id);
             let Improvement { priority, available_at, started_at, .. } = &one.improvement;
             let priority = labels::Priority::from(*priority);
             IMPROVEMENTS_CLAIMED.increment((priority,));
@@ -121,7 +124,7 @@ impl ImprovementService {
         progress.validate()?;
         let outcome =
             self.improvements.progress(id, progress.lease_token, progress.progress, progress.message.clone()).await?;
-        or_error(id, "progress", outcome)
+        Ok(self.changed(or_error(id, "progress", outcome)?))
     }
 
     /// Completes an improvement, writing its entry in the same transaction.
@@ -140,7 +143,7 @@ impl ImprovementService {
             entry.archive_entry_id.get_or_insert_with(new_id);
             entry.clone().into_entry("-", "", None).validate("/archive_entry", now)?;
         }
-        let improvement = or_error(id, "complete", self.improvements.complete(id, done, by).await?)?;
+        let improvement = self.changed(or_error(id, "complete", self.improvements.complete(id, done, by).await?)?);
         finished(&improvement, FinishOutcome::Completed);
         if let Some(id) = &improvement.archive_entry_id {
             // The entry may be cached as absent.
@@ -158,7 +161,7 @@ impl ImprovementService {
         failure.validate()?;
         let outcome =
             self.improvements.fail(id, failure.lease_token, &failure.error_message, failure.retryable).await?;
-        let improvement = or_error(id, "fail", outcome)?;
+        let improvement = self.changed(or_error(id, "fail", outcome)?);
         if improvement.status == Status::Failed {
             finished(&improvement, FinishOutcome::Failed);
         }
@@ -171,7 +174,7 @@ impl ImprovementService {
     /// [`Error::IllegalState`] when it has ended, [`Error::NotFound`].
     pub async fn cancel(&self, id: &str) -> Result<Improvement, Error> {
         valid_id(id)?;
-        let improvement = or_error(id, "cancel", self.improvements.cancel(id).await?)?;
+        let improvement = self.changed(or_error(id, "cancel", self.improvements.cancel(id).await?)?);
         finished(&improvement, FinishOutcome::Cancelled);
         Ok(improvement)
     }
@@ -182,15 +185,7 @@ impl ImprovementService {
     /// [`Error::IllegalState`] when it is neither, [`Error::NotFound`].
     pub async fn retry(&self, id: &str) -> Result<Improvement, Error> {
         valid_id(id)?;
-        or_error(id, "retry", self.improvements.retry(id).await?)
-    }
-
-    /// The events of an improvement after the event `after`.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn events(&self, id: &str, after: i64) -> Result<Vec<Event>, Error> {
-        Ok(self.improvements.events(id, after).await?)
+        Ok(self.changed(or_error(id, "retry", self.improvements.retry(id).await?)?))
     }
 
     /// Ends every lease whose worker stopped responding.
@@ -206,10 +201,19 @@ impl ImprovementService {
             total.failed += rescued.failed;
             LEASES_RESCUED.add((RescueOutcome::Requeued,), rescued.requeued);
             LEASES_RESCUED.add((RescueOutcome::Failed,), rescued.failed);
+            if rescued.requeued + rescued.failed > 0 {
+                self.hub.some_changed();
+            }
             if rescued.requeued + rescued.failed < BATCH.unsigned_abs() {
                 return Ok(total);
             }
         }
+    }
+
+    /// Wakes those who follow it.
+    fn changed(&self, improvement: Improvement) -> Improvement {
+        self.hub.changed(&improvement.improvement_id);
+        improvement
     }
 }
 

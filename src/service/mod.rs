@@ -5,6 +5,7 @@ pub mod archive;
 pub mod artifacts;
 pub mod changes;
 pub mod error;
+pub mod hub;
 pub mod identity;
 mod ids;
 pub mod improvements;
@@ -39,6 +40,8 @@ pub struct Services {
     pub changes: changes::ChangeService,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// What wakes those who wait for changes of improvements.
+    pub hub: hub::Hub,
     /// API tokens and sessions.
     pub identity: identity::IdentityService,
     /// The queue of improvements.
@@ -64,17 +67,20 @@ impl Services {
     /// Builds every group of use cases.
     #[must_use]
     pub fn new(stores: Stores, cache: Cache, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        let Settings { window, premake_months, retention_timeout, exports, artifacts, logs, .. } = settings;
+        let Settings { window, premake_months, retention_timeout, exports, artifacts, logs, data_directory, .. } =
+            settings;
         let volumes = Volumes {
             logs,
             exports: exports.as_ref().and_then(Bucket::folder),
             artifacts: artifacts.as_ref().and_then(|storage| storage.bucket.folder()),
+            database: data_directory,
         };
         let retention = partitions::Settings { premake_months, retention_timeout, exports: exports.clone(), window };
         let partitions = partitions::PartitionService::new(stores.partitions.clone(), clock.clone(), retention);
         let jobs = jobs::JobService::new(stores.jobs.clone());
         let measured = (jobs.clone(), partitions.clone());
         let tokens = identity::feed::TokenFeed::new();
+        let hub = hub::Hub::new(stores.events.clone(), clock.clone());
         Self {
             archive: archive::ArchiveService::new(stores.archive.clone(), cache.clone(), clock.clone()),
             artifacts: artifacts::ArtifactService::new(stores.artifacts.clone(), clock.clone(), artifacts, exports),
@@ -92,15 +98,18 @@ impl Services {
             ),
             improvements: improvements::ImprovementService::new(
                 stores.improvements.clone(),
+                hub.clone(),
                 cache.clone(),
                 clock.clone(),
             ),
+            hub,
             operations: operations::OperationsService::new(
                 (stores.maintenance.clone(), stores.improvements.clone()),
                 measured,
                 cache.clone(),
                 clock.clone(),
                 volumes,
+                settings.standbys,
             ),
             parents: parents::ParentService::new(stores.archive.clone(), settings.selection_max_bytes),
             purge: purge::PurgeService::new(stores.purge.clone(), stores.partitions.clone(), cache.clone()),

@@ -1,5 +1,6 @@
 //! What the use cases are configured with.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,6 +25,10 @@ pub struct Settings {
     pub artifacts: Option<Storage>,
     /// Where log files are and how many of them are kept; `None`: none are written.
     pub logs: Option<Retention>,
+    /// Standbys that the primary has; 0: as many as were connected at the same time.
+    pub standbys: u32,
+    /// The data directory of the database server, where this process can reach it.
+    pub data_directory: Option<PathBuf>,
     /// Bytes that the pools of parent selection may use.
     pub selection_max_bytes: usize,
     /// Lifetime of a session.

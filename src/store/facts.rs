@@ -32,14 +32,31 @@ const TABLE_RIGHTS: &str = "
         unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS verbs (verb, place)
     WHERE NOT has_table_privilege(oid, verb) GROUP BY relname ORDER BY relname";
 
-/// What making and dropping a month needs. A function with the rights of its owner needs none but to be called.
+/// What making and dropping a month needs. The owner of the table makes it if this role is a member of it (`PartitionStore`). A function with
+/// the rights of its owner needs none but to be called.
 const PARTITION_RIGHTS: &str = "
-    SELECT pg_has_role(current_user, t.relowner, 'USAGE') AS owns_table, pg_get_userbyid(t.relowner)::text AS owner,
-        current_schema()::text AS schema, has_schema_privilege(current_schema(), 'CREATE') AS may_create,
-        CASE WHEN p.prosecdef THEN has_function_privilege(p.oid, 'EXECUTE') END AS may_call
-    FROM pg_class t, pg_proc p
-    WHERE t.oid = to_regclass('dgm_performance_metrics') AND p.proname = 'create_monthly_partition'
-      AND p.pronamespace = current_schema()::regnamespace";
+    SELECT r.owns_table, r.owner, concat_ws(' and ',
+        CASE WHEN NOT r.may_call THEN 'EXECUTE on create_monthly_partition' END,
+        CASE WHEN NOT r.is_definer AND NOT r.owns_table
+            THEN 'the rights of ' || r.owner || ', the owner of dgm_performance_metrics' END,
+        CASE WHEN NOT r.is_definer AND NOT r.may_create
+            THEN 'CREATE on schema ' || current_schema() || CASE WHEN r.owns_table THEN ' for ' || r.owner ELSE '' END END) AS needed
+    FROM (SELECT pg_has_role(current_user, t.relowner, 'USAGE') AS owns_table, pg_get_userbyid(t.relowner)::text AS owner,
+            p.prosecdef AS is_definer, has_function_privilege(p.oid, 'EXECUTE') AS may_call,
+            has_schema_privilege(CASE WHEN pg_has_role(current_user, t.relowner, 'MEMBER') THEN pg_get_userbyid(t.relowner)
+                ELSE current_user END, current_schema(), 'CREATE') AS may_create
+        FROM pg_class t, pg_proc p
+        WHERE t.oid = to_regclass('dgm_performance_metrics') AND p.proname = 'create_monthly_partition'
+          AND p.pronamespace = current_schema()::regnamespace) AS r";
+
+/// Owners of partitions, with one of them, whose rights this role lacks although it may have those of the owner of the table.
+const FOREIGN_PARTITIONS: &str = "
+    SELECT pg_get_userbyid(c.relowner) || ', the owner of ' || min(c.relname)
+        || CASE WHEN count(*) > 1 THEN ' and ' || count(*) - 1 || ' more' ELSE '' END
+    FROM pg_class c
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
+      AND c.relname ~ '^dgm_performance_metrics_[0-9]{4}_[0-9]{2}$' AND NOT pg_has_role(current_user, c.relowner, 'USAGE')
+    GROUP BY c.relowner ORDER BY 1";
 
 /// Of a server and of the role that asks.
 #[derive(Debug, Clone)]
@@ -86,15 +103,11 @@ pub struct PartitionRights {
     pub owns_table: bool,
     /// That owner.
     pub owner: String,
-    /// The schema of the tables.
-    pub schema: String,
-    /// Whether it may create tables in it.
-    pub may_create: bool,
-    /// Whether it may call the function that makes a month, if that has the rights of its owner (SECURITY DEFINER).
-    pub may_call: Option<bool>,
+    /// What it lacks to make one, in words; empty when it lacks nothing.
+    pub needed: String,
 }
 
-from_row!(PartitionRights { owns_table, owner, schema, may_create, may_call });
+from_row!(PartitionRights { owns_table, owner, needed });
 
 /// Why a server cannot be asked, in words.
 #[derive(Debug, thiserror::Error)]
@@ -148,5 +161,13 @@ impl Examination {
     /// The server's.
     pub async fn partition_rights(&mut self) -> Result<Option<PartitionRights>, db::Error> {
         Ok(sqlx::query_as(PARTITION_RIGHTS).fetch_optional(&mut self.connection).await?)
+    }
+
+    /// Owners of partitions that this role has not the rights of.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn foreign_partitions(&mut self) -> Result<Vec<String>, db::Error> {
+        Ok(sqlx::query_scalar(FOREIGN_PARTITIONS).fetch_all(&mut self.connection).await?)
     }
 }

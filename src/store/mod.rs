@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod artifacts;
 pub mod changes;
+pub mod events;
 pub mod facts;
 pub mod identity;
 pub mod improvements;
@@ -28,6 +29,8 @@ pub struct Stores {
     pub artifacts: artifacts::ArtifactStore,
     /// The change feed of the archive.
     pub changes: changes::ChangeStore,
+    /// Events of improvements.
+    pub events: events::EventStore,
     /// API tokens.
     pub identity: identity::IdentityStore,
     /// Improvements.
@@ -53,6 +56,7 @@ impl Stores {
             archive: archive::ArchiveStore::new(database.clone()),
             artifacts: artifacts::ArtifactStore::new(database.clone()),
             changes: changes::ChangeStore::new(database.clone()),
+            events: events::EventStore::new(database.clone()),
             identity: identity::IdentityStore::new(database.clone()),
             improvements: improvements::ImprovementStore::new(database.clone()),
             jobs: jobs::JobStore::new(database.clone()),

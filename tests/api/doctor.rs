@@ -195,7 +195,7 @@ fn replica_connections_and_encoding_have_lines() {
         (
             ("DGM__DATABASE__MAX_CONNECTIONS", "5000"),
             "connections",
-            "a process opens up to 5026, the server accepts 597",
+            "a process opens up to 5028, the server accepts 597",
         ),
     ];
     for (setting, check, said) in cases {

@@ -1,14 +1,17 @@
 //! The load test against a real service: what passes, what is called by its name when it does not, and where it refuses to
 //! go. How fast the service is, is not asked here.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::redis::Logical;
 use crate::support::serve::Serve;
-use crate::support::{Database, setting};
+use crate::support::slow_flush::SlowFlush;
+use crate::support::{Database, dev, setting};
 
 /// The other program of the workspace: `cargo test --workspace` builds it for the tests of its command line.
 fn program() -> Command {
@@ -138,4 +141,54 @@ fn what_is_wrong_is_called_by_its_name() {
         assert_eq!(run.outcome(target), "missed", "{target}: {}", run.said());
     }
     assert!(run.said().ends_with("FAILED: cache hit rate; index usage\n"), "{}", run.said());
+}
+
+#[test]
+fn delayed_flushes_are_pauses_of_the_disk_and_a_locked_table_is_none() {
+    const TIMES: u32 = 3;
+    let (slow, folder) = (SlowFlush::build(), crate::support::run::subfolder());
+    let mut command = dev::command(&folder.path().join("data"));
+    slow.preload(&mut command);
+    command.env(HEALTH.0, HEALTH.1);
+    let service = dev::Dev::run(command);
+    let output = folder.path().join("report");
+    let mut load = program();
+    load.args(["--profile", "smoke", "--keep", "--seconds", "6", "--entries", "500", "--population", "300"])
+        .args(["--open-rate", "0", "--data-directory"])
+        .arg(folder.path().join("data/pgdata"))
+        .args(["--host", &format!("http://127.0.0.1:{}", service.api)])
+        .args(["--operations", &format!("http://127.0.0.1:{}", service.ops), "--output"])
+        .arg(&output)
+        .env("DATABASE_URL", &service.database)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut load = load.spawn().unwrap();
+    let mut told = BufReader::new(load.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(told.any(|line| line.contains("Smoke: up to 20 users")));
+    let rest = std::thread::spawn(move || told.collect::<Vec<String>>());
+    std::thread::sleep(Duration::from_secs(1));
+    slow.pause(800, 300);
+    std::thread::sleep(Duration::from_millis(800) * TIMES);
+    slow.stop();
+    for _ in 0..TIMES {
+        service.sql(
+            "BEGIN; LOCK TABLE dgm_archive, dgm_improvements IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.3); COMMIT",
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let said = load.wait_with_output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&said.stdout), rest.join().unwrap().join("\n"));
+    let report: Value = serde_json::from_slice(&std::fs::read(output.join("report.json")).unwrap()).unwrap();
+    let disk = &report["disk"];
+    assert!(disk["probe"]["number"].as_u64().unwrap() > 20, "{disk}");
+    // A pause that the probe or the device saw is one of this machine, which others may slow down.
+    let pauses = disk["pauses"].as_array().unwrap().iter();
+    let injected: Vec<_> = pauses.filter(|pause| pause["probe_ms"].is_null() && pause["device"].is_null()).collect();
+    assert!((2..=TIMES as usize).contains(&injected.len()), "{TIMES} pauses, then {TIMES} locks: {disk}");
+    for pause in injected {
+        assert!(pause["wal"]["waits"].as_str().unwrap().contains("IO:WALSync"), "{pause}");
+    }
+    assert!(said.contains("the disk paused ") && said.contains("only its flushes: the probe's returned"), "{said}");
+    let waited = disk["waits"].as_array().unwrap().iter().any(|wait| wait["event"] == "Lock:relation");
+    assert!(waited, "statements waited for the lock: {disk}");
 }

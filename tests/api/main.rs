@@ -11,6 +11,7 @@ mod jobs;
 mod loadtest;
 mod plans;
 mod reported;
+mod roles;
 mod runs;
 mod sessions;
 #[path = "../support/mod.rs"]

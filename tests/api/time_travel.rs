@@ -99,6 +99,8 @@ fn twenty_six_months_pass_and_no_sample_is_refused_or_misplaced() {
         exports: Some(target),
         artifacts: None,
         logs: None,
+        standbys: 0,
+        data_directory: None,
         selection_max_bytes: 1 << 20,
         session_ttl: Duration::from_mins(1),
     };
@@ -221,6 +223,8 @@ fn log_files_are_pruned_by_the_clock_of_the_service() {
             exports: None,
             artifacts: None,
             logs,
+            standbys: 0,
+            data_directory: None,
             selection_max_bytes: 1 << 20,
             session_ttl: Duration::from_mins(1),
         };

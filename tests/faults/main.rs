@@ -11,6 +11,7 @@ mod redis_refusals;
 mod replica;
 mod run;
 mod sessions;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

@@ -93,6 +93,14 @@ fn a_replica_answers_while_it_is_not_too_far_behind() {
 
     // It goes away: no request fails, and it is told of what.
     drop(replica);
+    until("the primary misses its standby", || {
+        let path = format!("http://{}/api/v1/admin/jobs/collect-health/run", serve.api);
+        let client = reqwest::blocking::Client::new();
+        assert!(client.post(path).bearer_auth(&operator).send().unwrap().status().is_success());
+        serve.count("dgm_db_standbys ") == 0
+    });
+    assert_eq!(serve.metric("dgm_db_standbys_expected "), Some(1.0));
+    assert!(serve.metric("dgm_db_standby_lag_seconds ").unwrap().is_nan(), "not 0: what is missing is not healthy");
     for _ in 0..20 {
         assert_eq!(list(), ["two", "one"]);
     }

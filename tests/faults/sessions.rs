@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::replica::follow;
 use crate::support::run::password;
 use crate::support::serve::Serve;
+use crate::support::stream::Stream;
 use crate::support::{Database, dgm, setting, sql, stdout, until};
 
 fn entry(id: &str) -> Value {
@@ -83,6 +84,10 @@ fn connections_go_to_the_server_that_accepts_writes() {
     let standby_url = standby.url(primary.name());
     let mut serve = Serve::start_with(&primary, "", &[("DATABASE_URL", &writes), ("DATABASE_REPLICA_URL", &reads)]);
     serve.token = primary.token("worker");
+    let improvement = json!({"improvement_id": "i", "service_name": "s", "problem_statement": "p"});
+    serve.call("POST", "/api/v1/improvements", Some(&improvement)).expect(201);
+    let stream = Stream::open(serve.request("GET", "/api/v1/improvements/i/events"));
+    assert_eq!(stream.next().event, "queued");
     let create = |id: &str| serve.call("POST", "/api/v1/archive", Some(&entry(id))).status;
     assert_eq!(create("before"), 201);
     until("reads go to the standby", || {
@@ -91,6 +96,7 @@ fn connections_go_to_the_server_that_accepts_writes() {
     });
     assert!(stdout(&dgm(&writes, &["token", "list"])).contains("worker"));
     until("the standby has it", || sql(&standby_url, "SELECT count(*) FROM dgm_archive") == "1");
+    until("the stream waits", || serve.metric("dgm_hub_subscriptions ") == Some(1.0));
 
     drop(primary);
     // No server accepts writes now, which is said at once and for each.
@@ -104,6 +110,9 @@ fn connections_go_to_the_server_that_accepts_writes() {
     for n in 0..20 {
         assert_eq!(create(&format!("later-{n}")), 201);
     }
+    // The stream stayed open and follows the new server.
+    sql(&standby_url, "UPDATE dgm_improvements SET status = 'cancelled', completed_at = now()");
+    assert_eq!(stream.rest().iter().map(|event| event.event.as_str()).collect::<Vec<_>>(), ["cancelled"]);
     std::thread::sleep(Duration::from_millis(100));
     let ids = serve.call("GET", "/api/v1/archive?service=s&limit=100", None).ids("archive_entry_id");
     assert!(ids.contains(&"before".to_owned()) && ids.len() >= 22, "{ids:?}");

@@ -167,8 +167,8 @@ fn an_event_stream_ends_with_the_token_or_session_of_its_reader() {
     std::thread::sleep(Duration::from_millis(1500));
     assert!(!by_token.is_finished() && !by_session.is_finished());
     assert!(database.dgm(&["token", "revoke", "reader"]).status.success());
-    soon("the stream of the token ends", 2 * REVOCATION, || by_token.is_finished());
-    soon("the stream of the session ends", 2 * REVOCATION, || by_session.is_finished());
+    soon("the stream of the token ends", REVOCATION, || by_token.is_finished());
+    soon("the stream of the session ends", REVOCATION, || by_session.is_finished());
     assert!(by_token.join().unwrap().contains("queued"));
     assert!(!other.is_finished(), "those of others go on");
 }

@@ -138,8 +138,8 @@ FROM (
     OFFSET 0
 ) q;
 
-INSERT INTO dgm_improvement_events (improvement_id, event, data, occurred_at)
-SELECT improvement_id, event, jsonb_build_object('status', status, 'progress', progress, 'progress_message', NULL, 'worker', worker,
+INSERT INTO dgm_improvement_events (improvement_id, service_name, event, data, occurred_at)
+SELECT improvement_id, service_name, event, jsonb_build_object('status', status, 'progress', progress, 'progress_message', NULL, 'worker', worker,
     'attempts', attempts, 'error_message', error_message, 'archive_entry_id', archive_entry_id), at
 FROM (
     SELECT i.*, e.event, e.at FROM dgm_improvements i, LATERAL (

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,16 @@ impl Mortal {
     /// See [`Database::own`].
     #[track_caller]
     pub(crate) fn own(reason: &str, settings: &[(&str, &str)]) -> Self {
-        let database = Database::own(reason, settings);
+        Self::of(Database::own(reason, settings))
+    }
+
+    /// The same on the disk of a folder.
+    #[track_caller]
+    pub(crate) fn own_in(reason: &str, settings: &[(&str, &str)], folder: &Path) -> Self {
+        Self::of(Database::own_in(reason, settings, folder))
+    }
+
+    fn of(database: Database) -> Self {
         let mut mortal = Self { successor: None, command: Vec::new(), database };
         let command = std::fs::read_to_string(format!("/proc/{}/cmdline", mortal.postmaster())).unwrap();
         mortal.command = command.split_terminator('\0').map(str::to_owned).collect();

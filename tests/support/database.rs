@@ -41,7 +41,19 @@ impl Database {
     #[track_caller]
     pub(crate) fn own(reason: &str, settings: &[(&str, &str)]) -> Self {
         super::assert_listed(reason, std::panic::Location::caller().file());
-        let directory = subfolder();
+        Self::own_at(settings, subfolder())
+    }
+
+    /// The same on the disk of a folder.
+    #[track_caller]
+    pub(crate) fn own_in(reason: &str, settings: &[(&str, &str)], folder: &Path) -> Self {
+        super::assert_listed(reason, std::panic::Location::caller().file());
+        let directory = tempfile::Builder::new().prefix("server").rand_bytes(0).tempdir_in(folder).unwrap();
+        super::make_traversable(directory.path());
+        Self::own_at(settings, directory)
+    }
+
+    fn own_at(settings: &[(&str, &str)], directory: TempDir) -> Self {
         postgres().pristine(directory.path());
         let ordinary = [WITHOUT_DISK, ("shared_buffers", "32MB"), ("max_connections", "40")];
         let settings: Vec<_> = ordinary.into_iter().chain(settings.iter().copied()).collect();

@@ -12,13 +12,16 @@ pub(crate) mod hostile;
 pub(crate) mod parquet;
 pub(crate) mod pgbouncer;
 pub(crate) mod port;
+pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod session;
+pub(crate) mod slow_flush;
 mod slowdown;
 mod sql;
+pub(crate) mod stream;
 pub(crate) mod wire;
 
 use std::path::Path;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -34,6 +35,7 @@ pub(crate) struct Serve {
     pub(crate) ops: String,
     pub(crate) token: String,
     client: Client,
+    program: PathBuf,
     _ports: [Port; 2],
 }
 
@@ -44,17 +46,23 @@ impl Serve {
 
     /// With further settings, by the names of their variables.
     pub(crate) fn start_with(database: &Database, redis: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start_at(&database.url(), redis, settings)
+    }
+
+    /// As another role than the owner of the database.
+    pub(crate) fn start_at(url: &str, redis: &str, settings: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let url = database.url();
-        let mut environment = vec![("DATABASE_URL", url.as_str()), ("REDIS_URL", redis)];
+        let mut environment = vec![("DATABASE_URL", url), ("REDIS_URL", redis)];
         environment.extend(settings);
         let environment: Vec<(String, String)> =
             environment.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let ports = [Port::claim(), Port::claim()];
         let [api, ops] = [ports[0].address(), ports[1].address()];
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_dgm"));
         let log = Log::default();
-        let child = spawn(&environment, &api, &ops, &log);
-        Self { child, log, environment, api, ops, token: String::new(), client: plain_client(), _ports: ports }
+        let child = spawn(&program, &environment, &api, &ops, &log);
+        let client = plain_client();
+        Self { child, log, environment, api, ops, token: String::new(), client, program, _ports: ports }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -75,7 +83,25 @@ impl Serve {
 
     /// After its end: on the same ports, with the same settings.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.environment, &self.api, &self.ops, &self.log);
+        self.child = spawn(&self.program, &self.environment, &self.api, &self.ops, &self.log);
+    }
+
+    /// What it starts as next: the same program, built from another revision.
+    pub(crate) fn become_another_build(&mut self) {
+        let revision = env!("DGM_REVISION");
+        let other: String = revision.chars().rev().collect();
+        assert!(revision.len() == 12 && revision != other, "a revision that occurs nowhere else: {revision}");
+        let program = folder().join(format!("dgm-{other}"));
+        std::fs::copy(&self.program, &program).unwrap();
+        let change = format!("s/{revision}/{other}/g");
+        let changed = Command::new("sed").env("LC_ALL", "C").args(["-i", &change]).arg(&program).status().unwrap();
+        assert!(changed.success());
+        self.program = program;
+    }
+
+    /// What it starts as next: the program of the tests.
+    pub(crate) fn become_this_build(&mut self) {
+        self.program = env!("CARGO_BIN_EXE_dgm").into();
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
@@ -150,8 +176,8 @@ impl Drop for Serve {
     }
 }
 
-fn spawn(environment: &[(String, String)], api: &str, ops: &str, kept: &Log) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_dgm"))
+fn spawn(program: &Path, environment: &[(String, String)], api: &str, ops: &str, kept: &Log) -> Child {
+    let mut child = Command::new(program)
         .arg("serve")
         .current_dir(folder())
         .envs([("DGM__HTTP__BIND", api), ("DGM__HTTP__OPS_BIND", ops)])
@@ -161,8 +187,11 @@ fn spawn(environment: &[(String, String)], api: &str, ops: &str, kept: &Log) -> 
         .unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    // Before it says where it serves it may warn of something.
-    while log.read_line(&mut line).unwrap() > 0 && line.contains("\"level\":\"WARN\"") {
+    // Before it says where it serves it may warn of something, or fail at what it tries again.
+    let is_before = |line: &str| ["WARN", "ERROR"].iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")));
+    let mut before = String::new();
+    while log.read_line(&mut line).unwrap() > 0 && is_before(&line) {
+        before.push_str(&line);
         line.clear();
     }
     if line.starts_with("dgm: logs go to ") {
@@ -174,7 +203,7 @@ fn spawn(environment: &[(String, String)], api: &str, ops: &str, kept: &Log) -> 
     if first["message"] != "serving" {
         let _ = child.kill();
         let _ = child.wait();
-        panic!("dgm serve does not serve: {line}");
+        panic!("dgm serve does not serve: {before}{line}");
     }
     keep(log, kept);
     child

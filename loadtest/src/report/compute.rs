@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Bare, Lap, Open, PhaseFigures, Waits};
+use crate::disk::{Disk, effects};
 use crate::figures::{figures, millis};
 use crate::profile::OpenLoop;
 use crate::record::{Record, Second};
@@ -39,11 +40,12 @@ fn per(count: u64, seconds: usize) -> f64 {
 }
 
 /// What came of the open loop.
-pub(crate) fn open(record: &Record, elapsed: Duration, open: OpenLoop, waits: Waits) -> Open {
+pub(crate) fn open(record: &Record, elapsed: Duration, open: OpenLoop, (waits, mut disk): (Waits, Disk)) -> Open {
     let (all, _) = figures(record, None);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let reached = all.succeeded as f64 / elapsed.as_secs_f64();
-    Open { rate: open.rate, reached, seconds: open.seconds, figures: all, waits }
+    disk.effects = effects(record, None, &disk.pauses);
+    Open { rate: open.rate, reached, seconds: open.seconds, figures: all, waits, disk }
 }
 
 /// What came of the laps of the bare handler; `None` when there were none.

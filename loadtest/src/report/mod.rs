@@ -21,10 +21,13 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::compute::{bare, open, phase, rate_of};
+#[cfg(test)]
+pub(crate) use self::content::headline;
+use crate::disk::Disk;
 use crate::figures::Figures;
 use crate::processes::Share;
 use crate::profile::Name;
-use crate::verdict::Target;
+use crate::verdict::{Conclusion, Target};
 use crate::watch::Look;
 
 /// Of the document's form.
@@ -45,6 +48,9 @@ pub(crate) struct Report {
     pub(crate) facts: Vec<(String, String)>,
     /// Whether every target that is judged was met.
     pub(crate) passed: bool,
+    /// The same, with the reason; a report of an earlier version has none.
+    #[serde(default)]
+    pub(crate) conclusion: Conclusion,
     pub(crate) verdict: Vec<Target>,
     /// That loaded at the same time, this being one.
     pub(crate) machines: u32,
@@ -63,6 +69,9 @@ pub(crate) struct Report {
     /// The bare handler, where it was measured.
     pub(crate) bare: Option<Bare>,
     pub(crate) open_loop: Option<Open>,
+    /// While the closed loop ran.
+    #[serde(default)]
+    pub(crate) disk: Disk,
     pub(crate) server: Server,
     pub(crate) processes: Vec<Share>,
     /// Where the number of users stayed: throughput and p95 of each such phase.
@@ -112,6 +121,9 @@ pub(crate) struct Open {
     #[serde(flatten)]
     pub(crate) figures: Figures,
     pub(crate) waits: Waits,
+    /// While it ran.
+    #[serde(default)]
+    pub(crate) disk: Disk,
 }
 
 /// What the service waited for; `None` where it does not tell, or had nothing to wait for.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::{
     Bare, FailureCount, Lap, Open, OperationFigures, PhaseFigures, Report, SecondFigures, Server, VERSION, Waits,
 };
+use crate::disk::{DeviceFigures, DeviceStall, Disk, Effect, Flushes, Pause, Wait, WalStall};
 use crate::facts::CORES;
 use crate::figures::{Figures, Latency};
 use crate::processes::Share;
 use crate::profile::Name;
-use crate::verdict::{Outcome, Target};
+use crate::verdict::{Conclusion, Outcome, Target};
 use crate::watch::{CONNECTIONS, DATABASE_CONNECTIONS, DEAD, LIVE, Look, RESIDENT, SERIES};
 
 /// A name from outside that would do harm.
@@ -54,6 +55,41 @@ fn look(at: u32) -> Look {
     Look { at: f64::from(at), values: values.map(|(name, value)| (name.to_owned(), value)).into() }
 }
 
+/// A disk that paused once, of which all observers tell.
+fn disk() -> Disk {
+    let effect = |operation: Option<&str>| Effect {
+        operation: operation.map(str::to_owned),
+        during: 900,
+        outside: 57_900,
+        slow: 800,
+        slow_during: 790,
+        p95_without_ms: 20.0,
+    };
+    Disk {
+        directory: Some(HOSTILE.to_owned()),
+        unknown: vec![HOSTILE.to_owned()],
+        probe: Some(Flushes { number: 2_400, p50_ms: 0.3, p95_ms: 2.0, p99_ms: 9.0, max_ms: 396.0 }),
+        device: Some(DeviceFigures {
+            name: "vda".to_owned(),
+            reads: 5,
+            writes: 20_000,
+            flushes: 15_000,
+            mib_written: 900.0,
+            write_ms: 0.4,
+            busy: 0.5,
+        }),
+        waits: Some(vec![Wait { event: "IO:WALSync".to_owned(), mean: 0.4, most: 2 }]),
+        pauses: vec![Pause {
+            from: 12.41,
+            to: 12.81,
+            probe_ms: Some(396.0),
+            device: Some(DeviceStall { ms: 375.0, outstanding: 2 }),
+            wal: Some(WalStall { ms: 350.0, waits: "LWLock:WALWrite 14, IO:WALSync 1".to_owned() }),
+        }],
+        effects: vec![effect(None), effect(Some(HOSTILE))],
+    }
+}
+
 fn lap(requests_per_second: f64) -> Lap {
     Lap { requests_per_second, processes: Vec::new() }
 }
@@ -81,6 +117,7 @@ pub(crate) fn sample() -> Report {
         host: "http://127.0.0.1:8007/".to_owned(),
         facts: vec![(HOSTILE.to_owned(), HOSTILE.to_owned())],
         passed: false,
+        conclusion: Conclusion::Failed,
         verdict: vec![
             target("errors", Outcome::Met),
             target("throughput", Outcome::Missed),
@@ -103,7 +140,9 @@ pub(crate) fn sample() -> Report {
             seconds: 10,
             figures: figures(9_980, 1.0),
             waits: Waits::default(),
+            disk: Disk::default(),
         }),
+        disk: disk(),
         server: Server {
             hit_ratio: Some(0.91),
             index_ratio: Some(0.99),
@@ -136,6 +175,7 @@ pub(crate) fn empty() -> Report {
     let all = Figures { succeeded: 0, shed: 0, failed: 0, raw: none.clone(), corrected: none };
     Report {
         passed: true,
+        conclusion: Conclusion::Passed,
         verdict: Vec::new(),
         seconds: 0.0,
         planned_seconds: 60,
@@ -145,6 +185,7 @@ pub(crate) fn empty() -> Report {
         operations: Vec::new(),
         bare: None,
         open_loop: None,
+        disk: Disk::default(),
         server: Server::default(),
         processes: Vec::new(),
         phases: Vec::new(),

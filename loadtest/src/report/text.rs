@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use super::Report;
-use super::content::headline;
+use super::content::{evidence, headline, missed, pauses, sentence, share_of_pauses};
+
+/// Pauses that are listed.
+const PAUSES: usize = 10;
 
 /// The table of targets, and under it what a reader wants to know next.
 pub(crate) fn render(report: &Report) -> String {
@@ -46,6 +49,18 @@ pub(crate) fn render(report: &Report) -> String {
     if !report.processes.is_empty() {
         let cores = report.processes.iter().map(|share| format!("{} {:.2}", share.program, share.cores));
         let _ = writeln!(text, "cores kept busy: {}", cores.collect::<Vec<_>>().join(", "));
+    }
+    let _ = writeln!(text, "{}", sentence(report));
+    for (of, pause) in pauses(report).take(PAUSES) {
+        let disk = report.open_loop.as_ref().filter(|_| of == "open").map_or(&report.disk, |open| &open.disk);
+        let (from, ms) = (pause.from, pause.seconds() * 1e3);
+        let _ = writeln!(text, "  {of} loop, {from:.2} s: {ms:.0} ms ({})", evidence(pause, disk));
+    }
+    if let Some(more) = pauses(report).count().checked_sub(PAUSES).filter(|more| *more > 0) {
+        let _ = writeln!(text, "  {more} more in report.html");
+    }
+    for (target, effect) in missed(report) {
+        let _ = writeln!(text, "{}: {}, {}", target.name, target.measured, share_of_pauses(effect));
     }
     for failure in report.failures.iter().take(10) {
         let _ = writeln!(text, "{} x {}: {}", failure.count, failure.operation, failure.kind);

@@ -10,6 +10,10 @@ fn outcome(report: &Report, demands: &[Demand], name: &str) -> Outcome {
     targets.iter().find(|target| target.name == name).unwrap_or_else(|| panic!("{name}: {targets:?}")).outcome
 }
 
+fn passes(targets: &[Target]) -> bool {
+    Conclusion::of(targets) == Conclusion::Passed
+}
+
 #[test]
 fn what_is_not_measured_has_not_passed() {
     let targets = judge(&sample::empty(), ALL);
@@ -17,7 +21,7 @@ fn what_is_not_measured_has_not_passed() {
     for name in ["errors", "connections", "cache hit rate", "index usage", "cache answer p95"] {
         assert!(unknown(name), "{name}: {targets:?}");
     }
-    assert!(!passed(&targets));
+    assert!(!passes(&targets));
 }
 
 #[test]
@@ -88,14 +92,58 @@ fn what_grows_is_told() {
 #[test]
 fn a_baseline_is_compared_beside_the_bare_handler() {
     let (mut now, then) = (sample::sample(), sample::sample());
-    assert!(passed(&compare(&now, &then, 0.2)));
+    assert!(passes(&compare(&now, &then, 0.2)));
     // A machine at half its pace is no regression.
     now.requests_per_second /= 2.0;
-    assert!(passed(&compare(&now, &then, 0.2)));
+    assert!(passes(&compare(&now, &then, 0.2)));
     if let Some(bare) = &mut now.bare {
         bare.ratio /= 2.0;
     }
     assert_eq!(compare(&now, &then, 0.2)[0].outcome, Outcome::Missed);
     now.profile = crate::profile::Name::Soak;
     assert!(compare(&now, &then, 0.2).iter().all(|target| target.outcome == Outcome::NotJudged));
+}
+
+#[test]
+fn a_target_that_was_missed_in_pauses_only_is_missed_and_says_so() {
+    let name = |report: &Report| format!("latency p95 of {}", report.operations[0].name);
+    let mut report = sample::sample();
+    report.open_loop = None;
+    let operation = report.operations[0].name.clone();
+    report.operations[0].figures.corrected.p95_ms = 147.0;
+    report.disk.effects.iter_mut().for_each(|effect| {
+        effect.operation = effect.operation.as_ref().map(|_| operation.clone());
+        effect.p95_without_ms = 69.0;
+    });
+    assert_eq!(outcome(&report, &[Demand::Speed], &name(&report)), Outcome::MissedInPauses);
+    report.verdict = vec![judge(&report, &[Demand::Speed]).into_iter().find(|t| t.name == name(&report)).unwrap()];
+    assert_eq!(
+        (Conclusion::of(&report.verdict), Conclusion::of(&report.verdict).exit_code()),
+        (Conclusion::FailedInPauses, 3)
+    );
+    assert_eq!(
+        crate::report::headline(&report),
+        "FAILED: latency p95 of GET /api/v1/archive/{id} 147.0 ms; the disk paused once, longest 400 ms, 0.40 s in all; without \
+         those windows 69.0 ms"
+    );
+    // Another target was missed, too, of which pauses tell nothing.
+    report.verdict.push(Target {
+        name: "errors".to_owned(),
+        wanted: "0".to_owned(),
+        measured: "3".to_owned(),
+        outcome: Outcome::Missed,
+    });
+    assert_eq!(Conclusion::of(&report.verdict), Conclusion::Failed);
+    // The others were slow, too.
+    report.disk.effects.iter_mut().for_each(|effect| effect.p95_without_ms = 120.0);
+    assert_eq!(outcome(&report, &[Demand::Speed], &name(&report)), Outcome::Missed);
+    // Or are too few to tell.
+    report.disk.effects.iter_mut().for_each(|effect| (effect.p95_without_ms, effect.outside) = (69.0, 99));
+    assert_eq!(outcome(&report, &[Demand::Speed], &name(&report)), Outcome::Missed);
+    // And without a pause nothing but the service is to blame.
+    report.disk.effects.clear();
+    assert_eq!(outcome(&report, &[Demand::Speed], &name(&report)), Outcome::Missed);
+    // One that was met is met, whatever the disk did.
+    report.operations[0].figures.corrected.p95_ms = 99.0;
+    assert_eq!(outcome(&report, &[Demand::Speed], &name(&report)), Outcome::Met);
 }

@@ -111,7 +111,7 @@ async fn database(report: &mut Report, config: &Config, services: Option<&Servic
     report.add("pooler", Ok("none, or one in session mode".to_owned()));
     report.add("encoding", Ok(facts.encoding.clone()));
     report.add("connections", server::connections(&facts, config));
-    report.add("disk", server::disk(&facts));
+    report.add("disk", server::disk(&facts, config));
     let schema = inspect(url).await;
     let is_complete = schema.as_ref().is_ok_and(|(_, schema)| schema.newer().is_none() && schema.is_complete());
     report.add("migrations", schema.as_ref().map_err(Clone::clone).and_then(|(_, schema)| migrations(schema)));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::app::data_directory;
 use crate::config::Config;
 use crate::db::{self, Database, Wanted};
 use crate::store::facts::{Examination, Facts, PartitionRights};
@@ -46,6 +47,13 @@ pub(super) async fn privileges(examination: &mut Examination, facts: &Facts) -> 
     let rights = examination.partition_rights().await.map_err(reason)?;
     let rights = rights.ok_or("the function create_monthly_partition is missing: run `dgm migrate up`")?;
     missing.extend(partition_duties(&rights));
+    if rights.owns_table {
+        let owner = &rights.owner;
+        let foreign = examination.foreign_partitions().await.map_err(reason)?.into_iter();
+        missing.extend(foreign.map(|partition| {
+            format!("the rights of {partition}, to drop it when it is no longer kept: ALTER TABLE ... OWNER TO {owner}")
+        }));
+    }
     if missing.is_empty() {
         return Ok(format!("{} may read and write every table, make months and drop them", facts.role));
     }
@@ -53,24 +61,12 @@ pub(super) async fn privileges(examination: &mut Examination, facts: &Facts) -> 
 }
 
 fn partition_duties(rights: &PartitionRights) -> Vec<String> {
-    let PartitionRights { owner, schema, .. } = rights;
+    let PartitionRights { owner, needed, .. } = rights;
     let mut missing = Vec::new();
-    if !rights.may_call.unwrap_or(rights.owns_table && rights.may_create) {
-        let mut needed = Vec::new();
-        if rights.may_call.is_some() {
-            needed.push("EXECUTE on create_monthly_partition".to_owned());
-        } else {
-            if !rights.owns_table {
-                needed.push(format!("the rights of {owner}, the owner of dgm_performance_metrics"));
-            }
-            if !rights.may_create {
-                needed.push(format!("CREATE on schema {schema}"));
-            }
-        }
+    if !needed.is_empty() {
         missing.push(format!(
-            "{} to make the coming months (ensure-partitions): without a month its samples are refused; until then run \
-             `dgm partition ensure` as {owner}",
-            needed.join(" and ")
+            "{needed} to make the coming months (ensure-partitions): without a month its samples are refused; until then run `dgm \
+             partition ensure` as {owner}"
         ));
     }
     if !rights.owns_table {
@@ -81,12 +77,23 @@ fn partition_duties(rights: &PartitionRights) -> Vec<String> {
     missing
 }
 
-/// Free space of the server's disk, where the server is a process of this machine.
-pub(super) fn disk(facts: &Facts) -> Result<String, String> {
+/// Free space of the server's disk, where a setting says where it is or the server is a process of this machine.
+pub(super) fn disk(facts: &Facts, config: &Config) -> Result<String, String> {
+    if let Some(folder) = data_directory(config) {
+        let measured = rustix::fs::statvfs(&folder);
+        return measured.map_or_else(
+            |error| Err(format!("database.data_directory: {}: {error}", folder.display())),
+            |system| free(&system),
+        );
+    }
     let process = PathBuf::from(format!("/proc/{}", facts.backend));
     let is_here = std::fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == "postgres");
     if !is_here {
-        return Ok("not known: the server is on another machine, watch its disk there".to_owned());
+        return Ok(
+            "not known: the server is on another machine; watch its disk there, or mount its data directory here \
+                   and set database.data_directory"
+                .to_owned(),
+        );
     }
     // The working directory of a server process is its data directory; not every account may look.
     let folders = [Some(process.join("cwd")), facts.data_directory.as_ref().map(PathBuf::from)];
@@ -94,6 +101,10 @@ pub(super) fn disk(facts: &Facts) -> Result<String, String> {
     let Some(system) = measured else {
         return Ok("not known: this account may not look at the data directory of the server".to_owned());
     };
+    free(&system)
+}
+
+fn free(system: &rustix::fs::StatVfs) -> Result<String, String> {
     let gigabytes = |blocks: u64| figure(blocks.saturating_mul(system.f_frsize)) / 1e9;
     let (free, size) = (gigabytes(system.f_bavail), gigabytes(system.f_blocks));
     let text = format!("{free:.1} of {size:.1} GB free");

@@ -1,15 +1,16 @@
 //! `/api/v1/improvements`
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State as Extract;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -23,8 +24,11 @@ use crate::http::extract::{Bearer, Body, Caller, Id, Query, invalid_parameter, p
 use crate::http::problem::{Problem, Reads, Writes};
 use crate::http::state::State;
 
-/// How often an open stream looks for new events.
-const POLL: Duration = Duration::from_millis(500);
+/// Time between two lines that keep a quiet stream open; proxies close connections after a minute without any.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Proxies pass a stream on as it comes: nginx buffers responses without the first, others compress or keep them without the second.
+const STREAM_HEADERS: [(HeaderName, &str); 2] =
+    [(HeaderName::from_static("x-accel-buffering"), "no"), (header::CACHE_CONTROL, "no-store, no-transform")];
 
 /// What was handed out.
 #[derive(Debug, Serialize, ToSchema)]
@@ -186,45 +190,34 @@ pub(in crate::http) async fn retry(Extract(state): Extract<State>, Id(id): Id) -
            ("last-event-id" = Option<i64>, Header, description = "The id of the last event that was received")),
     responses((status = 200, body = String, content_type = "text/event-stream",
                description = "Server-sent events until the improvement ends. `id` is the `event_id`, `event` the kind of the event, and `data` \
-                   an `Event` as JSON. Lines that begin with a colon keep the connection open"), Reads))]
+                   an `Event` as JSON. Lines that begin with a colon keep the connection open, one every 15 s"),
+              (status = 204, description = "The improvement has ended, and nothing happened after the last event that was received. \
+                   An `EventSource` does not connect again"), Reads))]
 pub(in crate::http) async fn events(
     Extract(state): Extract<State>,
     Id(id): Id,
     Bearer(secret): Bearer,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Problem> {
+) -> Result<Response, Problem> {
     let after = match headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|v| v.parse().ok())) {
         None => 0,
         Some(Some(after)) => after,
         Some(None) => return Err(invalid_parameter("last-event-id", "must be a number")),
     };
-    state.services.improvements.get(&id).await?;
-    let ended = access::ended(state.clone(), secret);
-    Ok(Sse::new(follow(state, id, after).take_until(ended)).keep_alive(KeepAlive::default()))
+    let improvement = state.services.improvements.get(&id).await?;
+    let Some(follower) = state.services.hub.follow(improvement, after).await? else {
+        return Ok((STREAM_HEADERS, StatusCode::NO_CONTENT).into_response());
+    };
+    let pages = stream::unfold(follower, async |mut follower| follower.next().await.map(|page| (page, follower)));
+    let frames =
+        pages.flat_map(|page| stream::iter(0..page.len()).filter_map(move |at| ready(page.get(at).and_then(frame))));
+    let stopping = state.stopping.clone().cancelled_owned();
+    let frames = frames.take_until(access::ended(state, secret)).take_until(stopping);
+    let keep_alive = KeepAlive::new().interval(HEARTBEAT);
+    Ok((STREAM_HEADERS, Sse::new(frames.map(Ok::<_, Infallible>)).keep_alive(keep_alive)).into_response())
 }
 
-/// Ends with the improvement, with the process, or when the database is away (the reader reconnects where it was).
-fn follow(state: State, id: String, after: i64) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-    let start = (state, id, after, std::collections::VecDeque::<Event>::new(), false);
-    futures_util::stream::unfold(start, |(state, id, mut after, mut waiting, mut ended)| async move {
-        loop {
-            if let Some(event) = waiting.pop_front() {
-                after = event.event_id;
-                // A retry starts a new life, so only the last word counts.
-                ended = waiting.is_empty() && event.event.is_final();
-                let frame = sse::Event::default().id(after.to_string()).event(event.event.as_str()).json_data(&event);
-                return Some((Ok(frame.ok()?), (state, id, after, waiting, ended)));
-            }
-            if ended || state.stopping.is_cancelled() {
-                return None;
-            }
-            waiting = state.services.improvements.events(&id, after).await.ok()?.into();
-            if waiting.is_empty() {
-                tokio::select! {
-                    () = tokio::time::sleep(POLL) => {}
-                    () = state.stopping.cancelled() => return None,
-                }
-            }
-        }
-    })
+fn frame(event: &Event) -> Option<sse::Event> {
+    let frame = sse::Event::default().id(event.event_id.to_string()).event(event.event.as_str()).json_data(event);
+    frame.inspect_err(|error| tracing::error!(%error, "an event cannot be serialised as JSON")).ok()
 }

@@ -1,7 +1,7 @@
 //! The tiers of the cache, and Redis.
 
 use crate::observability::objectives::{CACHE_ANSWER_SECONDS, CACHE_HIT_RATIO};
-use crate::observability::rule::{Alert, Severity, Team};
+use crate::observability::rule::{Alert, LINGERS_OF_CAUSES, Severity, Team};
 use crate::observability::words::{milliseconds, percent};
 use Severity::{Critical, Warning};
 
@@ -21,7 +21,7 @@ fn redis() -> Vec<Alert> {
     vec![
         alert("DgmRedisDown", Critical, Team::Platform)
             .when("2m", "dgm_cache_redis_up == 0")
-            .lingers("6m")
+            .lingers(LINGERS_OF_CAUSES)
             .says(
                 "Redis does not answer {{ $labels.instance }}.",
                 "Reads go to PostgreSQL when the process has no copy of its own; sessions, which live in Redis, are not known.",
@@ -111,6 +111,13 @@ fn lookups(hits: &'static str, misses: &'static str) -> [(&'static str, &'static
     ]
 }
 
+/// Lookups next to writes.
+fn written(hits: &'static str, misses: &'static str, writes: &'static str) -> [(&'static str, &'static str); 3] {
+    let [hits, misses] = lookups(hits, misses);
+    let route = "dgm_http_requests_total{job=\"dgm\", instance=\"a\", route=\"/api/v1/archive\", method=\"POST\", status=\"2xx\"}";
+    [hits, misses, (route, writes)]
+}
+
 fn followers(coalesced: &'static str) -> [(&'static str, &'static str); 2] {
     [
         ("dgm_cache_coalesced_total{job=\"dgm\", instance=\"a\", class=\"stats\"}", coalesced),
@@ -130,14 +137,19 @@ fn tiers() -> Vec<Alert> {
             .says(
                 "The cache answers too little.",
                 &format!(
-                    "{{{{ $value | humanizePercentage }}}} of the lookups are answered by a tier; {} is what is promised.",
+                    "{{{{ $value | humanizePercentage }}}} of the lookups are answered by a tier or missed because of a write; the \
+                     objective is {}.",
                     percent(CACHE_HIT_RATIO)
                 ),
             )
             .fires("30m", &lookups("0+600x40", "0+600x40"))
             .silent("30m", &lookups("0+5400x40", "0+600x40"))
             // Hardly anybody reads.
-            .silent("30m", &lookups("0+60x40", "0+60x40")),
+            .silent("30m", &lookups("0+60x40", "0+60x40"))
+            // Nearly all requests are writes, and each result is read once.
+            .silent("30m", &written("0+60x40", "0+600x40", "0+3000x40"))
+            // A few writes do not excuse many misses.
+            .fires("30m", &written("0+600x40", "0+600x40", "0+60x40")),
         alert("DgmCacheStampede", Warning, Team::Service)
             .when(
                 "5m",

@@ -1,7 +1,7 @@
 //! PostgreSQL, as the service sees it and by its own words.
 
 use crate::observability::objectives::{INDEX_USAGE, INDEX_USAGE_ROWS, LATENCY_SECONDS};
-use crate::observability::rule::{Alert, Severity, Team};
+use crate::observability::rule::{Alert, LINGERS_AFTER_EVENTS, LINGERS_OF_CAUSES, Severity, Team};
 use crate::observability::words::milliseconds;
 use Severity::{Critical, Warning};
 
@@ -24,7 +24,7 @@ fn seen() -> Vec<Alert> {
         alert("DgmPostgresDown", Critical)
             .when("1m", "max by (job) (dgm_db_up) == 0")
             .labels("scope", "all")
-            .lingers("6m")
+            .lingers(LINGERS_OF_CAUSES)
             .says(
                 "PostgreSQL answers no instance.",
                 "All instances have asked for a minute in vain. Nothing can be written, and entries are not read from the cache either.",
@@ -94,6 +94,7 @@ fn seen() -> Vec<Alert> {
             // A slow one that hardly ever runs.
             .silent("20m", &statement("0+3x30", "0+6x30", "0+6x30"))
             .silent("20m", &statement("0+60x30", "0+60x30", "0+60x30")),
+        flush_slow(),
         alert("DgmStatementErrors", Warning)
             .when(
                 "5m",
@@ -110,6 +111,31 @@ fn seen() -> Vec<Alert> {
             // One that failed once.
             .silent("15m", &errors("0 0 0 0 0 0 0 0 0 0 1x20")),
     ]
+}
+
+fn flush_slow() -> Alert {
+    alert("DgmWalFlushSlow", Warning)
+        .when(
+            "5m",
+            format!(
+                "histogram_quantile(0.99, sum by (job, le) (rate(dgm_db_flush_duration_seconds_bucket[15m]))) > {LATENCY_SECONDS}\n\
+                 and sum by (job) (increase(dgm_db_flush_duration_seconds_count[15m]))\n\
+                 - sum by (job) (increase(dgm_db_flush_duration_seconds_bucket{{le=\"{LATENCY_SECONDS}\"}}[15m])) > 3"
+            ),
+        )
+        .says(
+            "PostgreSQL is slow to make commits durable.",
+            &format!(
+                "Of transactions of a few bytes, one each second, one commit in a hundred takes {{{{ $value | humanizeDuration }}}}; {} is \
+                 what all of a request may take. The disk of the write-ahead log, or a synchronous standby.",
+                milliseconds(LATENCY_SECONDS)
+            ),
+        )
+        // One commit in fifteen waits for a pause of the disk.
+        .fires("40m", &flushes("0+56x50", "0+60x50"))
+        .silent("40m", &flushes("0+60x50", "0+60x50"))
+        // A single pause.
+        .silent("40m", &flushes("0+60x10 658+60x40", "0+60x10 660+60x40"))
 }
 
 fn waits(pool: &str, within: &'static str, all: &'static str) -> [(String, &'static str); 4] {
@@ -146,6 +172,15 @@ fn statement(fast: &'static str, slow: &'static str, all: &'static str) -> [(&'s
     ]
 }
 
+fn flushes(fast: &'static str, all: &'static str) -> [(&'static str, &'static str); 4] {
+    [
+        ("dgm_db_flush_duration_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"0.1\"}", fast),
+        ("dgm_db_flush_duration_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"0.5\"}", all),
+        ("dgm_db_flush_duration_seconds_bucket{job=\"dgm\", instance=\"a\", le=\"+Inf\"}", all),
+        ("dgm_db_flush_duration_seconds_count{job=\"dgm\", instance=\"a\"}", all),
+    ]
+}
+
 fn errors(failed: &'static str) -> [(&'static str, &'static str); 2] {
     [
         ("dgm_db_statement_errors_total{job=\"dgm\", instance=\"a\", statement=\"archive_list\"}", failed),
@@ -173,6 +208,7 @@ fn told() -> Vec<Alert> {
                      and sum by (job) (max by (job, table, access) (rate(dgm_db_rows_read_total[30m]))) > 100"
                 ),
             )
+            .lingers(LINGERS_AFTER_EVENTS)
             .says(
                 "Large tables are read without an index.",
                 "Only {{ $value | humanizePercentage }} of the rows that are read of large tables are found by an index.",
@@ -210,6 +246,7 @@ fn told() -> Vec<Alert> {
             .silent("5m", &[("dgm_db_locks_waiting{job=\"dgm\", instance=\"a\"}", "2x20")]),
         alert("DgmDeadlocks", Warning)
             .when("0m", "max by (job) (increase(dgm_db_server_deadlocks_total[15m])) > 3")
+            .lingers(LINGERS_AFTER_EVENTS)
             .says("Transactions deadlock.", "{{ $value | humanize }} times within 15 minutes; the service takes locks in one order.")
             .fires("15m", &[("dgm_db_server_deadlocks_total{job=\"dgm\", instance=\"a\"}", "0+1x20")])
             .silent("15m", &[("dgm_db_server_deadlocks_total{job=\"dgm\", instance=\"a\"}", "0 1x20")]),
@@ -229,6 +266,7 @@ fn told() -> Vec<Alert> {
                 "15m",
                 "max by (job) (rate(dgm_db_wal_segments_archived_total{outcome=\"failed\"}[15m])) > 0",
             )
+            .lingers(LINGERS_AFTER_EVENTS)
             .says("WAL is not archived.", "Attempts fail, so a restore would end where the archive ends, and the volume of WAL fills.")
             .fires("40m", &[("dgm_db_wal_segments_archived_total{job=\"dgm\", instance=\"a\", outcome=\"failed\"}", "0+1x50")])
             .silent("40m", &[("dgm_db_wal_segments_archived_total{job=\"dgm\", instance=\"a\", outcome=\"archived\"}", "0+1x50")]),

@@ -6,11 +6,13 @@ mod cache;
 mod cluster;
 mod database;
 mod partitions;
+mod server;
 mod service;
 mod work;
 
 use super::rule::Alert;
 use super::slo;
+pub use service::WATCHDOG;
 pub use work::EACH;
 
 /// The alerts by group.
@@ -20,6 +22,7 @@ pub fn groups() -> Vec<(&'static str, Vec<Alert>)> {
         ("dgm-slo", slo::alerts()),
         ("dgm-service", service::alerts()),
         ("dgm-database", database::alerts()),
+        ("dgm-server", server::alerts()),
         ("dgm-backups", backups::alerts()),
         ("dgm-partitions", partitions::alerts()),
         ("dgm-cache", cache::alerts()),

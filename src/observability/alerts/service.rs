@@ -1,6 +1,6 @@
 //! The process, what it writes for others to read, and the machine below it.
 
-use crate::observability::rule::{Alert, Severity, Team};
+use crate::observability::rule::{Alert, LINGERS_AFTER_EVENTS, Severity, Team};
 use Severity::{Critical, Info, Warning};
 
 const OVERVIEW: &str = "dgm-overview";
@@ -27,7 +27,7 @@ pub(super) fn alerts() -> Vec<Alert> {
         Alert::new("DgmSloMetricAbsent", Warning, Team::Service, OVERVIEW)
             .when(
                 "15m",
-                "count by (job) (up{job=\"$job\"} == 1) unless on (job) count by (job) (dgm:slo_events:rate5m{slo=\"availability\"})",
+                "count by (job) (max_over_time(up{job=\"$job\"}[5m]) == 1) unless on (job) count by (job) (dgm:slo_events:rate5m{slo=\"availability\"})",
             )
             .says(
                 "The figures of the objectives are absent.",
@@ -44,6 +44,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             ),
         Alert::new("DgmPanic", Warning, Team::Service, RUNTIME)
             .when("0m", "increase(dgm_panics_total{job=\"$job\"}[15m]) > 0")
+            .lingers(LINGERS_AFTER_EVENTS)
             .says(
                 "{{ $labels.instance }} panicked.",
                 "{{ $value | humanize }} panics in 15 minutes. A request that panics gets 500, a job fails; the process goes on. The log has \
@@ -64,6 +65,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             .silent("10m", &[("dgm_clock_difference_seconds{job=\"dgm\", instance=\"a\"}", "0 7 0x20")]),
         Alert::new("DgmRestarting", Warning, Team::Service, RUNTIME)
             .when("0m", "changes(process_start_time_seconds{job=\"$job\"}[15m]) > 2")
+            .lingers(LINGERS_AFTER_EVENTS)
             .says(
                 "{{ $labels.instance }} starts again and again.",
                 "It began {{ $value }} times within 15 minutes.",
@@ -75,6 +77,7 @@ pub(super) fn alerts() -> Vec<Alert> {
                 "10m",
                 "sum by (job) (rate(dgm_auth_failures_total{reason=~\"unknown|expired\"}[5m])) > 10",
             )
+            .lingers(LINGERS_AFTER_EVENTS)
             .says(
                 "Many callers show tokens that are not valid.",
                 "{{ $value | humanize }} requests a second are refused for an unknown or expired token.",
@@ -85,6 +88,7 @@ pub(super) fn alerts() -> Vec<Alert> {
     ];
     alerts.extend(process());
     alerts.extend(artifacts());
+    alerts.extend(deployment());
     alerts.extend([(Warning, "0.8"), (Critical, "0.9")].map(|(severity, share)| volume(severity, share)));
     alerts
 }
@@ -137,7 +141,7 @@ fn process() -> Vec<Alert> {
                 ],
             ),
         Alert::new("DgmCardinalityHigh", Info, Team::Platform, RUNTIME)
-            .when("15m", "scrape_samples_scraped{job=\"$job\"} > 10000")
+            .when("15m", "max_over_time(scrape_samples_scraped{job=\"$job\"}[5m]) > 10000")
             .says(
                 "{{ $labels.instance }} has too many series.",
                 "{{ $value | humanize }} samples in a scrape; the labels are closed sets, so this is a fault of the service.",
@@ -146,6 +150,7 @@ fn process() -> Vec<Alert> {
             .silent("20m", &[("scrape_samples_scraped{job=\"dgm\", instance=\"a\"}", "5000x30")]),
         Alert::new("DgmTraceExportFailing", Info, Team::Platform, RUNTIME)
             .when("10m", "sum by (job, instance) (rate(dgm_trace_spans_total{outcome=~\"failed|dropped\"}[5m])) > 0")
+            .lingers(LINGERS_AFTER_EVENTS)
             .says(
                 "Traces of {{ $labels.instance }} are lost.",
                 "{{ $value | humanize }} spans a second do not reach the collector. Nothing else suffers.",
@@ -154,6 +159,7 @@ fn process() -> Vec<Alert> {
             .silent("20m", &[("dgm_trace_spans_total{job=\"dgm\", instance=\"a\", outcome=\"sent\"}", "0+60x30")]),
         Alert::new("DgmLogWritesFailing", Warning, Team::Platform, RUNTIME)
             .when("2m", "sum by (job, instance) (rate(dgm_log_failures_total[5m])) > 0")
+            .lingers(LINGERS_AFTER_EVENTS)
             .says(
                 "Log lines of {{ $labels.instance }} are lost.",
                 "{{ $value | humanize }} lines a second cannot be written. The service goes on without them.",
@@ -163,11 +169,53 @@ fn process() -> Vec<Alert> {
     ]
 }
 
+/// What is deployed, and whether its monitoring works.
+fn deployment() -> [Alert; 3] {
+    let build = |instance: &str, revision: &str| {
+        format!(
+            "dgm_build_info{{job=\"dgm\", instance=\"{instance}\", version=\"1.0.0\", revision=\"{revision}\", rustc=\"1\"}}"
+        )
+    };
+    [
+        Alert::new("DgmVersionsMixed", Warning, Team::Service, OVERVIEW)
+            .when("30m", "count by (job) (count by (job, version, revision) (dgm_build_info)) > 1")
+            .says(
+                "Replicas run different versions.",
+                "{{ $value }} builds have been running for half an hour: a rolling upgrade stopped half-way, or a replica was left out.",
+            )
+            .fires("50m", &[(build("a", "new"), "1x90"), (build("b", "old"), "1x90")])
+            .silent("50m", &[(build("a", "new"), "1x90"), (build("b", "new"), "1x90")])
+            // An upgrade.
+            .silent("50m", &[(build("a", "new"), "_x20 1x70"), (build("b", "old"), "1x30 stale _x60"), (build("b", "new"), "_x30 1x60")]),
+        Alert::new("DgmStorageTargetMissing", Warning, Team::Platform, RUNTIME)
+            .when("5m", "dgm_storage_target_ready == 0")
+            .says(
+                "The target of {{ $labels.target }} of {{ $labels.instance }} is not there.",
+                "The place that the setting names (exports: samples.export_url, artifacts: artifacts.url) is not mounted, not \
+                 initialised, or does not answer. No month is exported or dropped; artifacts are neither stored nor read.",
+            )
+            .fires("10m", &[("dgm_storage_target_ready{job=\"dgm\", instance=\"a\", target=\"exports\"}", "1 0x30")])
+            .silent("10m", &[("dgm_storage_target_ready{job=\"dgm\", instance=\"a\", target=\"exports\"}", "1 0 1x30")]),
+        Alert::new(WATCHDOG, Severity::None, Team::Platform, OVERVIEW)
+            .when("0m", "vector(1)")
+            .says(
+                "The alerting works.",
+                "This alert always fires. Its receiver expects it every minute, and pages when it stays away: then Prometheus or \
+                 Alertmanager is down, or cannot reach the receiver, and no other alert arrives.",
+            )
+            .fires("5m", &[("up{job=\"other\"}", "1x30")]),
+    ]
+}
+
+/// The alert that always fires.
+pub const WATCHDOG: &str = "DgmWatchdog";
+
 /// What is kept outside the database.
 fn artifacts() -> [Alert; 2] {
     [
         Alert::new("DgmArtifactStorageFailing", Warning, Team::Platform, "dgm-api")
             .when("5m", "sum by (job, call) (rate(dgm_artifact_storage_errors_total[5m])) > 0.05")
+            .lingers(LINGERS_AFTER_EVENTS)
             .says(
                 "The artifact storage fails.",
                 "{{ $value | humanize }} calls a second to {{ $labels.call }} fail: files of entries are not taken or not given.",
@@ -185,13 +233,16 @@ fn artifacts() -> [Alert; 2] {
     ]
 }
 
+/// The volumes that are not the database server's: of those `DgmDatabaseDiskFull` tells their team.
+const OWN: &str = "{volume!~\"database|wal\"}";
+
 fn volume(severity: Severity, share: &str) -> Alert {
     let (size, free) = (
         "dgm_volume_size_bytes{job=\"dgm\", instance=\"a\", volume=\"logs\"}",
         "dgm_volume_free_bytes{job=\"dgm\", instance=\"a\", volume=\"logs\"}",
     );
     Alert::new("DgmVolumeFull", severity, Team::Platform, RUNTIME)
-        .when("5m", format!("1 - dgm_volume_free_bytes / dgm_volume_size_bytes > {share}"))
+        .when("5m", format!("1 - dgm_volume_free_bytes{OWN} / dgm_volume_size_bytes{OWN} > {share}"))
         .says(
             "The volume of {{ $labels.volume }} of {{ $labels.instance }} is nearly full.",
             "{{ $value | humanizePercentage }} of it is in use.",

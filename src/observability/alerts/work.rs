@@ -64,12 +64,13 @@ fn jobs() -> Vec<Alert> {
         alert("DgmJobFailing", Warning)
             .when(
                 "0m",
-                // Without PostgreSQL every job fails; that is told otherwise.
+                // Without PostgreSQL, or a connection to it, every job fails; that is told otherwise.
                 "(\n\
                  \x20 sum by (job, job_name) (increase(dgm_job_runs_total{outcome=~\"failure|timeout|lost\"}[15m])) > 2\n\
                  \x20 or sum by (job, job_name) (increase(dgm_job_runs_total{outcome=~\"failure|timeout|lost\"}[3h])) > 1.5\n\
                  \x20 unless sum by (job, job_name) (increase(dgm_job_runs_total{outcome=\"success\"}[3h])) > 0\n\
-                 ) unless on (job) min by (job) (min_over_time(dgm_db_up[15m])) == 0",
+                 ) unless on (job) min by (job) (min_over_time(dgm_db_up[15m])) == 0\n\
+                 unless on (job) sum by (job) (increase(dgm_db_errors_total{class=~\"too_many_connections|authorization|database\"}[15m])) > 5",
             )
             .says(
                 "The job {{ $labels.job_name }} fails.",
@@ -78,6 +79,7 @@ fn jobs() -> Vec<Alert> {
             .fires("20m", &runs("failure", "0+1x200"))
             .silent("20m", &runs("failure", "0 1x200"))
             .silent("20m", &without_database())
+            .silent("20m", &without_connection())
             .silent("20m", &runs("skipped", "0+1x200")),
         alert("DgmJobOverlap", Critical)
             .when(
@@ -110,6 +112,13 @@ fn runs(outcome: &str, values: &str) -> [(String, String); 1] {
 fn without_database() -> Vec<(String, String)> {
     let mut series = runs("failure", "0+1x200").to_vec();
     series.push(("dgm_db_up{job=\"dgm\", instance=\"a\"}".to_owned(), "1x10 0x3 1x100".to_owned()));
+    series
+}
+
+fn without_connection() -> Vec<(String, String)> {
+    let mut series = runs("failure", "0+1x200").to_vec();
+    let errors = "dgm_db_errors_total{job=\"dgm\", instance=\"a\", class=\"too_many_connections\"}";
+    series.push((errors.to_owned(), "0+60x200".to_owned()));
     series
 }
 

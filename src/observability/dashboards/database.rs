@@ -72,6 +72,12 @@ fn waited(quantile: &str) -> String {
     )
 }
 
+fn flushed(quantile: &str) -> String {
+    format!(
+        "histogram_quantile({quantile}, sum by (le) (rate(dgm_db_flush_duration_seconds_bucket{{$sel}}[$__rate_interval])))"
+    )
+}
+
 fn statements() -> Vec<Panel> {
     vec![
         Panel::lines("p95 by statement", "s", "Time within which 95 % of a statement's runs end.")
@@ -127,6 +133,15 @@ fn server() -> Vec<Panel> {
             .ask("waiting", "max(dgm_db_locks_waiting{$sel})")
             .ask("deadlocks", "max(increase(dgm_db_server_deadlocks_total{$sel}[5m]))")
             .alerts(&["DgmLocksWaiting", "DgmDeadlocks"]),
+        Panel::lines(
+            "Flush of the write-ahead log",
+            "s",
+            "Time of COMMIT of a transaction of a few bytes, one each second: the disk of the log, and synchronous standbys.",
+        )
+        .ask("median", flushed("0.5"))
+        .ask("p99", flushed("0.99"))
+        .bad(Bad::Above(LATENCY_SECONDS))
+        .alerts(&["DgmWalFlushSlow"]),
         Panel::lines("Oldest transaction", "s", "Age of the oldest open transaction; VACUUM and retention wait for it.")
             .ask("age", "time() - max(dgm_db_oldest_transaction_timestamp_seconds{$sel} > 0) or vector(0)")
             .bad(Bad::Above(300.0))
@@ -134,11 +149,28 @@ fn server() -> Vec<Panel> {
         Panel::lines("Temporary files", "Bps", "Bytes a second of sorts and hashes that did not fit into work_mem.")
             .ask("written", "max(rate(dgm_db_server_temporary_bytes_total{$sel}[$__rate_interval]))"),
         Panel::lines("Standbys", "s", "How far standbys are behind, by the primary, and the replica of reads, by itself.")
-            .ask("standbys", "max(dgm_db_standby_lag_seconds{$sel})")
+            .ask("standbys", "max(dgm_db_standby_lag_seconds{$sel} >= 0)")
             .ask("replica of reads", "max(dgm_db_replica_lag_seconds{$sel})")
             .bad(Bad::Above(30.0))
             .alerts(&["DgmReplicationLag"]),
-        Panel::figure("Standbys", "none", "Standbys that are connected to the primary.").ask("standbys", "max(dgm_db_standbys{$sel})"),
+        Panel::lines("Standbys connected", "none", "Standbys that are connected to the primary, and how many there should be.")
+            .ask("connected", "max(dgm_db_standbys{$sel})")
+            .ask("expected", "max(dgm_db_standbys_expected{$sel})")
+            .alerts(&["DgmStandbyMissing"]),
+        Panel::lines("Replication slots", "none", "Replication slots by state. An inactive slot keeps WAL until the disk is full.")
+            .ask("{{state}}", "max by (state) (dgm_db_replication_slots{$sel})")
+            .alerts(&["DgmSlotInactive"]),
+        Panel::lines("WAL kept for slots", "bytes", "Most write-ahead log that one slot keeps, and max_wal_size.")
+            .ask("kept", "max(dgm_db_replication_slot_wal_bytes{$sel})")
+            .ask("max_wal_size", "max(dgm_db_wal_max_bytes{$sel})")
+            .alerts(&["DgmSlotWalHigh"]),
+        Panel::lines("Errors by class", "cps", "Errors of statements and connection attempts a second, by class of SQLSTATE.")
+            .ask("{{class}}", "sum by (class) (rate(dgm_db_errors_total{$sel}[$__rate_interval]))")
+            .alerts(&["DgmConnectionsRefused", "DgmPostgresFailing"]),
+        Panel::figure("Sees all statistics", "bool_yes_no", "Whether the role of the service has pg_monitor.")
+            .ask("visible", "max(dgm_db_statistics_visible{$sel})")
+            .bad(Bad::Below(1.0))
+            .alerts(&["DgmStatisticsHidden"]),
         Panel::lines("Transaction ids", "none", "Age of the oldest row that is not frozen; short of 2.1 billion PostgreSQL refuses writes.")
             .ask("age", "max(dgm_db_xid_age{$sel})")
             .bad(Bad::Above(5e8))

@@ -36,6 +36,10 @@ fn queue() -> Vec<Panel> {
         Panel::lines("Taken back", "cps", "Leases a second of workers that fell silent or ran too long.")
             .ask("{{outcome}}", "sum by (outcome) (rate(dgm_leases_rescued_total{$sel}[$__rate_interval]))")
             .alerts(&["DgmLeasesExpiring"]),
+        Panel::lines("Lag of events", "s", "Time from an event of an improvement until a process has it for an event stream that waits.")
+            .quantiles("dgm_hub_delivery_lag_seconds", ""),
+        Panel::lines("Notifications", "cps", "Notifications about improvements a second, sent by each process and received by those with streams.")
+            .ask("{{direction}} {{instance}}", "sum by (instance, direction) (rate(dgm_hub_notifications_total{$sel}[$__rate_interval]))"),
     ]
 }
 

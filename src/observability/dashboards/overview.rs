@@ -132,8 +132,9 @@ fn golden() -> Vec<Panel> {
         Panel::lines("In flight", "none", "Requests that are being answered, by instance.")
             .ask("{{instance}}", "sum by (instance) (dgm_http_requests_in_flight{$sel})")
             .size(6, 8),
-        Panel::lines("Connections of callers", "none", "Connections to the API that are open, by instance. Many beside few in flight are idle, or event streams.")
+        Panel::lines("Connections of callers", "none", "Connections to the API that are open, by instance, and event streams that wait. Many compared with those in flight are idle, or event streams.")
             .ask("{{instance}}", "sum by (instance) (dgm_http_connections{$sel})")
+            .ask("streams {{instance}}", "sum by (instance) (dgm_hub_subscriptions{$sel})")
             .size(6, 8),
     ]
 }

@@ -61,7 +61,15 @@ fn telemetry() -> Vec<Panel> {
         Panel::lines("Volumes", "percentunit", "Share of each volume that is in use; only those that are configured.")
             .ask("{{volume}} {{instance}}", "1 - dgm_volume_free_bytes{$sel} / dgm_volume_size_bytes{$sel}")
             .bad(Bad::Above(0.8))
-            .alerts(&["DgmVolumeFull"]),
+            .alerts(&["DgmVolumeFull", "DgmDatabaseDiskFull"]),
+        Panel::lines(
+            "Storage targets",
+            "bool_yes_no",
+            "Whether the targets of exports and artifacts are there; only those that are configured.",
+        )
+        .ask("{{target}} {{instance}}", "min by (target, instance) (dgm_storage_target_ready{$sel})")
+        .bad(Bad::Below(1.0))
+        .alerts(&["DgmStorageTargetMissing"]),
         Panel::lines("Log lines", "cps", "Log lines a second by level, and lines that were lost.")
             .ask("{{level}}", "sum by (level) (rate(dgm_log_events_total{$sel}[$__rate_interval]))")
             .ask("lost: {{reason}}", "sum by (reason) (rate(dgm_log_failures_total{$sel}[$__rate_interval]))")

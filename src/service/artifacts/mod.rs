@@ -21,17 +21,22 @@ pub use collect::Collected;
 pub use limits::Limits;
 
 use super::error::Error;
+use crate::db;
 use crate::domain::artifact::{Artifact, Digest, validate};
 use crate::domain::clock::Clock;
 use crate::domain::validation::Invalid;
-use crate::objects::{Bucket, Contents, Purpose};
+use crate::objects::{Bucket, Contents, Purpose, Refused};
 use crate::store::artifacts::{ArtifactStore, Attachment};
 use crate::telemetry::catalogue::artifacts::{
-    ARTIFACT_BYTES, ARTIFACT_STORAGE_DURATION, ARTIFACT_STORAGE_ERRORS, ARTIFACTS_LOST, StorageCall, Transfer,
+    ARTIFACT_BYTES, ARTIFACT_STORAGE_DURATION, ARTIFACT_STORAGE_ERRORS, ARTIFACTS_LOST, StorageCall, TARGET_READY,
+    Transfer,
 };
+use crate::telemetry::catalogue::labels::Target;
 
 /// Uploads of this process whose transactions are open at once: half of the default `database.max_connections`.
 const TURNS: usize = 8;
+/// Time between two looks at the storage.
+const WATCH_INTERVAL: Duration = Duration::from_secs(15);
 /// Where bytes lie, by their digest.
 const KEPT: &str = "sha256";
 /// Where uploads lie until they are whole.
@@ -216,11 +221,28 @@ impl ArtifactService {
         Ok(Some(bucket.locate("")))
     }
 
-    /// Logs whether the storage is not the one that has the artifacts, as at the start: its disk may not be mounted.
-    pub async fn report_missing_storage(&self) {
+    /// Looks at the storage now and every 15 s, and logs what changes: its disk may not be mounted. While the database cannot say
+    /// whether there are artifacts, nothing is known of a storage without a marker.
+    pub async fn watch_storage(&self) {
         let Some(storage) = self.storage.as_deref() else { return };
-        if let Err(reason) = self.marker(&storage.bucket).await {
-            tracing::error!(reason, "artifacts.url: artifacts can be neither stored nor read");
+        let mut was_ready = true;
+        loop {
+            match self.state(&storage.bucket).await {
+                Ok(state) => {
+                    let is_ready = state.is_ok();
+                    TARGET_READY.set((Target::Artifacts,), if is_ready { 1.0 } else { 0.0 });
+                    match state {
+                        Err(reason) if was_ready => {
+                            tracing::error!(%reason, "artifacts.url: artifacts can be neither stored nor read");
+                        }
+                        Ok(_) if !was_ready => tracing::info!("artifacts.url: artifacts can be stored and read again"),
+                        _ => {}
+                    }
+                    was_ready = is_ready;
+                }
+                Err(error) => tracing::debug!(%error, "artifacts.url: its state is not known"),
+            }
+            tokio::time::sleep(WATCH_INTERVAL).await;
         }
     }
 
@@ -235,12 +257,17 @@ impl ArtifactService {
 
     /// As [`ArtifactService::is_marked`], with the reason.
     async fn marker(&self, bucket: &Bucket) -> Result<bool, String> {
-        let refused = match bucket.check(Purpose::Artifacts).await {
-            Ok(()) => return Ok(true),
-            Err(refused) => refused,
-        };
-        let known = self.artifacts.after(None, 1).await.map_err(|error| error.to_string())?;
-        if refused.is_uninitialised() && known.is_empty() { Ok(false) } else { Err(refused.to_string()) }
+        let state = self.state(bucket).await.map_err(|error| error.to_string())?;
+        state.map_err(|refused| refused.to_string())
+    }
+
+    /// Whether the storage has its marker, or why it cannot be used; an error when the database cannot say whether it has artifacts.
+    async fn state(&self, bucket: &Bucket) -> Result<Result<bool, Refused>, db::Error> {
+        Ok(match bucket.check(Purpose::Artifacts).await {
+            Ok(()) => Ok(true),
+            Err(refused) if refused.is_uninitialised() && self.artifacts.after(None, 1).await?.is_empty() => Ok(false),
+            Err(refused) => Err(refused),
+        })
     }
 
     fn storage(&self) -> Result<&Storage, Error> {

@@ -39,10 +39,7 @@ impl TokenFeed {
         tokio::time::timeout(longest, newer).await.is_ok_and(|newer| newer.is_ok())
     }
 
-    /// Waits until a token changes, at most this long.
-    pub(super) async fn changes(&self, longest: Duration) {
-        let mut told = self.0.subscribe();
-        let seen = told.borrow_and_update().map(|told| told.state);
-        let _ = tokio::time::timeout(longest, told.wait_for(|told| told.map(|told| told.state) != seen)).await;
+    pub(super) fn subscribe(&self) -> watch::Receiver<Option<Told>> {
+        self.0.subscribe()
     }
 }

@@ -1,14 +1,16 @@
 //! API tokens and sessions.
 
+mod ends;
 pub(super) mod feed;
 mod tokens;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use ends::Ends;
 use feed::TokenFeed;
 use tokens::Tokens;
 
@@ -41,6 +43,7 @@ struct Session {
 pub struct IdentityService {
     identities: IdentityStore,
     tokens: Tokens,
+    ends: Ends,
     cache: Cache,
     clock: Arc<dyn Clock>,
     session_ttl: Duration,
@@ -53,7 +56,14 @@ impl IdentityService {
         clock: Arc<dyn Clock>,
         session_ttl: Duration,
     ) -> Self {
-        Self { tokens: Tokens::new(identities.clone(), feed), identities, cache, clock, session_ttl }
+        Self {
+            tokens: Tokens::new(identities.clone(), feed),
+            ends: Ends::default(),
+            identities,
+            cache,
+            clock,
+            session_ttl,
+        }
     }
 
     /// The caller behind a bearer secret: an API token or a session.
@@ -75,10 +85,7 @@ impl IdentityService {
             let over = over(principal.expires_at, self.clock.timestamp());
             return if over { Err(expired()) } else { Ok(principal) };
         }
-        let kept = self.cache.get(&Key::Session { digest: hash }).await;
-        // Sessions are stored in Redis: without it the session cannot be looked up.
-        let kept = kept.map_err(|_| Error::SessionsUnavailable("Redis does not answer"))?.ok_or_else(unknown)?;
-        let session: Session = serde_json::from_slice(&kept.body).map_err(|_| unknown())?;
+        let session = self.session(hash).await?.ok_or_else(unknown)?;
         let principal = self.tokens.find(&session.token_hash).await?.ok_or_else(unknown)?;
         if over(Some(session.expires_at), self.clock.timestamp()) || over(principal.expires_at, self.clock.timestamp())
         {
@@ -87,14 +94,11 @@ impl IdentityService {
         Ok(Arc::new(Principal { expires_at: Some(session.expires_at), ..Principal::clone(&principal) }))
     }
 
-    /// Ends when the caller behind a bearer secret may no longer call: it was revoked or closed, or has expired.
-    pub async fn ended(&self, bearer: &str) {
-        loop {
-            self.tokens.feed().changes(REVOCATION).await;
-            if matches!(self.authenticate(bearer).await, Err(Error::Unauthenticated(_))) {
-                return;
-            }
-        }
+    async fn session(&self, digest: [u8; 32]) -> Result<Option<Session>, Error> {
+        let kept = self.cache.get(&Key::Session { digest }).await;
+        // Sessions are stored in Redis: without it the session cannot be looked up.
+        let kept = kept.map_err(|_| Error::SessionsUnavailable("Redis does not answer"))?;
+        Ok(kept.and_then(|kept| serde_json::from_slice(&kept.body).ok()))
     }
 
     /// Opens a session for the caller behind an API token.
@@ -127,7 +131,9 @@ impl IdentityService {
         if !bearer.starts_with(SESSION_PREFIX) {
             return Err(Error::NotFound { what: "session", id: "current".to_owned() });
         }
-        let deleted = self.cache.delete(&Key::Session { digest: secret_hash(bearer) }).await;
+        let digest = secret_hash(bearer);
+        let deleted = self.cache.delete(&Key::Session { digest }).await;
+        self.ends.close(&digest);
         deleted.map_err(|Unwritten(why)| Error::SessionsUnavailable(why))
     }
 

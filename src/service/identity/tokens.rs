@@ -79,7 +79,14 @@ impl Tokens {
         *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    async fn current(&self, hash: &[u8; 32]) -> Result<Option<Arc<Principal>>, Error> {
+    /// The state of the tokens that are held, confirmed within the last second; `None` while the database does not answer.
+    pub(super) async fn state(&self) -> Option<Uuid> {
+        self.current(&[0; 32]).await.ok()?;
+        self.0.known().as_ref().map(|known| known.state)
+    }
+
+    /// As [`Self::find`], without the wait for a token that may have been created a moment ago.
+    pub(super) async fn current(&self, hash: &[u8; 32]) -> Result<Option<Arc<Principal>>, Error> {
         if let Some(found) = self.0.look_up(hash, FRESH) {
             return Ok(found);
         }

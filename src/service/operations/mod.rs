@@ -37,6 +37,8 @@ pub struct OperationsService {
     cache: Cache,
     clock: Arc<dyn Clock>,
     volumes: Arc<Volumes>,
+    /// Standbys that the primary has; 0: as many as were connected.
+    standbys: u32,
     /// Held during a measurement, of which one runs at a time.
     previous: Arc<Mutex<Snapshot>>,
 }
@@ -59,6 +61,7 @@ impl OperationsService {
         cache: Cache,
         clock: Arc<dyn Clock>,
         volumes: Volumes,
+        standbys: u32,
     ) -> Self {
         Self {
             maintenance,
@@ -68,8 +71,14 @@ impl OperationsService {
             cache,
             clock,
             volumes: Arc::new(volumes),
+            standbys,
             previous: Arc::default(),
         }
+    }
+
+    /// Measures how long the database takes to make a commit durable, for as long as it is polled.
+    pub async fn watch_flushes(&self) {
+        self.maintenance.watch_flushes().await;
     }
 
     /// The schema of the database, compared with the migrations of this binary.

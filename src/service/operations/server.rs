@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use super::OperationsService;
 use crate::db;
 use crate::service::error::Error;
-use crate::store::maintenance::{Activity, Server, StatementTotals, Totals, Visibility};
+use crate::store::maintenance::{Activity, Replication, Server, StatementTotals, Totals, Visibility};
 use crate::telemetry::catalogue::server::{
     ArchiveOutcome, BlockSource, DB_LOCKS_WAITING, DB_OLDEST_TRANSACTION, DB_SERVER_BLOCKS, DB_SERVER_CONNECTIONS,
     DB_SERVER_CONNECTIONS_MAX, DB_SERVER_DEADLOCKS, DB_SERVER_ROWS, DB_SERVER_STATEMENT_BLOCKS_READ,
     DB_SERVER_STATEMENT_CALLS, DB_SERVER_STATEMENT_ROWS, DB_SERVER_STATEMENT_SECONDS, DB_SERVER_TEMPORARY_BYTES,
-    DB_SERVER_TRANSACTIONS, DB_SIZE, DB_STANDBY_LAG, DB_STANDBYS, DB_WAL_LAST_ARCHIVED, DB_WAL_SEGMENTS_ARCHIVED,
-    RowChange, SessionState, TransactionOutcome,
+    DB_SERVER_TRANSACTIONS, DB_SIZE, DB_SLOT_WAL, DB_SLOTS, DB_STANDBY_LAG, DB_STANDBYS, DB_STANDBYS_EXPECTED,
+    DB_STATISTICS_VISIBLE, DB_WAL_LAST_ARCHIVED, DB_WAL_MAX, DB_WAL_SEGMENTS_ARCHIVED, RowChange, SessionState,
+    SlotState, TransactionOutcome,
 };
 use crate::telemetry::catalogue::statements::Statement;
 use crate::telemetry::catalogue::{figure, unix_seconds};
@@ -27,6 +28,8 @@ pub(super) struct Snapshot {
     pub(super) counters: Theirs,
     pub(super) nodes: Theirs,
     sized: Option<Instant>,
+    /// The most standbys that were connected at the same time.
+    most_standbys: i64,
 }
 
 impl OperationsService {
@@ -52,9 +55,10 @@ impl OperationsService {
         let parts = [
             server.activity().await.map(|activity| observe_activity(&activity)),
             server.totals().await.map(|totals| observe_totals(&totals, &mut previous.counters)),
-            server.standbys().await.map(|(count, lag)| {
-                DB_STANDBYS.set((), figure(count));
-                DB_STANDBY_LAG.set((), lag);
+            server.replication().await.map(|replication| {
+                previous.most_standbys = previous.most_standbys.max(replication.standbys);
+                let expected = if self.standbys == 0 { previous.most_standbys } else { self.standbys.into() };
+                observe_replication(&replication, expected);
             }),
             server.statements().await.map(|statements| {
                 if let Some(statements) = statements {
@@ -82,6 +86,26 @@ fn observe_activity(activity: &Activity) {
     DB_SERVER_CONNECTIONS_MAX.set((), figure(activity.most_connections));
     DB_LOCKS_WAITING.set((), figure(activity.waiting));
     DB_OLDEST_TRANSACTION.set((), activity.oldest_transaction.map_or(0.0, unix_seconds));
+}
+
+/// A lag is that of all standbys, or not known: the missing one is the one that matters.
+fn observe_replication(replication: &Replication, expected: i64) {
+    let Replication { standbys, .. } = *replication;
+    let is_known = replication.sees_all && standbys > 0 && standbys >= expected;
+    DB_STATISTICS_VISIBLE.set((), if replication.sees_all { 1.0 } else { 0.0 });
+    DB_STANDBYS.set((), figure(standbys));
+    DB_STANDBYS_EXPECTED.set((), figure(expected));
+    DB_STANDBY_LAG.set((), if is_known { replication.lag.unwrap_or(0.0) } else { f64::NAN });
+    let slots = [
+        (SlotState::Active, replication.active_slots),
+        (SlotState::Inactive, replication.inactive_slots),
+        (SlotState::Lost, replication.lost_slots),
+    ];
+    for (state, count) in slots {
+        DB_SLOTS.set((state,), figure(count));
+    }
+    DB_SLOT_WAL.set((), figure(replication.kept_by_slots));
+    DB_WAL_MAX.set((), figure(replication.max_wal));
 }
 
 fn observe_totals(totals: &Totals, theirs: &mut Theirs) {

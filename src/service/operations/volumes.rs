@@ -1,4 +1,5 @@
-//! The folders that this process writes to: log files, and exports and artifacts that go to a folder.
+//! The folders that this process writes to (log files, and exports and artifacts that go to a folder) and the data directory of the
+//! database server, where it can be reached.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub(in crate::service) struct Volumes {
     pub(in crate::service) logs: Option<Retention>,
     pub(in crate::service) exports: Option<PathBuf>,
     pub(in crate::service) artifacts: Option<PathBuf>,
+    /// The data directory of the database server.
+    pub(in crate::service) database: Option<PathBuf>,
 }
 
 impl OperationsService {
@@ -39,11 +42,14 @@ impl OperationsService {
 
     /// Publishes size and free space of the file systems of these folders.
     pub async fn measure_volumes(&self) {
-        let Volumes { logs, exports, artifacts } = &*self.volumes;
+        let Volumes { logs, exports, artifacts, database } = &*self.volumes;
         let folders = [
             (Volume::Logs, logs.as_ref().map(|logs| logs.folder.to_path_buf())),
             (Volume::Exports, exports.clone()),
             (Volume::Artifacts, artifacts.clone()),
+            (Volume::Database, database.clone()),
+            // It may be a link to another disk.
+            (Volume::Wal, database.as_ref().map(|folder| folder.join("pg_wal"))),
         ];
         for (volume, folder) in folders.into_iter().filter_map(|(volume, folder)| Some((volume, folder?))) {
             // A network file system may block its caller.

@@ -9,6 +9,8 @@ use crate::domain::health::ExportsStatus;
 use crate::interchange::exported_file::ExportedFile;
 use crate::interchange::sample_file;
 use crate::objects::{self, Bucket, Purpose, Refused};
+use crate::telemetry::catalogue::artifacts::TARGET_READY;
+use crate::telemetry::catalogue::labels::Target;
 
 /// Enough of a file's end for the footer of some thousand row groups, and for those of any file that will be.
 const FOOTER: u64 = 1 << 20;
@@ -16,7 +18,7 @@ const LONG_FOOTER: u64 = 1 << 26;
 /// The footer's note of the digest of the contents.
 pub(super) const NOTE: &str = "dgm.sha256";
 /// Time between two looks at the target.
-const INTERVAL: Duration = Duration::from_mins(1);
+const INTERVAL: Duration = Duration::from_secs(15);
 
 /// The footer of a file of the bucket; `None` when there is no such file.
 pub(super) async fn open(
@@ -52,13 +54,14 @@ impl PartitionService {
         *self.exports_status.borrow()
     }
 
-    /// Looks at the target of exports now and every minute, and logs what changes. Nothing is dropped while it is not there, which
+    /// Looks at the target of exports now and every 15 s, and logs what changes. Nothing is dropped while it is not there, which
     /// would be found out when the next month expires.
     pub async fn watch_exports(&self) {
         let Some(bucket) = &self.settings.exports else { return };
         let mut outcome = self.probe_exports().await.map(drop);
         loop {
             let status = if outcome.is_ok() { ExportsStatus::Ready } else { ExportsStatus::Unavailable };
+            TARGET_READY.set((Target::Exports,), if outcome.is_ok() { 1.0 } else { 0.0 });
             if self.exports_status.send_replace(status) != status {
                 match outcome {
                     Ok(()) => tracing::info!(target_of_exports = bucket.place(), "exported months can be written"),

@@ -1,11 +1,11 @@
 //! Creating single entries, by group commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::write::{Created, DIGESTS, GENERATIONS, Row, id_of, insert_inspirations, insert_rows};
+use super::write::{Created, DIGESTS, GENERATIONS, Row, id_of, insert_inspirations, insert_known, insert_rows};
 use crate::batch::Batch;
 use crate::db::{Database, Error, timed_rows};
 use crate::domain::archive::NewEntry;
@@ -26,22 +26,50 @@ impl Batch for NewRow {
     type Reply = Created;
 
     async fn write(database: &Database, batch: &[Self], _: bool) -> Result<Vec<Result<Created, Error>>, Error> {
+        let batch: Vec<&Self> = batch.iter().collect();
         if batch.iter().all(|new| new.entry.inspirations.is_empty()) {
-            // One statement inserts: it is its own transaction.
-            return create(&mut *database.writing.acquire().await?, batch).await;
+            return create_apart(&mut *database.writing.acquire().await?, &batch).await;
         }
         let mut transaction = database.writing.begin().await?;
-        let replies = create(&mut transaction, batch).await?;
+        let replies = create(&mut transaction, &batch).await?;
         transaction.commit().await?;
         Ok(replies)
     }
 }
 
+/// Creates entries without inspirations. Each statement is its own transaction: the first inserts all that are new and whose parents are
+/// there, which are nearly all, in one round trip.
+async fn create_apart(connection: &mut PgConnection, batch: &[&NewRow]) -> Result<Vec<Result<Created, Error>>, Error> {
+    let rows = insertable(batch);
+    let known: Vec<&Row<'_>> = rows.iter().flatten().collect();
+    let new: HashSet<String> = insert_known(connection, &known).await?.into_iter().collect();
+    let is_new = |row: &Option<Row<'_>>| row.as_ref().is_some_and(|row| new.contains(id_of(row.entry)));
+    let others: Vec<&NewRow> = batch.iter().zip(&rows).filter(|(_, row)| !is_new(row)).map(|(new, _)| *new).collect();
+    let of_others = match create(connection, &others).await {
+        // What was inserted is committed, so the batch is not halved.
+        Err(error) if error.is_about_data() => {
+            let mut replies = Vec::with_capacity(others.len());
+            for other in others {
+                let reply = create(connection, &[other]).await;
+                replies.extend(reply.unwrap_or_else(|error| vec![Err(error)]));
+            }
+            replies
+        }
+        outcome => outcome?,
+    };
+    let mut of_others = of_others.into_iter();
+    let reply = |row| if is_new(row) { Some(Ok(Created::New)) } else { of_others.next() };
+    Ok(rows.iter().filter_map(reply).collect())
+}
+
 /// Creates those that can be; the others write nothing. In a transaction if any has inspirations.
 pub(in crate::store) async fn create(
     connection: &mut PgConnection,
-    batch: &[NewRow],
+    batch: &[&NewRow],
 ) -> Result<Vec<Result<Created, Error>>, Error> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
     let plan = Plan::new(batch, generations(connection, batch).await?);
     let (new, digests) = insert(connection, &plan.rows).await?;
     let inspired = plan.rows.iter().map(|row| row.entry).filter(|entry| new.iter().any(|id| id == id_of(entry)));
@@ -49,10 +77,22 @@ pub(in crate::store) async fn create(
     Ok(plan.replies(&digests))
 }
 
+/// The rows of entries that one statement may insert without looking first; `None` for those with inspirations, and for those whose id
+/// another one of the batch has had.
+pub(in crate::store) fn insertable<'a>(batch: &[&'a NewRow]) -> Vec<Option<Row<'a>>> {
+    let mut ids = HashSet::with_capacity(batch.len());
+    let row = |&NewRow { entry, by }: &&'a NewRow| {
+        let is_first = ids.insert(id_of(entry));
+        let row = || Row { entry, generation: entry.generation_number, digest: entry.digest(), by: *by };
+        (is_first && entry.inspirations.is_empty()).then(row)
+    };
+    batch.iter().map(row).collect()
+}
+
 /// Every entry that the batch refers to, with its generation, and those of the batch that refer to others and are there
 /// already. What is found here will be there when the batch is inserted, unless its service is being forgotten; what is not
 /// would make the whole batch fail.
-async fn generations(connection: &mut PgConnection, batch: &[NewRow]) -> Result<HashMap<String, i32>, Error> {
+async fn generations(connection: &mut PgConnection, batch: &[&NewRow]) -> Result<HashMap<String, i32>, Error> {
     let parents = batch.iter().filter_map(|new| new.entry.parent_entry_id.as_deref());
     let inspirations = batch.iter().flat_map(|new| &new.entry.inspirations).map(|i| i.archive_entry_id.as_str());
     let referring =
@@ -101,10 +141,10 @@ enum Fate {
 }
 
 impl<'a> Plan<'a> {
-    fn new(batch: &'a [NewRow], mut known: HashMap<String, i32>) -> Self {
+    fn new(batch: &[&'a NewRow], mut known: HashMap<String, i32>) -> Self {
         let mut plan = Plan { rows: Vec::with_capacity(batch.len()), fates: Vec::with_capacity(batch.len()) };
         let mut places: HashMap<&str, usize> = HashMap::with_capacity(batch.len());
-        for NewRow { entry, by } in batch {
+        for &NewRow { entry, by } in batch {
             let digest = entry.digest();
             let fate = if let Some(&place) = places.get(id_of(entry)) {
                 Fate::Repeats { place, same: plan.rows.get(place).is_some_and(|row| row.digest == digest) }
@@ -116,7 +156,7 @@ impl<'a> Plan<'a> {
                 let generation = entry.generation_number.or_else(of_parent).unwrap_or(0);
                 known.entry(id_of(entry).to_owned()).or_insert(generation);
                 places.insert(id_of(entry), plan.rows.len());
-                plan.rows.push(Row { entry, generation, digest, by: *by });
+                plan.rows.push(Row { entry, generation: Some(generation), digest, by: *by });
                 Fate::Row(plan.rows.len() - 1)
             };
             plan.fates.push(fate);

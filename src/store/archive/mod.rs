@@ -15,8 +15,9 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 pub use candidates::{Changed, Followed};
-pub(in crate::store) use create::{NewRow, create};
+pub(in crate::store) use create::{NewRow, create, insertable};
 pub use read::Seen;
+pub(in crate::store) use write::{Columns, Row, bind_entries, insert_from_arrays};
 pub use write::{Created, Patched};
 
 use super::text::json;

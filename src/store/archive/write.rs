@@ -15,6 +15,62 @@ use crate::telemetry::catalogue::statements::{Statement, sql};
 /// Rows a statement: enough to amortise the round trip, few enough for progress to be seen.
 const BATCH: usize = 500;
 
+/// Inserts entries from arrays, which [`bind_entries`] binds, unless they are there; a condition on `e` may follow. Those whose parent is not
+/// there are left out, and an absent generation is the parent's plus one.
+macro_rules! insert_from_arrays {
+    ($condition:literal) => {
+        concat!("
+    INSERT INTO dgm_archive (archive_entry_id, parent_entry_id, generation_number, service_name, problem_statement,
+        solution_patch, performance_metrics, accuracy_score, constitutional_compliance_score, evaluation_results,
+        status, created_at, create_digest, created_by)
+    SELECT e.id, e.parent, coalesce(e.generation, p.generation_number + (p.generation_number < 2147483647)::int, 0),
+        e.service, e.problem, e.patch, e.metrics, e.accuracy, e.compliance, e.evaluation, e.status, coalesce(e.created_at, now()), e.digest, e.by
+    FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::float8[],
+        $9::float8[], $10::jsonb[], $11::text[], $12::timestamptz[], $13::bytea[], $14::uuid[])
+        AS e (id, parent, generation, service, problem, patch, metrics, accuracy, compliance, evaluation, status,
+              created_at, digest, by)
+        LEFT JOIN dgm_archive p ON p.archive_entry_id = e.parent
+    WHERE (e.parent IS NULL OR p.archive_entry_id IS NOT NULL)", $condition, "
+    ORDER BY e.id COLLATE \"C\"
+    ON CONFLICT (archive_entry_id) DO NOTHING RETURNING archive_entry_id")
+    };
+}
+pub(in crate::store) use insert_from_arrays;
+
+/// Binds rows as the first parameters of a statement, in an order in which two batches with the same ids never wait for each other.
+macro_rules! bind_entries {
+    ($query:expr, $rows:expr) => {{
+        let mut rows: Vec<&$crate::store::archive::Row<'_>> = $rows;
+        rows.sort_by_key(|row| row.entry.archive_entry_id.as_deref());
+        let column = $crate::store::archive::Columns(&rows);
+        $query
+            .bind(column.of(|row| row.entry.archive_entry_id.as_deref()))
+            .bind(column.of(|row| row.entry.parent_entry_id.as_deref()))
+            .bind(column.of(|row| row.generation))
+            .bind(column.of(|row| row.entry.service_name.as_str()))
+            .bind(column.of(|row| row.entry.problem_statement.as_str()))
+            .bind(column.of(|row| row.entry.solution_patch.as_deref()))
+            .bind(column.of(|row| serde_json::Value::Object(row.entry.performance_metrics.clone())))
+            .bind(column.of(|row| row.entry.accuracy_score))
+            .bind(column.of(|row| row.entry.constitutional_compliance_score))
+            .bind(column.of(|row| row.entry.evaluation_results.clone().map(serde_json::Value::Object)))
+            .bind(column.of(|row| row.entry.status.as_str()))
+            .bind(column.of(|row| row.entry.created_at))
+            .bind(column.of(|row| row.digest.as_slice()))
+            .bind(column.of(|row| row.by))
+    }};
+}
+pub(in crate::store) use bind_entries;
+
+/// The values of rows by column.
+pub(in crate::store) struct Columns<'r, 'a>(pub(in crate::store) &'r [&'a Row<'a>]);
+
+impl<'a> Columns<'_, 'a> {
+    pub(in crate::store) fn of<T>(&self, value: impl Fn(&'a Row<'a>) -> T) -> Vec<T> {
+        self.0.iter().map(|row| value(row)).collect()
+    }
+}
+
 const INSERT: &str = sql!(
     ArchiveInsert,
     "
@@ -30,6 +86,8 @@ const INSERT: &str = sql!(
     ON CONFLICT (archive_entry_id) DO NOTHING
     RETURNING archive_entry_id"
 );
+
+const INSERT_KNOWN: &str = sql!(ArchiveInsert, insert_from_arrays!(""));
 
 const INSERT_INSPIRATIONS: &str = sql!(
     ArchiveInspire,
@@ -186,11 +244,12 @@ async fn insert_entries(
 }
 
 /// An entry with what is worked out for it.
-pub(super) struct Row<'a> {
-    pub(super) entry: &'a NewEntry,
-    pub(super) generation: i32,
-    pub(super) digest: Vec<u8>,
-    pub(super) by: Option<Uuid>,
+pub(in crate::store) struct Row<'a> {
+    pub(in crate::store) entry: &'a NewEntry,
+    /// `None`: the statement finds it.
+    pub(in crate::store) generation: Option<i32>,
+    pub(in crate::store) digest: Vec<u8>,
+    pub(in crate::store) by: Option<Uuid>,
 }
 
 pub(super) fn id_of(entry: &NewEntry) -> &str {
@@ -219,35 +278,20 @@ async fn rows<'a>(
         let of_parent = || Some(known.get(entry.parent_entry_id.as_deref()?)?.saturating_add(1));
         let generation = entry.generation_number.or_else(of_parent).unwrap_or(0);
         known.insert(id_of(entry).to_owned(), generation);
-        rows.push(Row { entry, generation, digest: entry.digest(), by });
+        rows.push(Row { entry, generation: Some(generation), digest: entry.digest(), by });
     }
     Ok(rows)
 }
 
+/// Inserts those that are new and whose parent is there; answers their ids.
+pub(super) async fn insert_known(connection: &mut PgConnection, batch: &[&Row<'_>]) -> Result<Vec<String>, Error> {
+    let query = bind_entries!(sqlx::query_scalar(INSERT_KNOWN), batch.to_vec()).fetch_all(connection);
+    timed_rows(Statement::ArchiveInsert, query).await
+}
+
 /// The ids of the entries that were new.
 pub(super) async fn insert_rows(connection: &mut PgConnection, batch: &[Row<'_>]) -> Result<Vec<String>, Error> {
-    fn column<'a, T>(batch: &[&'a Row<'a>], of: impl Fn(&'a NewEntry) -> T) -> Vec<T> {
-        batch.iter().map(|row| of(row.entry)).collect()
-    }
-    // In order, so that two batches with the same ids never wait for each other.
-    let mut batch: Vec<&Row<'_>> = batch.iter().collect();
-    batch.sort_by_key(|row| id_of(row.entry));
-    let query = sqlx::query_scalar(INSERT)
-        .bind(column(&batch, id_of))
-        .bind(column(&batch, |e| e.parent_entry_id.as_deref()))
-        .bind(batch.iter().map(|row| row.generation).collect::<Vec<_>>())
-        .bind(column(&batch, |e| e.service_name.as_str()))
-        .bind(column(&batch, |e| e.problem_statement.as_str()))
-        .bind(column(&batch, |e| e.solution_patch.as_deref()))
-        .bind(column(&batch, |e| Value::Object(e.performance_metrics.clone())))
-        .bind(column(&batch, |e| e.accuracy_score))
-        .bind(column(&batch, |e| e.constitutional_compliance_score))
-        .bind(column(&batch, |e| e.evaluation_results.clone().map(Value::Object)))
-        .bind(column(&batch, |e| e.status.as_str()))
-        .bind(column(&batch, |e| e.created_at))
-        .bind(batch.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>())
-        .bind(batch.iter().map(|row| row.by).collect::<Vec<_>>())
-        .fetch_all(connection);
+    let query = bind_entries!(sqlx::query_scalar(INSERT), batch.iter().collect()).fetch_all(connection);
     timed_rows(Statement::ArchiveInsert, query).await
 }
 

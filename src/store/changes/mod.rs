@@ -10,7 +10,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
-use crate::db::{Database, Error, timed};
+use crate::db::{Database, Error, Kind, timed};
 use crate::telemetry::catalogue::database::DB_UP;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
@@ -120,14 +120,17 @@ impl ChangeStore {
     /// # Errors
     /// The server's.
     pub async fn open(&self) -> Result<Feed, Error> {
-        let opened = self.listen().await;
+        let opened = match self.listen().await {
+            Err(error) => Err(self.database.explained(error).await),
+            opened => opened,
+        };
         let up = opened.as_ref().map_or_else(Error::is_from_running_server, |_| true);
         DB_UP.set((), if up { 1.0 } else { 0.0 });
         opened
     }
 
     async fn listen(&self) -> Result<Feed, Error> {
-        let pool = self.database.listening(TIMEOUT).await?;
+        let pool = self.database.listening(Kind::ChangeFeed, TIMEOUT).await?;
         let mut listener = within(PgListener::connect_with(&pool)).await?;
         // A waiting reader learns of a broken connection at once, not after the attempts to reconnect.
         listener.eager_reconnect(false);

@@ -5,7 +5,6 @@
 mod claim;
 mod complete;
 mod create;
-mod events;
 mod heartbeat;
 mod lifecycle;
 mod queue;

@@ -3,7 +3,7 @@
 mod server;
 
 use chrono::{DateTime, Utc};
-pub use server::{Activity, Server, StatementTotals, Totals, Visibility};
+pub use server::{Activity, Replication, Server, StatementTotals, Totals, Visibility};
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 
@@ -127,6 +127,11 @@ impl MaintenanceStore {
     /// Publishes the gauges of every connection pool.
     pub fn publish_pools(&self) {
         self.database.publish_pools();
+    }
+
+    /// See [`Database::watch_flushes`].
+    pub async fn watch_flushes(&self) {
+        self.database.watch_flushes().await;
     }
 
     /// Measures the replica's lag for as long as it is polled.

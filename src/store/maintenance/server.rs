@@ -33,11 +33,26 @@ const TOTALS: &str = sql!(
     FROM pg_stat_database d CROSS JOIN pg_stat_archiver a WHERE d.datname = current_database()"
 );
 
-/// Who takes a base backup is no standby.
-const STANDBYS: &str = sql!(
+/// A base backup is no standby, and neither is the connection on which it receives WAL: its slot is temporary. Logical subscribers
+/// come and go with their tables. `pg_replication_slots` is visible to every role; of other roles' receivers only the process is.
+const REPLICATION: &str = sql!(
     ServerStandbys,
-    "SELECT count(*), coalesce(extract(epoch FROM max(replay_lag)), 0)::float8
-    FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup'"
+    "WITH receivers AS (
+        SELECT r.replay_lag FROM pg_stat_replication r LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid
+        WHERE r.state IS DISTINCT FROM 'backup' AND r.application_name IS DISTINCT FROM 'pg_basebackup'
+          AND NOT coalesce(s.temporary OR s.slot_type = 'logical', false)),
+    slots AS (
+        SELECT active, wal_status = 'lost' AS lost, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) AS kept
+        FROM pg_replication_slots)
+    SELECT (SELECT count(*) FROM receivers) AS standbys,
+        (SELECT extract(epoch FROM max(replay_lag))::float8 FROM receivers) AS lag,
+        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all,
+        count(*) FILTER (WHERE active AND NOT coalesce(lost, false)) AS active_slots,
+        count(*) FILTER (WHERE NOT active AND NOT coalesce(lost, false)) AS inactive_slots,
+        count(*) FILTER (WHERE lost) AS lost_slots,
+        coalesce(max(kept), 0)::bigint AS kept_by_slots,
+        pg_size_bytes(current_setting('max_wal_size')) AS max_wal
+    FROM slots"
 );
 
 const EXTENSION: &str = sql!(
@@ -133,6 +148,29 @@ pub struct StatementTotals {
 
 from_row!(StatementTotals { server, name, calls, microseconds, rows, blocks_read });
 
+/// Who receives the write-ahead log, and what is kept for them.
+#[derive(Debug, Clone)]
+pub struct Replication {
+    /// Standbys and other permanent receivers that are connected.
+    pub standbys: i64,
+    /// Seconds that the last of them is behind; `None`: nothing is to be replayed, or hidden.
+    pub lag: Option<f64>,
+    /// Whether this role sees the lag of standbys.
+    pub sees_all: bool,
+    /// Slots whose consumer is connected.
+    pub active_slots: i64,
+    /// Slots whose consumer is not.
+    pub inactive_slots: i64,
+    /// Slots that lack WAL that their consumer needs.
+    pub lost_slots: i64,
+    /// Most bytes of WAL that one slot keeps.
+    pub kept_by_slots: i64,
+    /// Bytes of WAL that the server means to keep between checkpoints.
+    pub max_wal: i64,
+}
+
+from_row!(Replication { standbys, lag, sees_all, active_slots, inactive_slots, lost_slots, kept_by_slots, max_wal });
+
 /// What this role may see.
 #[derive(Debug, Clone)]
 pub struct Visibility {
@@ -171,12 +209,12 @@ impl Server {
         timed(Statement::ServerTotals, sqlx::query_as(TOTALS).fetch_one(&mut *self.connection)).await
     }
 
-    /// How many standbys there are, and how many seconds the last of them is behind.
+    /// Standbys and replication slots.
     ///
     /// # Errors
     /// The server's.
-    pub async fn standbys(&mut self) -> Result<(i64, f64), Error> {
-        timed(Statement::ServerStandbys, sqlx::query_as(STANDBYS).fetch_one(&mut *self.connection)).await
+    pub async fn replication(&mut self) -> Result<Replication, Error> {
+        timed(Statement::ServerStandbys, sqlx::query_as(REPLICATION).fetch_one(&mut *self.connection)).await
     }
 
     /// What it counted of our statements; `None` when it has no `pg_stat_statements`.

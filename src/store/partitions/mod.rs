@@ -17,7 +17,16 @@ use crate::db::{Database, Error, timed, timed_rows};
 use crate::domain::partition::{Partition, PartitionState, month_after};
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
-const ENSURE: &str = sql!(PartitionEnsure, "SELECT create_monthly_partition('dgm_performance_metrics', $1)");
+/// As the owner of the table, if this role is a member of it: the partition belongs to that owner, too, so that every member can drop it.
+/// The role is set until the end of the transaction, which is this statement.
+const ENSURE: &str = sql!(
+    PartitionEnsure,
+    "
+    WITH owner AS MATERIALIZED (
+        SELECT CASE WHEN pg_has_role(relowner, 'MEMBER') THEN set_config('role', pg_get_userbyid(relowner), true) END AS name
+        FROM pg_class WHERE oid = 'dgm_performance_metrics'::regclass)
+    SELECT create_monthly_partition('dgm_performance_metrics', $1) FROM owner WHERE name IS DISTINCT FROM ''"
+);
 /// One that is dropped meanwhile has no size any more.
 const ALL: &str = sql!(
     PartitionStatus,

@@ -1,7 +1,7 @@
 //! Artifacts and the storage that their bytes lie in.
 
 use super::LATENCY;
-use super::labels::label;
+use super::labels::{Target, label};
 
 label! {
     /// Which way an artifact went.
@@ -26,6 +26,9 @@ super::metrics! {
     Counter ARTIFACT_STORAGE_ERRORS<(StorageCall,)> = "dgm_artifact_storage_errors_total", "calls";
     /// Files removed from the artifact storage since nobody needs them.
     Counter ARTIFACTS_COLLECTED<(Garbage,)> = "dgm_artifacts_collected_total", "files";
+    /// 1 while the place that a setting names is the target that was initialised for it; 0 while it is not mounted, is not initialised or
+    /// does not answer. Absent for a setting that is empty.
+    Gauge TARGET_READY<(Target,)> = "dgm_storage_target_ready", "1 or 0";
     /// Artifacts that were asked for and whose bytes are gone from the storage.
     Counter ARTIFACTS_LOST<()> = "dgm_artifacts_lost_total", "artifacts";
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL, as this process sees it.
 
 use super::LATENCY;
-use super::labels::{Access, Conflict, Pool, PoolState, Relation, Source, Table};
+use super::labels::{Access, Conflict, ErrorClass, Pool, PoolState, Relation, Source, Table};
 use super::statements::Statement;
 
 super::metrics! {
@@ -11,8 +11,14 @@ super::metrics! {
     Histogram DB_STATEMENT_DURATION<(Statement,)> = "dgm_db_statement_duration_seconds", "seconds", LATENCY;
     /// Statements that failed, by name.
     Counter DB_STATEMENT_ERRORS<(Statement,)> = "dgm_db_statement_errors_total", "statements";
+    /// Errors of statements and of attempts to connect, by class. Errors that the service expects (a key that exists, a serialization
+    /// failure that it retries) count, too.
+    Counter DB_ERRORS<(ErrorClass,)> = "dgm_db_errors_total", "errors";
     /// Transactions that were run again because the server had rolled them back, by its reason.
     Counter DB_TRANSACTION_RETRIES<(Conflict,)> = "dgm_db_transaction_retries_total", "transactions";
+    /// Time until PostgreSQL answers COMMIT of a transaction of a few bytes, measured every second: the flush of its write-ahead log,
+    /// the answer of synchronous standbys, and the way there and back. One that hangs is counted every ten seconds.
+    Histogram DB_FLUSH_DURATION<()> = "dgm_db_flush_duration_seconds", "seconds", LATENCY;
     /// Time to get a connection from a pool; it holds the wait for a free one and, for a new one, connecting.
     Histogram DB_POOL_ACQUIRE_DURATION<(Pool,)> = "dgm_db_pool_acquire_duration_seconds", "seconds", LATENCY;
     /// Times that no connection was to be had within the time allowed: all were in use, or a new one could not be opened.

@@ -92,6 +92,10 @@ label! {
     }
 }
 label! {
+    /// Which way a notification goes.
+    Direction "direction" { Sent "sent", Received "received", }
+}
+label! {
     /// Where a read that may be behind went.
     Source "source" { Primary "primary", Replica "replica", }
 }
@@ -123,8 +127,25 @@ label! {
     LogFailure "reason" { Write "write", Queue "queue", }
 }
 label! {
-    /// A folder that may fill up.
-    Volume "volume" { Logs "logs", Exports "exports", Artifacts "artifacts", }
+    /// A folder whose disk may fill up; database and wal are the data directory of the database server and `pg_wal` in it.
+    Volume "volume" { Logs "logs", Exports "exports", Artifacts "artifacts", Database "database", Wal "wal", }
+}
+label! {
+    /// What a storage target is for.
+    Target "target" { Exports "exports", Artifacts "artifacts", }
+}
+label! {
+    /// Class of an error, by its SQLSTATE (PostgreSQL manual, appendix A): connection 08, and connections that broke or could not be
+    /// opened; data 22; constraint 23; transaction state 25; authorization 28; database 3D; rollback 40; access 42, also syntax;
+    /// resources 53, of which `disk_full` 53100, `out_of_memory` 53200 and `too_many_connections` 53300 are separate; limit 54; state 55;
+    /// intervention 57, also timeouts; system 58; internal XX.
+    ErrorClass "class" {
+        Connection "connection", PoolTimeout "pool_timeout", Data "data", Constraint "constraint",
+        TransactionState "transaction_state", Authorization "authorization", Database "database", Rollback "rollback",
+        Access "access", DiskFull "disk_full", OutOfMemory "out_of_memory", TooManyConnections "too_many_connections",
+        Resources "resources", Limit "limit", State "state", Intervention "intervention", System "system",
+        Internal "internal", Other "other",
+    }
 }
 label! {
     /// What became of a span.

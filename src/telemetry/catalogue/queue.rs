@@ -1,7 +1,7 @@
 //! The queue of improvements.
 
-use super::WORK;
-use super::labels::{FinishOutcome, ImprovementState, Priority, RescueOutcome};
+use super::labels::{Direction, FinishOutcome, ImprovementState, Priority, RescueOutcome};
+use super::{LATENCY, WORK};
 
 super::metrics! {
     /// Improvements handed to workers, by priority.
@@ -18,4 +18,10 @@ super::metrics! {
     Gauge IMPROVEMENTS<(ImprovementState, Priority)> = "dgm_improvements", "improvements";
     /// Unix time since which the oldest queued improvement may be claimed; 0 when none is queued.
     Gauge OLDEST_QUEUED<()> = "dgm_improvements_oldest_queued_timestamp_seconds", "seconds";
+    /// Event streams that wait for the next event of their improvement.
+    Gauge HUB_SUBSCRIPTIONS<()> = "dgm_hub_subscriptions", "streams";
+    /// Notifications about improvements, by direction: sent after commits of this process, and received from other processes while streams wait.
+    Counter HUB_NOTIFICATIONS<(Direction,)> = "dgm_hub_notifications_total", "notifications";
+    /// Time from an event until this process has it for a stream that waits.
+    Histogram HUB_DELIVERY_LAG<()> = "dgm_hub_delivery_lag_seconds", "seconds", LATENCY;
 }

@@ -25,6 +25,11 @@ label! {
     ArchiveOutcome "outcome" { Archived "archived", Failed "failed", }
 }
 
+label! {
+    /// A replication slot's state; lost: the server has removed WAL that its consumer needs.
+    SlotState "state" { Active "active", Inactive "inactive", Lost "lost", }
+}
+
 super::metrics! {
     /// Sessions of clients, in all databases of the server, by what they do; without `pg_monitor` those of other roles are in other.
     Gauge DB_SERVER_CONNECTIONS<(SessionState,)> = "dgm_db_server_connections", "connections";
@@ -49,10 +54,23 @@ super::metrics! {
     Counter DB_SERVER_BLOCKS<(BlockSource,)> = "dgm_db_server_blocks_total", "blocks";
     /// Size of this database, measured every ten minutes, since it asks for the size of every file.
     Gauge DB_SIZE<()> = "dgm_db_size_bytes", "bytes";
-    /// Standbys and other receivers of the write-ahead log that are connected.
+    /// 1 while the role of this process may see all statistics (`pg_monitor`), else 0: sessions of other roles, locks, long
+    /// transactions and the lag of standbys are not known then.
+    Gauge DB_STATISTICS_VISIBLE<()> = "dgm_db_statistics_visible", "1 or 0";
+    /// Standbys and other permanent receivers of the write-ahead log that are connected; base backups and logical subscribers do not
+    /// count.
     Gauge DB_STANDBYS<()> = "dgm_db_standbys", "standbys";
-    /// How far the last of the standbys is behind in replaying; 0 without standbys, when they have replayed all, and without
-    /// `pg_monitor`.
+    /// Standbys that there should be: the setting `database.standbys`, or, while that is 0, the most that were connected at the same time
+    /// since this process started.
+    Gauge DB_STANDBYS_EXPECTED<()> = "dgm_db_standbys_expected", "standbys";
+    /// Replication slots, by state.
+    Gauge DB_SLOTS<(SlotState,)> = "dgm_db_replication_slots", "slots";
+    /// Most write-ahead log that one replication slot keeps from being removed; 0 without slots.
+    Gauge DB_SLOT_WAL<()> = "dgm_db_replication_slot_wal_bytes", "bytes";
+    /// Write-ahead log that the server means to keep between two checkpoints (`max_wal_size`).
+    Gauge DB_WAL_MAX<()> = "dgm_db_wal_max_bytes", "bytes";
+    /// How far the last of the standbys is behind in replaying; 0 when they have replayed all. NaN, which is not known, while none is
+    /// connected, fewer are than there should be, or the role lacks `pg_monitor`.
     Gauge DB_STANDBY_LAG<()> = "dgm_db_standby_lag_seconds", "seconds";
     /// Segments of the write-ahead log that `archive_command` took, or failed at; the same at every replica, so take the max.
     Counter DB_WAL_SEGMENTS_ARCHIVED<(ArchiveOutcome,)> = "dgm_db_wal_segments_archived_total", "segments";

@@ -9,7 +9,8 @@ pub mod logs {
         Counter LOG_EVENTS<(LogLevel,)> = "dgm_log_events_total", "lines";
         /// Log lines that are not in their file; write: writing failed, as on a full disk; queue: the disk was too slow.
         Counter LOG_FAILURES<(LogFailure,)> = "dgm_log_failures_total", "lines";
-        /// Size of the file system of a folder that this process writes to; absent for one that is not configured.
+        /// Size of the file system of a folder that this process writes to, or of the database server (setting
+        /// `database.data_directory`); absent for one that is not configured, or cannot be reached.
         Gauge VOLUME_SIZE<(Volume,)> = "dgm_volume_size_bytes", "bytes";
         /// What this process may still write there.
         Gauge VOLUME_FREE<(Volume,)> = "dgm_volume_free_bytes", "bytes";

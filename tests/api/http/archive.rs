@@ -12,6 +12,24 @@ fn entry(id: &str, parent: Option<&str>, accuracy: f64) -> Value {
 }
 
 #[test]
+fn an_absent_generation_is_the_parents_plus_one_and_the_last_one_stays() {
+    let api = Service::open();
+    let create = |id: &str, parent: Option<&str>, generation: Option<i32>| {
+        let mut body = entry(id, parent, 0.5);
+        body["generation_number"] = json!(generation);
+        api.post("/api/v1/archive", &body).expect(201);
+        api.get(&format!("/api/v1/archive/{id}")).expect(200)["generation_number"].as_i64().unwrap()
+    };
+    assert_eq!(create("root", None, None), 0);
+    assert_eq!(create("child", Some("root"), None), 1);
+    assert_eq!(create("given", Some("root"), Some(7)), 7);
+    assert_eq!(create("last", Some("root"), Some(i32::MAX)), i64::from(i32::MAX));
+    assert_eq!(create("after", Some("last"), None), i64::from(i32::MAX));
+    let orphan = api.post("/api/v1/archive", &entry("orphan", Some("none"), 0.5));
+    assert_eq!(orphan.problem(), "unknown-reference");
+}
+
+#[test]
 fn an_entry_is_created_once_read_from_the_cache_and_changed_by_version() {
     let api = Service::open();
     assert_eq!(api.post("/api/v1/archive", &entry("root", None, 0.5)).expect(201)["created"], true);

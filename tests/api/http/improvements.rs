@@ -109,6 +109,8 @@ fn a_whole_life_ends_in_the_archive_and_can_be_followed() {
         let request = api.request("GET", "/api/v1/improvements/i/events").header("last-event-id", after);
         let response = request.send().unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store, no-transform");
+        assert_eq!(response.headers()["x-accel-buffering"], "no");
         let text = response.text().unwrap();
         text.lines().filter_map(|line| line.strip_prefix("event: ").map(str::to_owned)).collect::<Vec<_>>()
     };
@@ -116,6 +118,58 @@ fn a_whole_life_ends_in_the_archive_and_can_be_followed() {
     assert_eq!(events("0"), ["queued", "running", "progress", "completed"]);
     let second = api.sql("SELECT min(event_id) + 1 FROM dgm_improvement_events");
     assert_eq!(events(&second), ["progress", "completed"]);
+}
+
+#[test]
+fn a_stream_that_has_nothing_more_to_tell_is_204() {
+    let api = Service::open();
+    queue(&api, "i");
+    let get = |after: &str| {
+        let request = api.request("GET", "/api/v1/improvements/i/events").timeout(PATIENCE);
+        let request = if after.is_empty() { request } else { request.header("last-event-id", after) };
+        request.send().unwrap()
+    };
+    let last = || api.sql("SELECT max(event_id) FROM dgm_improvement_events");
+    // It has not ended: there is something to wait for.
+    let waits = get(&last());
+    assert_eq!(waits.status(), 200);
+    act(&api, "i", "cancel", json!({}), "").expect(200);
+    assert!(waits.text().unwrap().contains("event: cancelled"));
+    for after in [last(), i64::MAX.to_string()] {
+        let response = get(&after);
+        assert_eq!(response.status(), 204, "after {after}");
+        assert_eq!(response.headers()["cache-control"], "no-store, no-transform");
+        assert!(response.text().unwrap().is_empty());
+    }
+    assert!(get("").text().unwrap().ends_with("\n\n"), "all of it, and the end");
+    let end = last();
+    act(&api, "i", "retry", json!({}), "").expect(200);
+    let again = get(&end);
+    assert_eq!(again.status(), 200, "it goes on");
+    act(&api, "i", "cancel", json!({}), "").expect(200);
+    let text = again.text().unwrap();
+    let kinds: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(kinds, ["queued", "cancelled"]);
+    // Without any event: those of a time before they were written, or removed by hand.
+    api.sql("DELETE FROM dgm_improvement_events");
+    assert_eq!(get("").status(), 204);
+    assert_eq!(api.get("/api/v1/improvements/none/events").status, 404);
+}
+
+#[test]
+fn a_long_past_is_read_in_pages_and_an_end_within_it_is_none() {
+    let api = Service::open();
+    queue(&api, "i");
+    // Each 50th event is an end, after which the improvement was queued again.
+    api.sql(
+        "DELETE FROM dgm_improvement_events;
+         INSERT INTO dgm_improvement_events (improvement_id, service_name, event, data)
+         SELECT 'i', 's', CASE n % 50 WHEN 0 THEN 'failed' WHEN 1 THEN 'queued' ELSE 'progress' END, '{}' FROM generate_series(1, 200) n;
+         UPDATE dgm_improvements SET status = 'failed', completed_at = now()",
+    );
+    let text = api.request("GET", "/api/v1/improvements/i/events").timeout(PATIENCE).send().unwrap().text().unwrap();
+    let ids: Vec<i64> = text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect();
+    assert_eq!((ids.len(), ids.is_sorted()), (201, true));
 }
 
 #[test]
@@ -150,6 +204,28 @@ fn a_silent_worker_loses_its_lease_and_another_gets_the_job() {
     assert!(matches!(run.status.code(), Some(0 | 2)), "{run:?}");
     until("it is given up", || api.get("/api/v1/improvements/i").expect(200)["status"] == "failed");
     assert_eq!(act(&api, "i", "retry", json!({}), "").expect(200)["attempts"], 0);
+}
+
+#[test]
+fn a_lease_that_is_lost_while_its_completion_waits_for_the_row_completes_nothing() {
+    let api = Service::open();
+    for (id, lose) in [("lost", "lease_token = gen_random_uuid()"), ("cancelled", "status = 'cancelled'")] {
+        queue(&api, id);
+        let (_, token) = claim(&api, "w", 60).unwrap();
+        std::thread::scope(|scope| {
+            // The completion is read as held, and must find out when it gets the row.
+            scope.spawn(|| api.sql(&format!("BEGIN; UPDATE dgm_improvements SET {lose} WHERE improvement_id = '{id}'; SELECT pg_sleep(1); COMMIT")));
+            until("the row is locked", || {
+                api.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()") == "1"
+            });
+            let result = json!({"archive_entry": {"archive_entry_id": format!("of-{id}"), "accuracy_score": 0.5,
+                "constitutional_compliance_score": 0.9}});
+            let refused = act(&api, id, "complete", result, &token);
+            assert_eq!(refused.problem(), if id == "lost" { "lease-lost" } else { "illegal-state" });
+        });
+        assert_eq!(api.get(&format!("/api/v1/archive/of-{id}")).problem(), "not-found");
+        assert_eq!(api.get(&format!("/api/v1/improvements/{id}")).expect(200)["archive_entry_id"], Value::Null);
+    }
 }
 
 #[test]

@@ -135,6 +135,10 @@ fn improvements(serve: &Serve, round: usize, entries: usize) {
     post(serve, &format!("{base}/{failed}/cancel"), &json!({}));
     // The stream of one that has ended ends.
     get(serve, &format!("{base}/{done}/events"));
+    // One that waits for the end.
+    let waits = serve.request("GET", &format!("{base}/c-{round}/events")).send().unwrap();
+    post(serve, &format!("{base}/c-{round}/cancel"), &json!({}));
+    assert!(waits.text().unwrap().contains("event: cancelled"));
     // Anybody's, most urgent first.
     post(serve, "/api/v1/improvements:claim", &json!({"worker": "w", "max": 3}));
 }

@@ -27,6 +27,8 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("ORDER BY i.improvement_id FOR UPDATE", &["dgm_improvements_improvement_id_key"]),
     ("FOR UPDATE SKIP LOCKED LIMIT g.most", &["idx_dgm_improvements_claimable"]),
     ("WHERE improvement_id = $1 AND event_id > $2", &["idx_dgm_improvement_events_of"]),
+    ("WHERE improvement_id = w.id AND event_id > w.after", &["idx_dgm_improvement_events_of"]),
+    ("WHERE service_name = s.name AND transaction_id", &["idx_dgm_improvement_events_service"]),
     ("percentile_cont", &["dgm_performance_metrics_"]),
     ("SELECT t.metric_type, newest.*", &["dgm_performance_metrics_"]),
 ];

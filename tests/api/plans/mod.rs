@@ -13,6 +13,7 @@ use dgm_service::telemetry::catalogue::Label as _;
 use dgm_service::telemetry::catalogue::statements::Statement;
 
 use crate::support::serve::Serve;
+use crate::support::session::Session;
 use crate::support::{Database, setting, stdout};
 use judge::Judge;
 
@@ -23,6 +24,7 @@ const NOT_CALLED: &[&str] = &[
     "archive_export",
     "artifact_verify",
     "clock",
+    "flush_probe",
     "feed_prune",
     "forget_survey",
     "forget_samples",
@@ -77,6 +79,9 @@ fn no_statement_reads_a_large_table_whole_or_partitions_it_need_not() {
         scope.spawn(|| fill(&database, "samples.sql", entries));
     });
     fill(&database, "vacuum.sql", entries);
+    // Commits are notified while another process listens.
+    let mut listens = Session::open(&database);
+    listens.row("SET application_name = 'dgm-hub'; LISTEN dgm_work; SELECT 1");
     database.sql("CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()");
     let artifacts = tempfile::tempdir().unwrap();
     let artifacts = format!("file://{}", artifacts.path().display());

@@ -11,12 +11,13 @@ use crate::support::serve::Serve;
 
 /// What the tools of PostgreSQL, sqlx and this test send without a name.
 const EXEMPT: &str =
-    "^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET|LISTEN|CLOSE|DISCARD|SELECT pg_stat_statements_reset)\\M";
+    "^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET|LISTEN|UNLISTEN|CLOSE|DISCARD|SELECT pg_stat_statements_reset)\\M";
 /// What other commands ran too, and what measures two statements together.
 const MORE: &[&str] = &[
     "archive_candidates",
     "archive_export",
     "clock",
+    "flush_probe",
     "feed_prune",
     "forget_survey",
     "forget_samples",

@@ -4,6 +4,7 @@
 mod pools;
 mod postgres;
 mod redis;
+mod refusals;
 
 use crate::support::serve::Serve;
 use crate::support::{Database, until};

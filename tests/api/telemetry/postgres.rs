@@ -42,7 +42,19 @@ fn sessions_locks_transactions_and_files_of_the_server_are_seen() {
     assert!(watched.last(&connections("active")) >= 1.0, "the one that asks");
     assert_eq!(watched.last(&connections("other")), 0.0);
     assert_eq!(watched.last("dgm_db_standbys"), 0.0);
-    assert_eq!(watched.last("dgm_db_standby_lag_seconds"), 0.0);
+    assert!(watched.last("dgm_db_standby_lag_seconds").is_nan(), "without a standby nothing is known");
+    let slots = |state: &str| watched.now(&format!("dgm_db_replication_slots{{state=\"{state}\"}}"));
+    assert_eq!(["active", "inactive", "lost"].map(slots), [0.0; 3]);
+    assert_eq!(watched.last("dgm_db_replication_slot_wal_bytes"), 0.0);
+    assert_eq!(watched.last("dgm_db_wal_max_bytes"), f64::from(1 << 30));
+    database.sql("SELECT pg_create_physical_replication_slot('nobody', true)");
+    // Its commit writes it out.
+    database.sql("SELECT pg_logical_emit_message(true, '', repeat('x', 1100000))");
+    assert_eq!(["active", "inactive", "lost"].map(slots), [0.0, 1.0, 0.0]);
+    assert!(watched.last("dgm_db_replication_slot_wal_bytes") > 1e6);
+    database.sql("SELECT pg_drop_replication_slot('nobody')");
+    assert_eq!(["active", "inactive", "lost"].map(slots), [0.0; 3]);
+    assert_eq!(watched.last("dgm_db_statistics_visible"), 1.0);
     let size: f64 = database.sql("SELECT pg_database_size(current_database())").parse().unwrap();
     let told = watched.last("dgm_db_size_bytes");
     assert!((told / size - 1.0).abs() < 0.2, "{told} told, {size} asked");
@@ -201,6 +213,7 @@ fn a_role_that_may_not_see_all_is_told_what_it_may() {
     assert!(watched.last("dgm_db_server_connections{state=\"idle\"}") >= 1.0, "its own");
     watched.until("dgm_db_oldest_transaction_timestamp_seconds", |at| at == 0.0);
     assert_eq!(watched.last("dgm_db_standbys"), 0.0);
+    assert_eq!(watched.last("dgm_db_statistics_visible"), 0.0);
     assert!(watched.last("dgm_db_size_bytes") > 1e6);
     // Its own are not hidden.
     watched.until("dgm_db_server_statement_calls_total{statement=\"feed_poll\"}", |calls| calls >= 1.0);
@@ -212,6 +225,7 @@ fn a_role_that_may_not_see_all_is_told_what_it_may() {
 
     database.sql("GRANT pg_monitor TO plain");
     assert_eq!(watched.now(other), 0.0);
+    assert_eq!(watched.last("dgm_db_statistics_visible"), 1.0);
     assert!(watched.last("dgm_db_oldest_transaction_timestamp_seconds") > 0.0);
     assert!(!doctor().contains("pg_monitor"), "{}", doctor());
     drop(holder);

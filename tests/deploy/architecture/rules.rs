@@ -101,6 +101,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("archive", &["store::page", "store::text"]),
             ("artifacts", &[]),
             ("changes", &[]),
+            ("events", &[]),
             ("facts", &[]),
             ("identity", &[]),
             // A completion writes the entry in the same transaction.
@@ -133,11 +134,13 @@ pub(super) const GROUPS: &[Group] = &[
                 "changes",
                 &["service::error", "service::identity::feed::TokenFeed", "store::changes", "store::maintenance"],
             ),
+            ("hub", &["service::error", "store::events"]),
             ("identity", &["service::error", "service::render", "store::identity"]),
             (
                 "improvements",
                 &[
                     "service::error",
+                    "service::hub",
                     "service::ids",
                     "service::labels",
                     "store::archive::write::Created",
@@ -180,7 +183,7 @@ pub(super) const GROUPS: &[Group] = &[
                 ],
             ),
             ("artifacts", &["http::v1::Known", "service::artifacts"]),
-            ("improvements", &["http::v1::page", "service::improvements"]),
+            ("improvements", &["http::v1::page", "service::hub", "service::improvements"]),
             ("metrics", &["http::v1::Known", "http::v1::respond", "service::samples"]),
             ("operations", &["service::jobs", "service::partitions"]),
             ("sessions", &["service::identity"]),

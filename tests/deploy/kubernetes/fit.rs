@@ -42,6 +42,15 @@ fn the_autoscaler_scales_by_what_there_is() {
     }
 }
 
+#[test]
+fn the_service_expects_the_standbys_that_there_are() {
+    for build in BUILDS {
+        let manifests = built(build);
+        let servers = one(manifests, "Cluster", "dgm-postgres")["spec"]["instances"].as_u64().unwrap();
+        assert_eq!(setting(manifests, "database.standbys"), (servers - 1).to_string(), "{build}");
+    }
+}
+
 /// The sum of docs/OPERATIONS.md.
 #[test]
 fn postgresql_takes_the_connections_of_all_replicas() {
@@ -51,7 +60,7 @@ fn postgresql_takes_the_connections_of_all_replicas() {
             .iter()
             .map(|key| setting(manifests, key).parse::<u64>().unwrap())
             .sum();
-        let needed = (most_replicas(manifests) + 1) * (pools + 10) + 10;
+        let needed = (most_replicas(manifests) + 1) * (pools + 12) + 10;
         let parameters = &one(manifests, "Cluster", "dgm-postgres")["spec"]["postgresql"]["parameters"];
         let there: u64 = text(&parameters["max_connections"]).parse().unwrap();
         assert!(needed <= there, "{build}: {needed} of {there}");

@@ -11,6 +11,7 @@ use dgm_service::observability::{dashboards, reference, slo};
 use serde_json::json;
 
 use super::promql::selectors;
+use super::runbooks;
 use super::stack::Monitoring;
 use crate::support::redis::Logical;
 use crate::support::serve::Serve;
@@ -24,7 +25,7 @@ const PACE: f64 = 0.03;
 const EMPTY: &[(&str, &str)] = &[
     ("dgm-overview: Alerts that fire", "nothing is wrong"),
     ("dgm-database: Since the last archived segment", "nothing is archived"),
-    ("dgm-database: Standbys", "the gauge of the replica of reads is there only when one is configured"),
+    ("dgm-database: Standbys", "there is no standby, whose lag is not known then, and no replica of reads"),
 ];
 
 /// Series that are not there on a service that is well, and why.
@@ -44,12 +45,14 @@ const QUIET: &[&str] = &[
     "dgm_cache_bypassed_total",
     "dgm_cache_coalesced_total",
     "dgm_cache_refused_total",
+    "dgm_db_errors_total",
     "dgm_db_pool_timeouts_total",
     "dgm_db_server_deadlocks_total",
     "dgm_db_server_temporary_bytes_total",
     "dgm_db_statement_errors_total",
     "dgm_db_transaction_retries_total",
     "dgm_db_wal_segments_archived_total",
+    "dgm_hub_notifications_total",
     "dgm_job_missed_total",
     "dgm_leases_rescued_total",
     "dgm_log_failures_total",
@@ -145,6 +148,24 @@ fn keep_files(serve: &Serve, stop: &AtomicBool) {
     }
 }
 
+/// Follows improvements to their ends.
+fn follow(serve: &Serve, stop: &AtomicBool) {
+    for n in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let path = format!("/api/v1/improvements/followed-{n}");
+        let new =
+            json!({"improvement_id": format!("followed-{n}"), "service_name": "lineage", "problem_statement": "p"});
+        let _ = serve.request("POST", "/api/v1/improvements").json(&new).send();
+        let stream = serve.request("GET", &format!("{path}/events")).send();
+        // Long enough that the stream waits.
+        std::thread::sleep(Duration::from_millis(100));
+        let _ = serve.request("POST", &format!("{path}/cancel")).json(&json!({})).send();
+        let _ = stream.and_then(reqwest::blocking::Response::text);
+    }
+}
+
 /// As Grafana would, for all jobs and instances.
 fn chosen(expr: &str) -> String {
     expr.replace("=\"$job\"", "=\"dgm\"")
@@ -171,7 +192,9 @@ fn every_query_finds_data_on_a_service_at_work() {
     // A folder is a volume that is watched.
     let settings = [("DGM__SAMPLES__EXPORT_URL", &exports), ("DGM__ARTIFACTS__URL", &files)]
         .map(|(name, folder)| (name, format!("file://{}", folder.path().display())));
-    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let data = database.directory().join("pgdata").display().to_string();
+    let [exports, files] = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let settings = [exports, files, ("DGM__DATABASE__DATA_DIRECTORY", data.as_str())];
     let initialised = database.dgm(&["files", "init", "--purpose", "exports", settings[0].1]);
     assert!(initialised.status.success(), "{initialised:?}");
     let mut serve = Serve::start_with(&database, &redis.url(), &settings);
@@ -182,6 +205,7 @@ fn every_query_finds_data_on_a_service_at_work() {
         let _stopper = Stopper(&stop);
         scope.spawn(|| load(&serve.api, &serve.token, &stop, Duration::from_millis(20), true));
         scope.spawn(|| keep_files(&serve, &stop));
+        scope.spawn(|| follow(&serve, &stop));
         std::thread::sleep(Duration::from_secs(seconds as u64));
         // Some of it takes longer on a busy machine.
         let mut faults = Vec::new();
@@ -197,6 +221,9 @@ fn every_query_finds_data_on_a_service_at_work() {
                 break;
             }
         }
+        faults.extend(runbooks::promql(&monitoring));
+        faults.extend(runbooks::statements(&database));
+        faults.extend(runbooks::on_a_machine(&serve, &database, &redis.url(), &monitoring));
         assert!(faults.is_empty(), "{}", faults.join("\n"));
     });
 }

@@ -9,4 +9,5 @@ mod live;
 mod objectives;
 mod promql;
 mod rules;
+mod runbooks;
 mod stack;

@@ -78,6 +78,8 @@ impl Monitoring {
             &[
                 "--config.file=prometheus.yaml",
                 "--storage.tsdb.path=prometheus",
+                // By default what it sends before it has found Alertmanager is sent again after a minute only.
+                "--rules.alert.resend-delay=1s",
                 &format!("--web.listen-address={own}"),
             ],
         );
@@ -126,7 +128,7 @@ impl Monitoring {
 
     /// The alerts that Prometheus has pending or firing, but those that tell nobody.
     pub(super) fn active(&self) -> BTreeSet<String> {
-        let active = self.query("ALERTS{severity!=\"info\"}");
+        let active = self.query("ALERTS{severity!~\"info|none\"}");
         active.iter().map(|alert| alert["metric"]["alertname"].as_str().unwrap().to_owned()).collect()
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn verdict(report: &Report) -> Section {
     let rows = report.verdict.iter().map(|target| {
         let mark = match target.outcome {
             Outcome::Met => Mark::Good,
-            Outcome::Missed | Outcome::Unknown => Mark::Bad,
+            Outcome::Missed | Outcome::MissedInPauses | Outcome::Unknown => Mark::Bad,
             Outcome::NotJudged => Mark::Faint,
         };
         let outcome = Cell::marked(target.outcome.name(), mark);

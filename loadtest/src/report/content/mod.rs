@@ -1,15 +1,18 @@
 //! What the documents for people say, in their order, however they are written down: sentences and tables.
 
 mod around;
+mod disk;
 pub(crate) mod format;
 mod judged;
 mod load;
 mod service;
 
 pub(crate) use self::around::followed;
+pub(crate) use self::disk::{evidence, missed, paused, pauses, sentence, share_of_pauses};
 pub(crate) use self::judged::{bottleneck, cores_of};
 pub(crate) use self::load::{best, first_over};
 use super::Report;
+use crate::verdict::{self, Outcome};
 
 /// A section of a document.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub(crate) struct Section {
 pub(crate) enum Part {
     Verdict,
     Bottleneck,
+    Disk,
     Time,
     Latency,
     Operations,
@@ -44,6 +48,7 @@ impl Part {
         match self {
             Self::Verdict => "verdict",
             Self::Bottleneck => "bottleneck",
+            Self::Disk => "disk",
             Self::Time => "time",
             Self::Latency => "latency",
             Self::Operations => "operations",
@@ -124,12 +129,22 @@ fn words(names: &[&'static str]) -> Vec<Column> {
 
 /// The verdict in one line.
 pub(crate) fn headline(report: &Report) -> String {
-    let missed: Vec<&str> =
-        (report.verdict.iter()).filter(|target| target.outcome.fails()).map(|target| target.name.as_str()).collect();
-    let met = report.verdict.iter().filter(|target| target.outcome == crate::verdict::Outcome::Met).count();
-    match missed.as_slice() {
-        [] => format!("PASSED: {met} targets met"),
-        missed => format!("FAILED: {}", missed.join("; ")),
+    let failed: Vec<_> = report.verdict.iter().filter(|target| target.outcome.fails()).collect();
+    let met = report.verdict.iter().filter(|target| target.outcome == Outcome::Met).count();
+    let paused = paused(report);
+    let (paused, blamed) = (paused.as_deref(), failed.iter().any(|target| target.outcome == Outcome::MissedInPauses));
+    match (failed.as_slice(), paused) {
+        ([], None) => format!("PASSED: {met} targets met"),
+        ([], Some(paused)) => format!("PASSED: {met} targets met; {paused}"),
+        (failed, Some(paused)) if blamed => {
+            let full = failed.iter().map(|target| format!("{} {}", target.name, target.measured)).collect::<Vec<_>>();
+            let without = failed.iter().filter_map(|target| verdict::effect(report, &target.name));
+            let without = without.map(|effect| format!("{:.1} ms", effect.p95_without_ms)).collect::<Vec<_>>();
+            format!("FAILED: {}; {paused}; without those windows {}", full.join(", "), without.join(", "))
+        }
+        (failed, _) => {
+            format!("FAILED: {}", failed.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join("; "))
+        }
     }
 }
 
@@ -159,6 +174,7 @@ pub(crate) fn sections(report: &Report) -> Vec<Section> {
     vec![
         judged::verdict(report),
         judged::cores(report),
+        disk::disk(report),
         load::time(report),
         load::latency(report),
         load::operations(report),

@@ -1,5 +1,7 @@
 //! Database errors as the layers above can act on them.
 
+use std::error::Error as StdError;
+
 use sqlx::error::ErrorKind;
 
 use super::losses;
@@ -42,6 +44,12 @@ pub enum Error {
 pub(super) struct Located {
     pub(super) server: String,
     pub(super) cause: String,
+}
+
+/// The cause without the server, if `inner` is a [`Located`]; otherwise `whole`.
+fn cause(inner: Option<&(dyn StdError + Send + Sync + 'static)>, whole: &impl ToString) -> String {
+    let located = inner.and_then(|inner| inner.downcast_ref::<Located>());
+    located.map_or_else(|| whole.to_string(), |located| located.cause.clone())
 }
 
 /// Errors that pass: `read_only_sql_transaction`, after a failover until the primary is found; `lock_not_available`;
@@ -123,17 +131,8 @@ impl Error {
             // It names the server.
             Self::Unsuitable(reason) => reason.clone(),
             // `database` names the server, too.
-            Self::Unavailable(sqlx::Error::Io(error)) => {
-                let located = error.get_ref().and_then(|error| error.downcast_ref::<Located>());
-                format!("{database}: {}", located.map_or_else(|| error.to_string(), |located| located.cause.clone()))
-            }
-            Self::Unavailable(sqlx::Error::Tls(error)) => {
-                let located = error.downcast_ref::<Located>();
-                format!(
-                    "{database}: TLS: {}",
-                    located.map_or_else(|| error.to_string(), |located| located.cause.clone())
-                )
-            }
+            Self::Unavailable(sqlx::Error::Io(error)) => format!("{database}: {}", cause(error.get_ref(), error)),
+            Self::Unavailable(sqlx::Error::Tls(error)) => format!("{database}: TLS: {}", cause(Some(&**error), error)),
             error => format!("{database}: {}", error.reason()),
         }
     }

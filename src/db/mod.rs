@@ -5,6 +5,7 @@ mod clock;
 mod connect;
 mod error;
 mod flush;
+mod listen;
 mod losses;
 mod pool;
 mod probe;
@@ -22,12 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{PgConnection, Postgres};
 
 pub use clock::DatabaseClock;
 pub use connect::{Kind, Source};
 pub use error::Error;
+pub use listen::in_time;
 pub use pool::Pool;
 pub use retry::{reconnecting, retrying};
 pub(crate) use row::from_row;
@@ -135,17 +136,7 @@ impl Database {
         self.primary.ready().await
     }
 
-    /// A pool of one connection of a kind, for LISTEN.
-    ///
-    /// # Errors
-    /// [`Error::Unsuitable`], [`Error::Unavailable`].
-    pub async fn listening(&self, kind: Kind, acquire_timeout: Duration) -> Result<PgPool, Error> {
-        self.primary.ready().await?;
-        let options = PgPoolOptions::new().max_connections(1).acquire_timeout(acquire_timeout);
-        Ok(self.primary.unfollowed_pool(kind, options))
-    }
-
-    /// The error of [`Database::listening`]'s pool, with the server's reason.
+    /// The error of [`Database::listen`], with the server's reason.
     pub async fn explained(&self, error: Error) -> Error {
         self.primary.explained(error).await
     }

@@ -9,6 +9,8 @@ use sqlx::postgres::PgConnectOptions;
 use super::error::{Error, Located};
 use super::losses;
 use super::probe;
+use super::sqlstate::class;
+use crate::telemetry::catalogue::database::DB_ERRORS;
 
 /// Which of several servers is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,8 +143,7 @@ impl Servers {
                 Err(error) if self.all.len() == 1 => return Err(located(name, error)),
                 Err(error) => {
                     let text = format!("{name}: {error}");
-                    // Counts its class.
-                    drop(Error::from(error));
+                    DB_ERRORS.increment((class(&error),));
                     refusals.push(text);
                 }
             }

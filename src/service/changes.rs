@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::identity::feed::TokenFeed;
 use crate::cache::{Cache, Change, Key, News};
 use crate::db::Error;
-use crate::store::changes::{self, ChangeStore, Feed, Polled, nothing_seen};
+use crate::store::NO_SNAPSHOT;
+use crate::store::changes::{self, ChangeStore, Feed, Polled};
 use crate::store::maintenance::MaintenanceStore;
 use crate::telemetry::catalogue::cache::{CACHE_CHANGES, CACHE_INVALIDATION_LAG};
 
@@ -42,7 +43,7 @@ impl ChangeService {
     /// Follows the archive's changes for as long as it is polled. While the database cannot be polled, reads of entries bypass
     /// the cache; changes of that time are applied before cached entries are served again.
     pub async fn follow(&self) {
-        let mut seen = Seen { snapshot: nothing_seen(), generation: None };
+        let mut seen = Seen { snapshot: NO_SNAPSHOT.to_owned(), generation: None };
         let mut complained = false;
         loop {
             let error = match self.changes.open().await {
@@ -92,7 +93,7 @@ impl ChangeService {
             if seen.generation.is_some_and(|generation| generation != polled.generation) {
                 tracing::warn!("another database answers, or the archive was truncated: all copies are dropped");
                 // What that database has seen was not asked for yet.
-                *seen = Seen { snapshot: nothing_seen(), generation: None };
+                *seen = Seen { snapshot: NO_SNAPSHOT.to_owned(), generation: None };
                 continue;
             }
             self.learn(asked, &polled, seen.generation.is_some());

@@ -4,18 +4,14 @@
 //! until that transaction is durable. Notifications may be lost: what has changed is decided by snapshots (PostgreSQL, 9.26.8
 //! "Transaction ID and Snapshot Information Functions"), so a transaction that commits after one with a higher id is not missed.
 
-use std::time::Duration;
-
 use sqlx::postgres::{PgListener, PgRow};
 use sqlx::{PgConnection, Row as _};
 
-use crate::db::{Database, Error, Kind, timed, timed_rows};
+use crate::db::{Database, Error, Kind, in_time, timed, timed_rows};
 use crate::domain::improvement::Event;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const CHANNEL: &str = "dgm_work";
-/// Timeout of connecting and of an answer.
-const TIMEOUT: Duration = Duration::from_secs(2);
 /// Events in one page of one improvement.
 pub const PAGE: usize = 50;
 /// Limit of events that one answer considers. With more, it does not say which improvements have changed.
@@ -61,9 +57,6 @@ const LISTENERS: &str = sql!(
 
 const NOTIFY: &str = sql!(HubNotify, "SELECT pg_notify($1, $2)");
 
-/// A snapshot for which no question was asked yet.
-pub const NO_SNAPSHOT: &str = "3:3:";
-
 fn event(row: &PgRow) -> Result<Event, sqlx::Error> {
     Ok(Event {
         event_id: row.try_get("event_id")?,
@@ -105,12 +98,7 @@ impl EventStore {
     /// # Errors
     /// The server's.
     pub async fn listen(&self) -> Result<Listener, Error> {
-        let pool = self.database.listening(Kind::Hub, TIMEOUT).await?;
-        let mut listener = within(PgListener::connect_with(&pool)).await?;
-        // A broken connection is an error at once: notifications may have been lost with it.
-        listener.eager_reconnect(false);
-        within(listener.listen(CHANNEL)).await?;
-        Ok(Listener(listener))
+        Ok(Listener(self.database.listen(Kind::Hub, CHANNEL).await?))
     }
 
     /// A connection that notifies.
@@ -118,8 +106,7 @@ impl EventStore {
     /// # Errors
     /// The server's.
     pub async fn notifier(&self) -> Result<Notifier, Error> {
-        let connection = tokio::time::timeout(TIMEOUT, self.database.connect(Kind::Notify)).await;
-        Ok(Notifier(connection.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))?))
+        Ok(Notifier(in_time(self.database.connect(Kind::Notify)).await?))
     }
 }
 
@@ -214,12 +201,4 @@ impl Notifier {
 
 fn limit() -> i64 {
     i64::try_from(PAGE).unwrap_or(i64::MAX)
-}
-
-async fn in_time<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(TIMEOUT, query).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
-}
-
-async fn within<T>(call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
-    Ok(in_time(call).await?)
 }

@@ -19,6 +19,9 @@ mod text;
 
 use crate::db::Database;
 
+/// A `pg_snapshot` in which no transaction of the service is visible: from it, feeds ask for all that they keep.
+pub const NO_SNAPSHOT: &str = "3:3:";
+
 /// Every store of one database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Stores {

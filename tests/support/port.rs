@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// A port that nobody else gets while the value lives. Outside the range from which the kernel serves whoever asks for any
-/// port, or a connection or a listener could take it before the server binds it; and claimed among the tests of this machine
+/// A port that no other test gets while the value lives. It lies outside the range from which the kernel assigns ports, or a
+/// connection or a listener could take it before the server binds it. It is claimed among the tests of this machine
 /// by the UDP socket of the same number, which the kernel closes with the process.
 pub(crate) struct Port {
     pub(crate) number: u16,

@@ -114,7 +114,7 @@ fn run(file: &File, seen: &Mutex<Seen>) {
         let (ended, waited) = (Instant::now(), waited_for_processor().saturating_sub(waited));
         {
             let mut seen = lock(seen);
-            // Whoever stopped the probe has counted this flush.
+            // The task that stopped the probe has counted this flush.
             if seen.since.take().is_none() || outcome.is_err() {
                 return;
             }

@@ -2,7 +2,7 @@
 //!
 //! A change reaches those who wait in three ways: a commit of this process wakes them directly; a commit of another process by its
 //! notification, which brings the hub's next question forward; and every change by that question, which the hub asks once a second while
-//! there is somebody who waits. All three only say that it is worth reading. What is delivered is read by position, so that
+//! there are subscriptions. All three only say that it is worth reading. What is delivered is read by position, so that
 //! a wake that is lost, late or repeated changes nothing but the time.
 //!
 //! Reads of many are one statement, and those of the same position are one read. So the number of statements depends on the number of

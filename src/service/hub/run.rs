@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Hub, Page};
 use crate::db::Error;
-use crate::store::events::{Listener, NO_SNAPSHOT};
+use crate::store::NO_SNAPSHOT;
+use crate::store::events::Listener;
 use crate::telemetry::catalogue::labels::Direction;
 use crate::telemetry::catalogue::queue::HUB_NOTIFICATIONS;
 
@@ -15,7 +16,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 /// Time before a connection is opened again.
 const REOPEN: Duration = Duration::from_millis(250);
-/// How long the listening connection stays open when nobody waits.
+/// How long the listening connection stays open without subscriptions.
 const LINGER: Duration = Duration::from_secs(10);
 /// Pages in one statement.
 const READS: usize = 32;
@@ -43,7 +44,7 @@ impl Hub {
         }
     }
 
-    /// Serves those who wait by one connection, until nobody waits any more.
+    /// Serves those who wait by one connection, until there is no subscription.
     async fn serve(&self, failed: &mut bool) -> Result<(), Error> {
         let mut listener = self.0.events.listen().await?;
         self.0.listens.store(true, Ordering::Release);

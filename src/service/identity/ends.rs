@@ -154,7 +154,7 @@ impl IdentityService {
 
 async fn is_closed(closed: Option<&mut watch::Receiver<bool>>) {
     match closed {
-        // Its sender lives as long as somebody waits.
+        // Its sender lives as long as its receivers.
         Some(closed) => drop(closed.wait_for(|closed| *closed).await),
         None => std::future::pending().await,
     }

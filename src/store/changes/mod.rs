@@ -10,15 +10,13 @@ use sqlx::Row as _;
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
-use crate::db::{Database, Error, Kind, timed};
+use crate::db::{Database, Error, Kind, in_time, timed};
 use crate::telemetry::catalogue::database::DB_UP;
 use crate::telemetry::catalogue::statements::{Statement, sql};
 
 const CHANNEL: &str = "dgm_archive";
 /// Limit of changes in one answer. With more, the older ones count as unknown.
 pub const MAX_CHANGES: i64 = 100_000;
-/// Timeout of an answer.
-const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The generation names the database that versions and transactions are counted in: another cluster, another database
 /// of it, another timeline (a restore or a failover may have lost commits), a truncated archive are other generations. So is
@@ -98,12 +96,6 @@ pub struct Feed {
     listener: PgListener,
 }
 
-/// A snapshot that has seen nothing.
-#[must_use]
-pub fn nothing_seen() -> String {
-    "3:3:".to_owned()
-}
-
 /// The change feed of the archive; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ChangeStore {
@@ -120,22 +112,13 @@ impl ChangeStore {
     /// # Errors
     /// The server's.
     pub async fn open(&self) -> Result<Feed, Error> {
-        let opened = match self.listen().await {
+        let opened = match self.database.listen(Kind::ChangeFeed, CHANNEL).await {
             Err(error) => Err(self.database.explained(error).await),
-            opened => opened,
+            Ok(listener) => Ok(Feed { listener }),
         };
         let up = opened.as_ref().map_or_else(Error::is_from_running_server, |_| true);
         DB_UP.set((), if up { 1.0 } else { 0.0 });
         opened
-    }
-
-    async fn listen(&self) -> Result<Feed, Error> {
-        let pool = self.database.listening(Kind::ChangeFeed, TIMEOUT).await?;
-        let mut listener = within(PgListener::connect_with(&pool)).await?;
-        // A waiting reader learns of a broken connection at once, not after the attempts to reconnect.
-        listener.eager_reconnect(false);
-        within(listener.listen(CHANNEL)).await?;
-        Ok(Feed { listener })
     }
 
     /// Deletes changes from more than a day ago and returns their number.
@@ -156,7 +139,7 @@ impl Feed {
     pub async fn poll(&mut self, since: &str) -> Result<Polled, Error> {
         let query = sqlx::query(POLL).bind(since).bind(MAX_CHANGES).fetch_one(&mut self.listener);
         let row = timed(Statement::FeedPoll, async {
-            let answer = tokio::time::timeout(TIMEOUT, query).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+            let answer = in_time(query).await;
             // A connection that broke says nothing of the server yet: opening the next one does, soon.
             if matches!(answer, Err(sqlx::Error::PoolTimedOut)) {
                 DB_UP.set((), 0.0);
@@ -206,9 +189,4 @@ impl Feed {
         while self.listener.next_buffered().is_some() {}
         Ok(())
     }
-}
-
-async fn within<T>(call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
-    let outcome = tokio::time::timeout(TIMEOUT, call).await;
-    Ok(outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut))?)
 }

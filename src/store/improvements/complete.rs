@@ -70,7 +70,7 @@ pub(super) struct Done {
 
 impl Batch for Done {
     const LABEL: Writer = Writer::Completions;
-    // Some statements and a commit: whoever just missed a batch would wait for two.
+    // Some statements and a commit: a request that just missed a batch would wait for two.
     const WORKERS: usize = 3;
     const FULL: usize = 6;
     type Context = Database;

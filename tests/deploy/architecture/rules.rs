@@ -132,9 +132,15 @@ pub(super) const GROUPS: &[Group] = &[
             ("artifacts", &["service::error", "store::artifacts"]),
             (
                 "changes",
-                &["service::error", "service::identity::feed::TokenFeed", "store::changes", "store::maintenance"],
+                &[
+                    "service::error",
+                    "service::identity::feed::TokenFeed",
+                    "store::NO_SNAPSHOT",
+                    "store::changes",
+                    "store::maintenance",
+                ],
             ),
-            ("hub", &["service::error", "store::events"]),
+            ("hub", &["service::error", "store::NO_SNAPSHOT", "store::events"]),
             ("identity", &["service::error", "service::render", "store::identity"]),
             (
                 "improvements",

@@ -110,12 +110,17 @@ const fn use_small_pages() {}
 
 /// The folder of the log files, if there are any.
 pub(crate) fn log_dir(config: &Config) -> Option<PathBuf> {
-    Some(&config.telemetry.log_dir).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+    folder(&config.telemetry.log_dir)
 }
 
 /// The data directory of the database server, if it can be reached from here.
 pub(crate) fn data_directory(config: &Config) -> Option<PathBuf> {
-    Some(&config.database.data_directory).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+    folder(&config.database.data_directory)
+}
+
+/// The folder of a setting that may be empty.
+fn folder(setting: &str) -> Option<PathBuf> {
+    (!setting.is_empty()).then(|| setting.into())
 }
 
 /// Connections of the operations listener: those who scrape and watch are few.
@@ -208,7 +213,7 @@ impl App {
             }
         });
         state.services.changes.wait_until_known().await;
-        let mut scheduler = runner.schedule(config.jobs.enabled).await?;
+        runner.schedule(config.jobs.enabled).await?;
         // The operations listener outlives the API's drain, so that the last of it can still be seen.
         let ops_stop = CancellationToken::new();
         let api_connections = Connections {
@@ -230,7 +235,6 @@ impl App {
         tracing::info!("stopping: readiness is false");
         tokio::time::sleep(Duration::from_secs(config.http.unready_seconds)).await;
         state.stopping.cancel();
-        scheduler.shutdown().await?;
         let drain = Duration::from_secs(config.http.drain_seconds);
         if tokio::time::timeout(drain, &mut served).await.is_err() {
             tracing::warn!("requests still ran after {drain:?}; their connections are closed");

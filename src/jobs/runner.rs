@@ -4,14 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio_cron_scheduler::{Job as Tick, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use super::{JOBS, Job, JobInfo, REPORTED, Schedules, Scope, instance};
+use super::{JOBS, Job, JobInfo, REPORTED, Schedule, Schedules, Scope, instance};
 use crate::domain::job::{JobStart, RunOutcome};
 use crate::service::Services;
 use crate::service::error::Error;
@@ -26,6 +26,8 @@ use crate::telemetry::spans::{self, Place};
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// An occurrence that is older than this and its jitter, and was not run, is missed.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// A clock that is less ahead of the database's by more than this was set back.
+const SET_BACK: TimeDelta = TimeDelta::seconds(1);
 /// Most missed occurrences that are counted at once.
 const MISSED: usize = 1000;
 
@@ -186,44 +188,76 @@ impl Runner {
         (outcome, detail)
     }
 
-    /// Starts the clock: of the jobs of each process, which run at once for the first time, and with `shared` of those that
-    /// one of all processes runs, too. The scheduler lives until it is shut down.
+    /// Runs jobs by their schedules until the process stops: those of each process, which also run at once, and with `shared`
+    /// those of which one of all processes runs each occurrence.
     ///
     /// # Errors
     /// When a schedule is wrong.
-    pub async fn schedule(&self, shared: bool) -> Result<JobScheduler, JobSchedulerError> {
-        let scheduler = JobScheduler::new().await?;
+    pub async fn schedule(&self, shared: bool) -> Result<(), JobSchedulerError> {
         for (job, schedule) in self.schedules.iter() {
-            let interval =
-                schedule.interval(self.services.clock.timestamp()).and_then(|interval| interval.to_std().ok());
-            if let Some(interval) = interval {
+            if let Some(interval) = self.interval(schedule) {
                 JOB_INTERVAL.set((job.label(),), interval.as_secs_f64());
             }
-            if !shared && job.scope == Scope::One {
-                continue;
+        }
+        let scheduler = self.start_ticks(shared).await?;
+        JOBS.iter().filter(|job| job.scope == Scope::Each).for_each(|job| self.start(job, None, Duration::ZERO, 0));
+        self.running.spawn(self.clone().keep(scheduler, shared));
+        Ok(())
+    }
+
+    /// Catches up on missed occurrences and replaces the scheduler when the clock was set back, until the process stops.
+    async fn keep(self, mut scheduler: JobScheduler, shared: bool) {
+        let mut ahead = self.services.clock.ahead();
+        loop {
+            let round = async {
+                if shared {
+                    self.catch_up().await;
+                }
+                tokio::time::sleep(CATCH_UP).await;
+            };
+            if self.stop.run_until_cancelled(round).await.is_none() {
+                break;
             }
-            let (runner, schedule) = (self.clone(), schedule.clone());
+            // The scheduler stores the next time of each job by this machine's clock. After that clock is set back, no job would
+            // run until the clock reaches the stored time again.
+            let before = std::mem::replace(&mut ahead, self.services.clock.ahead());
+            if before.zip(ahead).is_some_and(|(before, now)| before - now > SET_BACK) {
+                tracing::warn!("the clock of this machine was set back: all jobs are scheduled again");
+                let stopped = scheduler.shutdown().await;
+                match stopped.and(self.start_ticks(shared).await) {
+                    Ok(started) => scheduler = started,
+                    Err(error) => {
+                        tracing::warn!(%error, "jobs cannot be scheduled; the next attempt follows");
+                        ahead = before;
+                    }
+                }
+            }
+        }
+        if let Err(error) = scheduler.shutdown().await {
+            tracing::debug!(%error, "the scheduler did not stop");
+        }
+    }
+
+    /// A running scheduler of all jobs; of the shared ones only with `shared`.
+    async fn start_ticks(&self, shared: bool) -> Result<JobScheduler, JobSchedulerError> {
+        let scheduler = JobScheduler::new().await?;
+        for (job, schedule) in self.schedules.iter().filter(|(job, _)| shared || job.scope == Scope::Each) {
+            let (runner, ticking) = (self.clone(), schedule.clone());
             // No occurrence may overtake the one before, which would pass for done.
-            let jitter = interval.map_or(job.jitter, |interval| job.jitter.min(interval / 2));
+            let jitter = self.interval(schedule).map_or(job.jitter, |interval| job.jitter.min(interval / 2));
             let tick = Tick::new_async(schedule.as_str().to_owned(), move |_, _| {
-                let occurrence = schedule.latest(runner.services.clock.timestamp());
+                let occurrence = ticking.latest(runner.services.clock.timestamp());
                 let runner = runner.clone();
                 Box::pin(async move { runner.start(job, occurrence, jitter, 0) })
             })?;
             scheduler.add(tick).await?;
         }
         scheduler.start().await?;
-        JOBS.iter().filter(|job| job.scope == Scope::Each).for_each(|job| self.start(job, None, Duration::ZERO, 0));
-        if shared {
-            let runner = self.clone();
-            self.running.spawn(async move {
-                while runner.stop.run_until_cancelled(runner.catch_up()).await.is_some() {
-                    let pause = tokio::time::sleep(CATCH_UP);
-                    let _ = runner.stop.run_until_cancelled(pause).await;
-                }
-            });
-        }
         Ok(scheduler)
+    }
+
+    fn interval(&self, schedule: &Schedule) -> Option<Duration> {
+        schedule.interval(self.services.clock.timestamp()).and_then(|interval| interval.to_std().ok())
     }
 
     /// Tracked, so that stopping waits for the record of a cancelled run.

@@ -19,8 +19,7 @@ fn dgm(database: &Database, offset: &str, arguments: &[&str]) -> Output {
     command.args(arguments).env("DATABASE_URL", database.url()).envs(faketime::off_by(offset)).output().unwrap()
 }
 
-fn serve(database: &Database, token: &str, offset: &str) -> Serve {
-    let clock = faketime::off_by(offset);
+fn serve(database: &Database, token: &str, clock: &[(&str, String)]) -> Serve {
     let mut settings: Vec<(&str, &str)> = clock.iter().map(|(name, value)| (*name, &**value)).collect();
     settings.push(("DGM__JOBS__SCHEDULES", EAGER));
     let mut serve = Serve::start_with(database, "", &settings);
@@ -50,7 +49,7 @@ fn a_replica_that_is_400_days_off_deletes_nothing_and_stores_by_the_clock_of_the
     let now = json!({"service_name": "agent", "metric_type": "now", "metric_value": 1});
     for offset in ["+400d", "-400d"] {
         let (partitions, before) = (database.sql(CHILDREN), database.sql(rows));
-        let wrong = serve(&database, &token, offset);
+        let wrong = serve(&database, &token, &faketime::off_by(offset));
         let failed = "SELECT count(*) FROM dgm_job_runs WHERE job_name = 'enforce-retention' AND outcome = 'failure'
              AND detail LIKE '%the clock of this process is 345%'";
         let made = "SELECT count(*) FROM dgm_job_runs WHERE job_name = 'ensure-partitions' AND outcome = 'success'";
@@ -85,13 +84,31 @@ fn a_replica_that_is_400_days_off_deletes_nothing_and_stores_by_the_clock_of_the
     }
     // The healthy ones go on, and drop what may go.
     let kept = database.sql(CHILDREN).lines().count() - 1;
-    let healthy = [(); 2].map(|()| serve(&database, &token, "+0"));
+    let healthy = [(); 2].map(|()| serve(&database, &token, &faketime::off_by("+0")));
     until("the old month is gone", || database.sql(CHILDREN).lines().count() == kept);
     for replica in &healthy {
         let state = ready(replica);
         assert_eq!((&state["status"], state.get("detail")), (&json!("ready"), None), "{state}");
         assert!(state["clock_difference_seconds"].as_f64().unwrap().abs() < 1.0, "{state}");
     }
+}
+
+#[test]
+fn jobs_run_on_after_a_clock_that_was_ahead_is_set_right() {
+    let database = Database::ready();
+    let offset = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(offset.path(), "+3h\n").unwrap();
+    let serve = serve(&database, &database.token("operator"), &faketime::off_by_file(offset.path()));
+    let runs = |job: &str| serve.count(&format!("dgm_job_runs_total{{job_name=\"{job}\",outcome=\"success\"}}"));
+    let jobs = ["collect-health", "ensure-partitions"];
+    let go_on = |when: &str| {
+        let before = jobs.map(runs);
+        until(when, || jobs.iter().zip(before).all(|(job, before)| runs(job) >= before + 3));
+    };
+    go_on("jobs run");
+    std::fs::write(offset.path(), "+0\n").unwrap();
+    until("the clock is right", || serve.metric("dgm_clock_difference_seconds").unwrap().abs() < 1.0);
+    go_on("jobs run on");
 }
 
 #[test]

@@ -187,8 +187,6 @@ pub(super) const FAULTS: &[Fault] = &[
         make: |stack| stack.set_clock("+1h"),
         repair: |stack| stack.set_clock("+0"),
         right: &["DgmClockDiffers"],
-        // After it was ahead, the jobs of each process wait until their next time by the wrong clock: DgmJobStale, rightly.
-        lasts: 20,
         ..ORDINARY
     },
     Fault {

@@ -263,11 +263,15 @@ impl ArtifactService {
 
     /// Whether the storage has its marker, or why it cannot be used; an error when the database cannot say whether it has artifacts.
     async fn state(&self, bucket: &Bucket) -> Result<Result<bool, Refused>, db::Error> {
-        Ok(match bucket.check(Purpose::Artifacts).await {
-            Ok(()) => Ok(true),
-            Err(refused) if refused.is_uninitialised() && self.artifacts.after(None, 1).await?.is_empty() => Ok(false),
-            Err(refused) => Err(refused),
-        })
+        let checked = bucket.check(Purpose::Artifacts).await;
+        if !checked.as_ref().is_err_and(Refused::is_uninitialised) {
+            return Ok(checked.map(|()| true));
+        }
+        if self.artifacts.after(None, 1).await?.is_empty() {
+            return Ok(Ok(false));
+        }
+        // The first upload, which writes the marker before its artifact, may have come in between.
+        Ok(bucket.check(Purpose::Artifacts).await.map(|()| true))
     }
 
     fn storage(&self) -> Result<&Storage, Error> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::answer::{Answer, answer};
+use crate::support::run::subfolder;
 use crate::support::service::Service;
 
 const CLIENTS: usize = 8;
@@ -73,6 +74,21 @@ fn contents_that_change_places_do_not_deadlock() {
     let wrong = "SELECT count(*) FROM dgm_artifacts a WHERE (unreferenced_since IS NULL)
         <> EXISTS (SELECT FROM dgm_archive_artifacts r WHERE r.digest = a.digest)";
     assert_eq!(it.sql(wrong), "0");
+}
+
+#[test]
+fn uploads_at_once_to_a_new_storage_initialise_it() {
+    let folder = subfolder();
+    let it = service(&[("DGM__ARTIFACTS__URL", &format!("file://{}", folder.path().display()))]);
+    entry(&it, "e", "s");
+    for round in 0..30 {
+        it.sql("DELETE FROM dgm_archive_artifacts; DELETE FROM dgm_artifacts");
+        for file in std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()) {
+            if file.is_dir() { std::fs::remove_dir_all(file).unwrap() } else { std::fs::remove_file(file).unwrap() }
+        }
+        let upload = |client: usize, _| put(&it, "e", &client.to_string(), &format!("{round} {client}"));
+        assert_eq!(unexpected(1, &[201], upload), [], "round {round}");
+    }
 }
 
 #[test]

@@ -81,7 +81,8 @@ impl Tokens {
 
     /// The state of the tokens that are held, confirmed within the last second; `None` while the database does not answer.
     pub(super) async fn state(&self) -> Option<Uuid> {
-        self.current(&[0; 32]).await.ok()?;
+        self.confirm().await.ok()?;
+        self.0.age().filter(|age| *age < FRESH)?;
         self.0.known().as_ref().map(|known| known.state)
     }
 
@@ -90,17 +91,24 @@ impl Tokens {
         if let Some(found) = self.0.look_up(hash, FRESH) {
             return Ok(found);
         }
-        if self.0.look_up(hash, GRACE).is_none() {
-            self.refresh().await?;
-        } else {
-            // A database that is away fails the request only after that time.
-            let _ = tokio::time::timeout(ATTEMPT, self.refresh()).await;
-        }
+        self.confirm().await?;
         match self.0.look_up(hash, GRACE) {
             Some(Some(found)) => Ok(Some(found)),
             // Unknown a second ago.
             Some(None) if self.0.age().is_none_or(|age| age >= FRESH) => Err(Error::Unavailable),
             found => Ok(found.flatten()),
+        }
+    }
+
+    /// Asks the database for what was confirmed more than a second ago; waits for it only shortly while known tokens are accepted.
+    async fn confirm(&self) -> Result<(), Error> {
+        match self.0.age() {
+            Some(age) if age < FRESH => Ok(()),
+            Some(age) if age < GRACE => {
+                let _ = tokio::time::timeout(ATTEMPT, self.refresh()).await;
+                Ok(())
+            }
+            _ => self.refresh().await,
         }
     }
 

@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use crate::support::answer::answer;
 use crate::support::dev::{Dev, command};
-use crate::support::{make_traversable, stdout};
+use crate::support::run::subfolder;
+use crate::support::stdout;
 
 #[test]
 fn it_serves_keeps_its_data_and_refuses_a_second_owner() {
-    let directory = tempfile::tempdir().unwrap();
-    make_traversable(directory.path());
+    let directory = subfolder();
     let mut dev = Dev::start(directory.path(), &[]);
     for path in ["/health", "/ready"] {
         dev.get(path).expect(200);
@@ -57,8 +57,7 @@ fn it_serves_keeps_its_data_and_refuses_a_second_owner() {
 
 #[test]
 fn it_takes_over_the_server_of_a_killed_owner() {
-    let directory = tempfile::tempdir().unwrap();
-    make_traversable(directory.path());
+    let directory = subfolder();
     let mut dev = Dev::start(directory.path(), &[]);
     dev.sql("INSERT INTO users (subject) VALUES ('kept')");
     assert_eq!(dev.signal(Signal::KILL), None);
@@ -109,7 +108,7 @@ fn refuses_others(dev: &Dev) {
 #[test]
 fn it_starts_where_no_other_account_can_enter_and_lets_nobody_else_in() {
     // Mode 0700, as a home directory has.
-    let home = tempfile::tempdir().unwrap();
+    let home = subfolder();
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let directory = home.path().join("a project");
     std::fs::create_dir(&directory).unwrap();
@@ -135,8 +134,7 @@ fn it_starts_where_no_other_account_can_enter_and_lets_nobody_else_in() {
 
 #[test]
 fn a_directory_of_an_older_version_is_closed_and_a_long_path_works() {
-    let parent = tempfile::tempdir().unwrap();
-    make_traversable(parent.path());
+    let parent = subfolder();
     // The path of a socket has at most 107 bytes.
     let directory = parent.path().join("x".repeat(60)).join("y".repeat(60));
     let mut dev = Dev::start(&directory, &[]);

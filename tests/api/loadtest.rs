@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -165,11 +165,13 @@ fn delayed_flushes_are_pauses_of_the_disk_and_a_locked_table_is_none() {
     let mut load = load.spawn().unwrap();
     let mut told = BufReader::new(load.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(told.any(|line| line.contains("Smoke: up to 20 users")));
+    let began = Instant::now();
     let rest = std::thread::spawn(move || told.collect::<Vec<String>>());
     std::thread::sleep(Duration::from_secs(1));
-    slow.pause(800, 300);
-    std::thread::sleep(Duration::from_millis(800) * TIMES);
+    slow.pause(1000, 600);
+    std::thread::sleep(Duration::from_secs(1) * TIMES);
     slow.stop();
+    let stopped = began.elapsed().as_secs_f64();
     for _ in 0..TIMES {
         service.sql(
             "BEGIN; LOCK TABLE dgm_archive, dgm_improvements IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.3); COMMIT",
@@ -183,8 +185,13 @@ fn delayed_flushes_are_pauses_of_the_disk_and_a_locked_table_is_none() {
     assert!(disk["probe"]["number"].as_u64().unwrap() > 20, "{disk}");
     // A pause that the probe or the device saw is one of this machine, which others may slow down.
     let pauses = disk["pauses"].as_array().unwrap().iter();
-    let injected: Vec<_> = pauses.filter(|pause| pause["probe_ms"].is_null() && pause["device"].is_null()).collect();
-    assert!((2..=TIMES as usize).contains(&injected.len()), "{TIMES} pauses, then {TIMES} locks: {disk}");
+    let (injected, later): (Vec<_>, Vec<_>) = pauses
+        .filter(|pause| pause["probe_ms"].is_null() && pause["device"].is_null())
+        .partition(|pause| pause["from"].as_f64().unwrap() < stopped);
+    // The machine may swallow one injected pause, or pause itself in place of one lock.
+    let times = TIMES as usize;
+    assert!(injected.len() >= times - 1, "at least {TIMES} pauses until {stopped}: {disk}");
+    assert!(later.len() < times, "{TIMES} locks, and no pause, after {stopped}: {disk}");
     for pause in injected {
         assert!(pause["wal"]["waits"].as_str().unwrap().contains("IO:WALSync"), "{pause}");
     }

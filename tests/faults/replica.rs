@@ -7,7 +7,7 @@ use std::time::Duration;
 use dgm_service::postgres::Server;
 use serde_json::json;
 
-use crate::support::run::password;
+use crate::support::run::{password, subfolder};
 use crate::support::serve::Serve;
 use crate::support::{Database, make_traversable, sql, until};
 
@@ -35,7 +35,7 @@ pub(super) fn follow(primary: &Database, directory: &Path) -> Server {
 #[test]
 fn a_replica_answers_while_it_is_not_too_far_behind() {
     let primary = Database::own("it has a streaming replica", &[("wal_level", "replica"), ("max_connections", "60")]);
-    let directory = tempfile::tempdir().unwrap();
+    let directory = subfolder();
     let replica = follow(&primary, directory.path());
     // By TCP: a connection that is refused is tried until its time is over, and that is counted below.
     let url = format!("postgres://dgm:{}@127.0.0.1:{}/{}", password(), replica.port(), primary.name());

@@ -12,15 +12,17 @@ fn what_works_in_the_folder_of_a_run_ends_when_its_pipe_closes() {
     let (inside, folder) = (run.path().join("server"), run.path().to_owned());
     std::fs::create_dir(&inside).unwrap();
     let sleep = |folder: &std::path::Path| Command::new("sleep").arg("600").current_dir(folder).spawn().unwrap();
-    let (mut server, mut stranger) = (sleep(&inside), sleep(&std::env::temp_dir()));
-    assert!(server.try_wait().unwrap().is_none(), "it ended before the run");
+    let servers = [sleep(&inside), sleep(&folder)];
+    let mut stranger = sleep(&std::env::temp_dir());
     drop(run);
-    let mut ended = None;
-    until("it ends", || {
-        ended = server.try_wait().unwrap();
-        ended.is_some()
-    });
-    assert_eq!(ended.unwrap().signal(), Some(9));
+    for mut server in servers {
+        let mut ended = None;
+        until("it ends", || {
+            ended = server.try_wait().unwrap();
+            ended.is_some()
+        });
+        assert_eq!(ended.unwrap().signal(), Some(9));
+    }
     until("its folder is removed", || !folder.exists());
     assert!(stranger.try_wait().unwrap().is_none(), "it is none of the run's");
     stranger.kill().unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::replica::follow;
-use crate::support::run::password;
+use crate::support::run::{password, subfolder};
 use crate::support::serve::Serve;
 use crate::support::stream::Stream;
 use crate::support::{Database, dgm, setting, sql, stdout, until};
@@ -73,7 +73,7 @@ fn requests_under_load_survive_the_end_of_all_sessions() {
 #[test]
 fn connections_go_to_the_server_that_accepts_writes() {
     let primary = Database::own("it fails over to its standby", &[("wal_level", "replica"), ("max_connections", "60")]);
-    let directory = tempfile::tempdir().unwrap();
+    let directory = subfolder();
     let standby = follow(&primary, directory.path());
     let (of_primary, of_standby) = (primary.port(), standby.port());
     // The standby is named first; for reads that may be behind, the primary is.

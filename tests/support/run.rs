@@ -28,7 +28,7 @@ const LOGICAL_DATABASES: usize = 512;
 const GUARDIAN: &str = r#"
     trap '' HUP INT TERM
     cat > /dev/null
-    started() { find /proc -maxdepth 2 -name cwd -lname "$1/*" 2> /dev/null | cut -d / -f 3; }
+    started() { find /proc -maxdepth 2 -name cwd \( -lname "$1" -o -lname "$1/*" \) 2> /dev/null | cut -d / -f 3; }
     for process in $(started "$1"); do
         case $(cat "/proc/$process/comm" 2> /dev/null) in
             postgres) kill -QUIT "$process"; kill -CONT "$process" ;;

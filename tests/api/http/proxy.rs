@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::support::answer::answer;
 use crate::support::port::Port;
+use crate::support::run::subfolder;
 use crate::support::service::Service;
 use crate::support::{PATIENCE, soon, until};
 
@@ -27,7 +28,7 @@ struct Nginx {
 
 impl Nginx {
     fn before(api: &str) -> Self {
-        let (folder, port) = (tempfile::tempdir().unwrap(), Port::claim());
+        let (folder, port) = (subfolder(), Port::claim());
         let temporary: String =
             ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|of| format!("{of}_temp_path {of};")).concat();
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
@@ -40,7 +41,12 @@ impl Nginx {
         std::fs::write(folder.path().join("nginx.conf"), text).unwrap();
         let program = if Path::new(DEBIAN).exists() { DEBIAN } else { "nginx" };
         let mut nginx = Command::new(program);
-        nginx.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "stderr"]).stderr(Stdio::null());
+        nginx
+            .arg("-p")
+            .arg(folder.path())
+            .args(["-c", "nginx.conf", "-e", "stderr"])
+            .current_dir(folder.path())
+            .stderr(Stdio::null());
         let child = nginx.spawn().expect("nginx; `make setup` installs it");
         let nginx = Self { child, port, _folder: folder };
         until("nginx answers", || {

@@ -44,6 +44,7 @@ const QUIET: &[&str] = &[
     "dgm_auth_failures_total",
     "dgm_cache_bypassed_total",
     "dgm_cache_coalesced_total",
+    "dgm_cache_redis_write_failures_total",
     "dgm_cache_refused_total",
     "dgm_db_errors_total",
     "dgm_db_pool_timeouts_total",

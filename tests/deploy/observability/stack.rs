@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::support::collector::collector;
 use crate::support::port::Port;
+use crate::support::run::subfolder;
 use crate::support::until;
 
 /// What somebody was told: an alert, whether it fires, when.
@@ -49,7 +50,7 @@ pub(super) struct Monitoring {
 impl Monitoring {
     /// Of a service whose operations listener is there, with all times of the rules so many times as long.
     pub(super) fn start(target: &str, pace: f64) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = subfolder();
         let folder = directory.path().join("alerts");
         let told = Arc::default();
         let receivers = webhook(Arc::clone(&told));

@@ -11,7 +11,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::support::crash::Mortal;
 use crate::support::redis::Redis;
-use crate::support::run::subfolder;
+use crate::support::run::{folder, subfolder};
 use crate::support::serve::Serve;
 use crate::support::{Database, make_traversable, sql};
 
@@ -43,7 +43,12 @@ impl Stack {
     pub(super) fn vandal(&mut self, script: &str) {
         let script = format!("while true; do {script}; done");
         let mut command = Command::new("bash");
-        command.args(["-c", &script]).process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-c", &script])
+            .current_dir(folder())
+            .process_group(0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.vandals.push(command.spawn().unwrap());
     }
 

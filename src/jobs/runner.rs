@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use super::{JOBS, Job, JobInfo, REPORTED, Schedule, Schedules, Scope, instance};
+use super::{JOBS, Job, JobInfo, REPORTED, Schedules, Scope, instance};
 use crate::domain::job::{JobStart, RunOutcome};
 use crate::service::Services;
 use crate::service::error::Error;
@@ -194,11 +194,6 @@ impl Runner {
     /// # Errors
     /// When a schedule is wrong.
     pub async fn schedule(&self, shared: bool) -> Result<(), JobSchedulerError> {
-        for (job, schedule) in self.schedules.iter() {
-            if let Some(interval) = self.interval(schedule) {
-                JOB_INTERVAL.set((job.label(),), interval.as_secs_f64());
-            }
-        }
         let scheduler = self.start_ticks(shared).await?;
         JOBS.iter().filter(|job| job.scope == Scope::Each).for_each(|job| self.start(job, None, Duration::ZERO, 0));
         self.running.spawn(self.clone().keep(scheduler, shared));
@@ -223,9 +218,8 @@ impl Runner {
             let before = std::mem::replace(&mut ahead, self.services.clock.ahead());
             if before.zip(ahead).is_some_and(|(before, now)| before - now > SET_BACK) {
                 tracing::warn!("the clock of this machine was set back: all jobs are scheduled again");
-                let stopped = scheduler.shutdown().await;
-                match stopped.and(self.start_ticks(shared).await) {
-                    Ok(started) => scheduler = started,
+                match self.start_ticks(shared).await {
+                    Ok(started) => shut_down(std::mem::replace(&mut scheduler, started)).await,
                     Err(error) => {
                         tracing::warn!(%error, "jobs cannot be scheduled; the next attempt follows");
                         ahead = before;
@@ -233,20 +227,26 @@ impl Runner {
                 }
             }
         }
-        if let Err(error) = scheduler.shutdown().await {
-            tracing::debug!(%error, "the scheduler did not stop");
-        }
+        shut_down(scheduler).await;
     }
 
     /// A running scheduler of all jobs; of the shared ones only with `shared`.
     async fn start_ticks(&self, shared: bool) -> Result<JobScheduler, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
-        for (job, schedule) in self.schedules.iter().filter(|(job, _)| shared || job.scope == Scope::Each) {
-            let (runner, ticking) = (self.clone(), schedule.clone());
+        for (job, schedule) in self.schedules.iter() {
+            let interval =
+                schedule.interval(self.services.clock.timestamp()).and_then(|interval| interval.to_std().ok());
+            if let Some(interval) = interval {
+                JOB_INTERVAL.set((job.label(),), interval.as_secs_f64());
+            }
+            if !shared && job.scope == Scope::One {
+                continue;
+            }
+            let (runner, schedule) = (self.clone(), schedule.clone());
             // No occurrence may overtake the one before, which would pass for done.
-            let jitter = self.interval(schedule).map_or(job.jitter, |interval| job.jitter.min(interval / 2));
+            let jitter = interval.map_or(job.jitter, |interval| job.jitter.min(interval / 2));
             let tick = Tick::new_async(schedule.as_str().to_owned(), move |_, _| {
-                let occurrence = ticking.latest(runner.services.clock.timestamp());
+                let occurrence = schedule.latest(runner.services.clock.timestamp());
                 let runner = runner.clone();
                 Box::pin(async move { runner.start(job, occurrence, jitter, 0) })
             })?;
@@ -254,10 +254,6 @@ impl Runner {
         }
         scheduler.start().await?;
         Ok(scheduler)
-    }
-
-    fn interval(&self, schedule: &Schedule) -> Option<Duration> {
-        schedule.interval(self.services.clock.timestamp()).and_then(|interval| interval.to_std().ok())
     }
 
     /// Tracked, so that stopping waits for the record of a cancelled run.
@@ -305,6 +301,12 @@ impl Runner {
     pub async fn drained(&self) {
         self.running.close();
         self.running.wait().await;
+    }
+}
+
+async fn shut_down(mut scheduler: JobScheduler) {
+    if let Err(error) = scheduler.shutdown().await {
+        tracing::debug!(%error, "the scheduler did not stop");
     }
 }
 

@@ -146,6 +146,7 @@ fn what_is_wrong_is_called_by_its_name() {
 #[test]
 fn delayed_flushes_are_pauses_of_the_disk_and_a_locked_table_is_none() {
     const TIMES: u32 = 3;
+    const PAUSE: Duration = Duration::from_millis(600);
     let (slow, folder) = (SlowFlush::build(), crate::support::run::subfolder());
     let mut command = dev::command(&folder.path().join("data"));
     slow.preload(&mut command);
@@ -168,10 +169,10 @@ fn delayed_flushes_are_pauses_of_the_disk_and_a_locked_table_is_none() {
     let began = Instant::now();
     let rest = std::thread::spawn(move || told.collect::<Vec<String>>());
     std::thread::sleep(Duration::from_secs(1));
-    slow.pause(1000, 600);
+    slow.pause(1000, u32::try_from(PAUSE.as_millis()).unwrap());
     std::thread::sleep(Duration::from_secs(1) * TIMES);
     slow.stop();
-    let stopped = began.elapsed().as_secs_f64();
+    let stopped = began.elapsed();
     for _ in 0..TIMES {
         service.sql(
             "BEGIN; LOCK TABLE dgm_archive, dgm_improvements IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.3); COMMIT",
@@ -187,11 +188,12 @@ fn delayed_flushes_are_pauses_of_the_disk_and_a_locked_table_is_none() {
     let pauses = disk["pauses"].as_array().unwrap().iter();
     let (injected, later): (Vec<_>, Vec<_>) = pauses
         .filter(|pause| pause["probe_ms"].is_null() && pause["device"].is_null())
-        .partition(|pause| pause["from"].as_f64().unwrap() < stopped);
-    // The machine may swallow one injected pause, or pause itself in place of one lock.
-    let times = TIMES as usize;
-    assert!(injected.len() >= times - 1, "at least {TIMES} pauses until {stopped}: {disk}");
-    assert!(later.len() < times, "{TIMES} locks, and no pause, after {stopped}: {disk}");
+        .partition(|pause| pause["from"].as_f64().unwrap() < stopped.as_secs_f64());
+    // The sampler may miss one. When this thread is late, further ones begin: one each second, from the first second on.
+    let most = usize::try_from((stopped + PAUSE).as_secs()).unwrap();
+    assert!((2..=most).contains(&injected.len()), "{TIMES} to {most} pauses until {stopped:?}: {disk}");
+    // One may be the machine's.
+    assert!(later.len() <= 1, "{TIMES} locks, and no pause, after {stopped:?}: {disk}");
     for pause in injected {
         assert!(pause["wal"]["waits"].as_str().unwrap().contains("IO:WALSync"), "{pause}");
     }

@@ -12,8 +12,11 @@ fn what_works_in_the_folder_of_a_run_ends_when_its_pipe_closes() {
     let (inside, folder) = (run.path().join("server"), run.path().to_owned());
     std::fs::create_dir(&inside).unwrap();
     let sleep = |folder: &std::path::Path| Command::new("sleep").arg("600").current_dir(folder).spawn().unwrap();
-    let servers = [sleep(&inside), sleep(&folder)];
+    let mut servers = [sleep(&inside), sleep(&folder)];
     let mut stranger = sleep(&std::env::temp_dir());
+    for server in &mut servers {
+        assert!(server.try_wait().unwrap().is_none(), "it ended before the run");
+    }
     drop(run);
     for mut server in servers {
         let mut ended = None;

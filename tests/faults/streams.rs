@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use dgm_service::http::most_connections;
 use serde_json::{Value, json};
 
 use crate::support::crash::Mortal;
@@ -260,6 +261,9 @@ fn a_thousand_idle_streams_cost_no_more_than_one() {
         "token_state",
     ];
     let streams = setting("DGM_TEST_STREAMS", 1_000);
+    // This process opens them all; ordinary accounts may have 1,024 files open unless a process raises its limit.
+    let files = streams + 500;
+    assert_eq!(most_connections(files), files, "`ulimit -Hn` allows fewer files");
     let database = Database::own(OWN, &[("shared_preload_libraries", "pg_stat_statements")]);
     let redis = Redis::own(OWN);
     let serve = serve(&database, &redis.url(), &[]);

@@ -21,11 +21,11 @@ pub(super) const FRESH: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(4);
 /// Longest wait for a database that does not answer, within that time, and time between two attempts.
 const ATTEMPT: Duration = Duration::from_millis(250);
-/// Longest wait of an unknown token for the next answer of the feed: it may have been created a moment ago.
-const NEXT_ANSWER: Duration = Duration::from_millis(700);
-/// How many unknown tokens wait so in each period. The rest of a flood is refused at once.
+/// How many unknown tokens wait for the next answer of the feed, since they may have been created a moment ago. The rest of a flood is
+/// refused at once.
 const WAITING: u32 = 4;
-const PERIOD: Duration = Duration::from_secs(20);
+/// Time until one more may wait.
+const REFILL: Duration = Duration::from_secs(1);
 
 type Principals = HashMap<[u8; 32], Arc<Principal>>;
 
@@ -66,9 +66,11 @@ impl Tokens {
         let arrived = Instant::now();
         let found = self.current(hash).await?;
         let follows = self.0.feed.latest().is_some_and(|told| told.asked.elapsed() < FRESH);
-        if found.is_some() || !follows || !self.0.may_wait() || !self.0.feed.confirms(arrived, NEXT_ANSWER).await {
+        if found.is_some() || !follows || !self.0.may_wait() {
             return Ok(found);
         }
+        // Without an answer within that time, the database is asked.
+        self.0.feed.confirms(arrived, FRESH).await;
         self.current(hash).await
     }
 
@@ -189,8 +191,10 @@ struct Waiting {
 
 impl Waiting {
     fn take(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.since) >= PERIOD {
-            *self = Self { left: WAITING, since: now };
+        let more = now.saturating_duration_since(self.since).as_secs() / REFILL.as_secs();
+        if more > 0 {
+            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            *self = Self { left: self.left.saturating_add(more).min(WAITING), since: now };
         }
         let may = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -207,7 +211,10 @@ mod tests {
         let now = Instant::now();
         let mut waiting = Waiting { left: WAITING, since: now };
         assert_eq!((0..2000).filter(|_| waiting.take(now)).count(), WAITING as usize);
-        assert!(!waiting.take(now + PERIOD.mul_f64(0.9)));
-        assert!(waiting.take(now + PERIOD));
+        assert!(!waiting.take(now + REFILL.mul_f64(0.9)));
+        assert!(waiting.take(now + REFILL));
+        assert!(!waiting.take(now + REFILL));
+        let later = now + REFILL * 100;
+        assert_eq!((0..2000).filter(|_| waiting.take(later)).count(), WAITING as usize);
     }
 }

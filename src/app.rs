@@ -86,7 +86,8 @@ fn redis(config: &Config) -> anyhow::Result<Option<Redis>> {
     }
     let read = |file: &String| std::fs::read(file).with_context(|| format!("cache.redis_ca_file: {file}"));
     let authorities = Some(file).filter(|file| !file.is_empty()).map(read).transpose()?;
-    Ok(Some(Redis { url: url.to_owned(), authorities }))
+    let timeout = Duration::from_millis(config.cache.redis_timeout_milliseconds);
+    Ok(Some(Redis { url: url.to_owned(), authorities, timeout }))
 }
 
 /// The bucket that a setting names, if it does.

@@ -13,9 +13,14 @@ use super::Redis;
 /// Longest wait for a connection.
 pub(super) const CONNECT: Duration = Duration::from_secs(1);
 /// Longest wait of the library for an answer; that of a request is shorter, and this one frees what waits for a dead peer.
-pub(super) const ANSWER: Duration = Duration::from_millis(250);
+const ANSWER: Duration = Duration::from_millis(250);
 /// The prefix of a cluster's URL, which lists its nodes separated by commas, and that of the URL of one node; with an `s` by TLS.
 const CLUSTERS: [(&str, &str); 2] = [("redis+cluster://", "redis://"), ("rediss+cluster://", "rediss://")];
+
+/// How long an answer is waited for where no request waits, or its caller is told that there was none.
+pub(super) fn answer_timeout(redis: &Redis) -> Duration {
+    ANSWER.max(redis.timeout)
+}
 
 /// Both are cheap to clone, share their connections, pipeline, and reconnect after errors of the network. They give up after an
 /// error answer to the login (AUTH), which the tier makes up for ([`super::l2`]).
@@ -27,7 +32,8 @@ pub(super) enum Connection {
 
 impl Connection {
     /// Connects when first used.
-    pub(super) fn new(Redis { url, authorities }: &Redis) -> Result<Self, RedisError> {
+    pub(super) fn new(redis: &Redis) -> Result<Self, RedisError> {
+        let (Redis { url, authorities, .. }, answer) = (redis, answer_timeout(redis));
         // Off by default there; without it a small answer waits for the acknowledgement of the one before.
         let tcp = TcpSettings::default().set_nodelay(true);
         crate::tls::use_ring();
@@ -43,7 +49,7 @@ impl Connection {
             if let Some(certificates) = certificates {
                 client = client.certs(certificates);
             }
-            let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(ANSWER);
+            let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(answer);
             return Ok(Self::Cluster(client.build()?.get_pending_async_connection_with_config(config)));
         }
         let info = url.as_str().into_connection_info()?.set_tcp_settings(tcp);
@@ -55,7 +61,7 @@ impl Connection {
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(500))
             .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(ANSWER));
+            .set_response_timeout(Some(answer));
         ConnectionManager::new_lazy_with_config(client, config).map(Self::Node)
     }
 

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::breaker::Breaker;
-use super::connection::{ANSWER, CONNECT, Connection};
+use super::connection::{CONNECT, Connection, answer_timeout};
 use super::ttl::milliseconds;
 use super::value::{self, Cached, Stamp};
 use super::writes::{Writes, failure};
@@ -24,10 +24,6 @@ use crate::telemetry::catalogue::labels::RedisFailure;
 use crate::telemetry::catalogue::redis_server::REDIS_INFO_UP;
 use crate::telemetry::spans;
 
-/// Longest wait for one answer on the path of a request.
-const PATIENCE: Duration = Duration::from_millis(20);
-/// Longest wait for a write that is acknowledged to a caller, as a session is.
-const ACKNOWLEDGED: Duration = ANSWER;
 /// How often deletions that failed are tried again, and a Redis that is away is asked whether it is back.
 const TEND: Duration = Duration::from_millis(250);
 /// How often a Redis that nobody asks is asked whether it is still there.
@@ -72,13 +68,13 @@ impl L2 {
         if self.is_doomed(key) {
             return Ok(None);
         }
-        let found: Option<Bytes> = self.guarded("GET", PATIENCE, |get| get.arg(key)).await.map_err(drop)?;
+        let found: Option<Bytes> = self.guarded("GET", self.redis.timeout, |get| get.arg(key)).await.map_err(drop)?;
         Ok(found.and_then(value::decode))
     }
 
     /// Keeps a copy of what can be loaded again.
     pub(super) async fn put(&self, key: &str, cached: &Cached, stamp: Stamp, life: Duration) {
-        let _ = self.set(key, cached, stamp, life, PATIENCE).await;
+        let _ = self.set(key, cached, stamp, life, self.redis.timeout).await;
     }
 
     /// Stores the only copy of a value, for a caller that is told whether it was stored.
@@ -89,7 +85,7 @@ impl L2 {
         stamp: Stamp,
         life: Duration,
     ) -> Result<(), RedisFailure> {
-        self.set(key, cached, stamp, life, ACKNOWLEDGED).await
+        self.set(key, cached, stamp, life, answer_timeout(&self.redis)).await
     }
 
     async fn set(
@@ -110,7 +106,7 @@ impl L2 {
 
     /// Deletes a key, now or as soon as Redis can be reached and accepts it.
     pub(super) async fn delete(&self, key: &str) -> Result<(), RedisFailure> {
-        let deleted = self.write("DEL", key, ACKNOWLEDGED, |del| del.arg(key)).await;
+        let deleted = self.write("DEL", key, answer_timeout(&self.redis), |del| del.arg(key)).await;
         let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
         if deleted.is_ok() {
             doomed.remove(key);
@@ -158,7 +154,7 @@ impl L2 {
 
     /// Asks with the patience of the library; one failure is none yet.
     async fn ask(&self) {
-        match ping(&mut self.connection(), ANSWER).await {
+        match ping(&mut self.connection(), answer_timeout(&self.redis)).await {
             Ok(()) => self.breaker.succeeded(),
             Err(error) => self.breaker.failed(false, &error),
         }
@@ -181,7 +177,7 @@ impl L2 {
         if name == "SET" {
             command.arg("").arg("PX").arg(1000);
         }
-        if within(ANSWER, self.connection().run::<redis::Value>(&command)).await.is_ok() {
+        if within(answer_timeout(&self.redis), self.connection().run::<redis::Value>(&command)).await.is_ok() {
             self.writes.accepted();
         }
     }

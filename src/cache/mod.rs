@@ -65,6 +65,8 @@ pub struct Redis {
     pub url: String,
     /// Certificates (PEM) of the authorities that may have signed its own, in place of those of the system.
     pub authorities: Option<Vec<u8>>,
+    /// Longest wait for an answer on the path of a request.
+    pub timeout: Duration,
 }
 
 /// The cache; cheap to clone.

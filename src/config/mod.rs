@@ -108,7 +108,14 @@ section!(
 );
 section!(
     /// `[cache]`
-    Cache { redis_url: SecretUrl, redis_ca_file: String, max_bytes: u64, coherent: bool, selection_max_bytes: usize, }
+    Cache {
+        redis_url: SecretUrl,
+        redis_ca_file: String,
+        redis_timeout_milliseconds: u64,
+        max_bytes: u64,
+        coherent: bool,
+        selection_max_bytes: usize,
+    }
 );
 section!(
     /// `[auth]`
@@ -210,6 +217,9 @@ impl Config {
             c if c.database.write_connections == 0 => invalid("database.write_connections", "must be 1 or more"),
             c if c.database.acquire_timeout_seconds == 0 => {
                 invalid("database.acquire_timeout_seconds", "must be 1 or more")
+            }
+            c if c.cache.redis_timeout_milliseconds == 0 => {
+                invalid("cache.redis_timeout_milliseconds", "must be 1 or more")
             }
             c if c.samples.retention_months == 0 => invalid("samples.retention_months", "must be 1 or more"),
             c if c.samples.premake_months == 0 => invalid("samples.premake_months", "must be 1 or more"),

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::collector::{Received, collector};
 use crate::support::holder::Holder;
-use crate::support::redis::Logical;
+use crate::support::redis::{Logical, PATIENT};
 use crate::support::run::folder;
 use crate::support::{Database, signal, until};
 use dgm_service::domain::identity::SESSION_PREFIX;
@@ -228,6 +228,7 @@ fn a_trace_goes_through_everything() {
     let mut spans = Spans { receiver, spans: Vec::new() };
     let settings = [
         ("REDIS_URL", redis.url()),
+        (PATIENT.0, PATIENT.1.to_owned()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url),
         ("RUST_LOG", "info,dgm_service=debug".to_owned()),
     ];
@@ -390,12 +391,13 @@ fn waits_for_others_can_be_seen() {
     let redis = redis.url();
     let settings = [
         ("REDIS_URL", redis.as_str()),
+        PATIENT,
+        // A token that is confirmed late would need one of the two connections.
+        ("DGM__AUTH__REQUIRED", "false"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
         ("DGM__DATABASE__MAX_CONNECTIONS", "2"),
         ("DGM__DATABASE__ACQUIRE_TIMEOUT_SECONDS", "30"),
         ("DGM__TELEMETRY__TRACE_SAMPLE_RATIO", "0"),
-        // What is known of a token is kept for 10 s only.
-        ("DGM__AUTH__REQUIRED", "false"),
     ];
     let serve = Logged::start(&database, &settings);
     let created = serve.request("POST", "/api/v1/archive").json(&entry()).send().unwrap();

@@ -18,6 +18,9 @@ pub(crate) struct Logical {
     number: usize,
 }
 
+/// The setting of a service that waits for Redis for longer than any pause of a busy machine, so that Redis answers every call.
+pub(crate) const PATIENT: (&str, &str) = ("DGM__CACHE__REDIS_TIMEOUT_MILLISECONDS", "10000");
+
 impl Logical {
     pub(crate) fn new() -> Self {
         let (port, number) = redis();

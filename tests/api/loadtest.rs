@@ -45,9 +45,10 @@ struct Run {
 
 impl Run {
     fn of(service: &Serve, token: &str, folder: &Path) -> Self {
-        // A machine that stalls answers some 180 requests a second: in 5 s too few for the cache to be warm.
-        let seconds = setting("DGM_TEST_LOAD_SECONDS", 10).to_string();
-        let output = smoke(service, token, folder).args(["--seconds", &seconds]).output().unwrap();
+        // A machine that stalls answers some 100 requests a second: the cache must be warm after few.
+        let seconds = setting("DGM_TEST_LOAD_SECONDS", 5).to_string();
+        let output =
+            smoke(service, token, folder).args(["--seconds", &seconds, "--population", "50"]).output().unwrap();
         let text = std::fs::read(folder.join("report.json")).unwrap_or_else(|error| panic!("{error}: {output:?}"));
         let report = serde_json::from_slice(&text).unwrap();
         Self { output, folder: folder.to_owned(), report }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dgm_service::postgres::Server;
+use rustix::fs::StatVfsMountFlags;
 use tempfile::TempDir;
 
 use super::hostile::{is_hostile_run, make_hostile};
@@ -43,15 +44,39 @@ const GUARDIAN: &str = r#"
     rm -rf "$1"
 "#;
 
+/// Twice what the suites api and deploy have together at the end.
+const ROOM: u64 = 8 << 30;
+
 /// A folder and its guardian; see [`GUARDIAN`].
 pub(crate) struct Guarded {
     folder: PathBuf,
     _pipe: ChildStdin,
 }
 
+/// Where runs have their folders. Each database consists of some hundred files, and creating files takes a disk's file system longer
+/// than PostgreSQL takes for a test: they are in memory where there is room and TMPDIR names no other place.
+fn parent() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let mounted = rustix::fs::statvfs(memory);
+    let has_room =
+        mounted.is_ok_and(|at| at.f_bavail * at.f_frsize > ROOM && !at.f_flag.contains(StatVfsMountFlags::NOEXEC));
+    if has_room && available() > ROOM && std::env::var_os("TMPDIR").is_none() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+/// Bytes of memory that programs can have without swapping.
+fn available() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
 impl Guarded {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("dgm-test-").tempdir().unwrap().keep();
+        let folder = tempfile::Builder::new().prefix("dgm-test-").tempdir_in(parent()).unwrap().keep();
         // Servers may run under another account, which must be able to reach its folder.
         make_traversable(&folder);
         let mut guardian = Command::new("sh");
@@ -100,6 +125,18 @@ pub(crate) fn password() -> &'static str {
     &PASSWORD
 }
 
+/// Stores the verifier of RFC 5803 with one iteration in place of 4,096, which are most of the work of each of the thousands of logins.
+const SET_PASSWORD: &str = "
+    DO $$
+    DECLARE
+        salt bytea := decode(md5(random()::text), 'hex');
+        salted bytea := hmac(salt || '\\x00000001', '{password}', 'sha256');
+    BEGIN
+        EXECUTE format('ALTER ROLE dgm PASSWORD %L', concat('SCRAM-SHA-256$1:', encode(salt, 'base64'), '$',
+            encode(digest(hmac('Client Key', salted, 'sha256'), 'sha256'), 'base64'), ':',
+            encode(hmac('Server Key', salted, 'sha256'), 'base64')));
+    END $$";
+
 static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| {
     let pristine = folder().join("pristine");
     {
@@ -109,7 +146,9 @@ static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| {
             let output = dgm(&server.url(database), arguments);
             assert!(output.status.success(), "{arguments:?}: {output:?}");
         };
-        sql(&format!("ALTER ROLE dgm PASSWORD '{}'", password()));
+        sql("CREATE EXTENSION pgcrypto");
+        sql(&SET_PASSWORD.replace("{password}", password()));
+        sql("DROP EXTENSION pgcrypto");
         if is_hostile_run() {
             make_hostile(&server.url("postgres"), "ROLE dgm");
         }

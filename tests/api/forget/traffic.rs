@@ -61,7 +61,7 @@ fn others_go_on_while_a_service_goes_and_who_still_writes_to_it_is_told() {
                 }
             }));
         }
-        while done.iter().any(|done| done.load(Ordering::Relaxed) < 30) {
+        while done.iter().any(|done| done.load(Ordering::Relaxed) < 10) {
             assert!(!workers.iter().any(std::thread::ScopedJoinHandle::is_finished), "a worker ended");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }

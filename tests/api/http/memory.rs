@@ -60,7 +60,7 @@ fn eight_readers_of_large_entries_need_a_bounded_memory() {
     let it = Service::start(&[OPEN]);
     entries(&it, "long", LONG, &text(15 << 20), "'{}'");
     // Of a million numbers each, which took thirty times their text.
-    entries(&it, "wide", 4, "'p'", "jsonb_build_object('a', (SELECT jsonb_agg(1) FROM generate_series(1, 2000000)))");
+    entries(&it, "wide", 4, "'p'", "jsonb_build_object('a', (SELECT jsonb_agg(1) FROM generate_series(1, 1000000)))");
     it.sql("UPDATE dgm_archive SET parent_entry_id = 'long-' || generation_number - 1 WHERE service_name = 'long' AND generation_number > 1");
     it.sql(&format!(
         "INSERT INTO dgm_improvements (improvement_id, service_name, problem_statement)

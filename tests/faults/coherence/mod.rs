@@ -16,9 +16,9 @@ use nemesis::Action;
 use run::{Plan, run};
 
 /// Between two batches of a reader, so that tests beside this one get their part of the machine.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 /// Reads of a test before the nemesis rests, unless the environment asks for more. About as many again come after it.
-const READS: usize = 6_000;
+const READS: usize = 3_000;
 /// Why a Redis is its test's own.
 const REASON: &str = "killed, paused and restored";
 
@@ -81,7 +81,7 @@ fn without_the_judgement_of_versions_the_same_run_fails() {
     let settings: &[(&str, &str)] = &[("DGM__CACHE__COHERENT", "false")];
     let outcome = run(&Plan {
         redis: || Redis::own(REASON),
-        reads: 5_000,
+        reads: 2_500,
         pause: PAUSE,
         actions: &[Action::RestoreRedis, Action::Bulk],
         settings,

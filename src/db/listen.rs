@@ -19,10 +19,9 @@ impl Database {
         self.primary.ready().await?;
         let options = PgPoolOptions::new().max_connections(1).acquire_timeout(TIMEOUT);
         let pool = self.primary.unfollowed_pool(kind, options);
-        // Boxed, since they would make the future of whoever listens larger.
-        let mut listener = in_time(Box::pin(PgListener::connect_with(&pool))).await?;
+        let mut listener = in_time(PgListener::connect_with(&pool)).await?;
         listener.eager_reconnect(false);
-        in_time(Box::pin(listener.listen(channel))).await?;
+        in_time(listener.listen(channel)).await?;
         Ok(listener)
     }
 }

@@ -12,15 +12,8 @@ use super::Redis;
 
 /// Longest wait for a connection.
 pub(super) const CONNECT: Duration = Duration::from_secs(1);
-/// Longest wait of the library for an answer; that of a request is shorter, and this one frees what waits for a dead peer.
-const ANSWER: Duration = Duration::from_millis(250);
 /// The prefix of a cluster's URL, which lists its nodes separated by commas, and that of the URL of one node; with an `s` by TLS.
 const CLUSTERS: [(&str, &str); 2] = [("redis+cluster://", "redis://"), ("rediss+cluster://", "rediss://")];
-
-/// How long an answer is waited for where no request waits, or its caller is told that there was none.
-pub(super) fn answer_timeout(redis: &Redis) -> Duration {
-    ANSWER.max(redis.timeout)
-}
 
 /// Both are cheap to clone, share their connections, pipeline, and reconnect after errors of the network. They give up after an
 /// error answer to the login (AUTH), which the tier makes up for ([`super::l2`]).
@@ -33,7 +26,7 @@ pub(super) enum Connection {
 impl Connection {
     /// Connects when first used.
     pub(super) fn new(redis: &Redis) -> Result<Self, RedisError> {
-        let (Redis { url, authorities, .. }, answer) = (redis, answer_timeout(redis));
+        let (Redis { url, authorities, .. }, answer) = (redis, redis.answer_timeout());
         // Off by default there; without it a small answer waits for the acknowledgement of the one before.
         let tcp = TcpSettings::default().set_nodelay(true);
         crate::tls::use_ring();

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::breaker::Breaker;
-use super::connection::{CONNECT, Connection, answer_timeout};
+use super::connection::{CONNECT, Connection};
 use super::ttl::milliseconds;
 use super::value::{self, Cached, Stamp};
 use super::writes::{Writes, failure};
@@ -85,7 +85,7 @@ impl L2 {
         stamp: Stamp,
         life: Duration,
     ) -> Result<(), RedisFailure> {
-        self.set(key, cached, stamp, life, answer_timeout(&self.redis)).await
+        self.set(key, cached, stamp, life, self.redis.answer_timeout()).await
     }
 
     async fn set(
@@ -106,7 +106,7 @@ impl L2 {
 
     /// Deletes a key, now or as soon as Redis can be reached and accepts it.
     pub(super) async fn delete(&self, key: &str) -> Result<(), RedisFailure> {
-        let deleted = self.write("DEL", key, answer_timeout(&self.redis), |del| del.arg(key)).await;
+        let deleted = self.write("DEL", key, self.redis.answer_timeout(), |del| del.arg(key)).await;
         let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
         if deleted.is_ok() {
             doomed.remove(key);
@@ -154,7 +154,7 @@ impl L2 {
 
     /// Asks with the patience of the library; one failure is none yet.
     async fn ask(&self) {
-        match ping(&mut self.connection(), answer_timeout(&self.redis)).await {
+        match ping(&mut self.connection(), self.redis.answer_timeout()).await {
             Ok(()) => self.breaker.succeeded(),
             Err(error) => self.breaker.failed(false, &error),
         }
@@ -177,7 +177,7 @@ impl L2 {
         if name == "SET" {
             command.arg("").arg("PX").arg(1000);
         }
-        if within(answer_timeout(&self.redis), self.connection().run::<redis::Value>(&command)).await.is_ok() {
+        if within(self.redis.answer_timeout(), self.connection().run::<redis::Value>(&command)).await.is_ok() {
             self.writes.accepted();
         }
     }

@@ -47,6 +47,9 @@ use writes::words;
 /// Share of the in-process tier that is for sessions, which entries must not push out: one part in so many.
 const IDENTITIES: u64 = 16;
 
+/// See [`Redis::answer_timeout`].
+const ANSWER: Duration = Duration::from_millis(250);
+
 /// How the cache is built.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -67,6 +70,14 @@ pub struct Redis {
     pub authorities: Option<Vec<u8>>,
     /// Longest wait for an answer on the path of a request.
     pub timeout: Duration,
+}
+
+impl Redis {
+    /// Timeout of the library, which frees what waits for a dead peer, and of calls that no request waits for or whose outcome the caller
+    /// is told.
+    fn answer_timeout(&self) -> Duration {
+        self.timeout.max(ANSWER)
+    }
 }
 
 /// The cache; cheap to clone.

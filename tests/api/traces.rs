@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::collector::{Received, collector};
 use crate::support::holder::Holder;
-use crate::support::redis::{Logical, PATIENT};
+use crate::support::redis::{LONG_TIMEOUT, Logical};
 use crate::support::run::folder;
 use crate::support::{Database, signal, until};
 use dgm_service::domain::identity::SESSION_PREFIX;
@@ -228,7 +228,7 @@ fn a_trace_goes_through_everything() {
     let mut spans = Spans { receiver, spans: Vec::new() };
     let settings = [
         ("REDIS_URL", redis.url()),
-        (PATIENT.0, PATIENT.1.to_owned()),
+        (LONG_TIMEOUT.0, LONG_TIMEOUT.1.to_owned()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url),
         ("RUST_LOG", "info,dgm_service=debug".to_owned()),
     ];
@@ -391,7 +391,7 @@ fn waits_for_others_can_be_seen() {
     let redis = redis.url();
     let settings = [
         ("REDIS_URL", redis.as_str()),
-        PATIENT,
+        LONG_TIMEOUT,
         // A token that is confirmed late would need one of the two connections.
         ("DGM__AUTH__REQUIRED", "false"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),

@@ -18,8 +18,8 @@ pub(crate) struct Logical {
     number: usize,
 }
 
-/// The setting of a service that waits for Redis for longer than any pause of a busy machine, so that Redis answers every call.
-pub(crate) const PATIENT: (&str, &str) = ("DGM__CACHE__REDIS_TIMEOUT_MILLISECONDS", "10000");
+/// The setting of a service whose timeout of Redis is longer than any pause of a busy machine, so that Redis answers every call.
+pub(crate) const LONG_TIMEOUT: (&str, &str) = ("DGM__CACHE__REDIS_TIMEOUT_MILLISECONDS", "10000");
 
 impl Logical {
     pub(crate) fn new() -> Self {

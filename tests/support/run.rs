@@ -44,14 +44,8 @@ const GUARDIAN: &str = r#"
     rm -rf "$1"
 "#;
 
-/// Twice what the suites api and deploy have together at the end.
+/// More than twice what the suites api and deploy have together at the end.
 const ROOM: u64 = 8 << 30;
-
-/// A folder and its guardian; see [`GUARDIAN`].
-pub(crate) struct Guarded {
-    folder: PathBuf,
-    _pipe: ChildStdin,
-}
 
 /// Where runs have their folders. Each database consists of some hundred files, and creating files takes a disk's file system longer
 /// than PostgreSQL takes for a test: they are in memory where there is room and TMPDIR names no other place.
@@ -72,6 +66,12 @@ fn available() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
+/// A folder and its guardian; see [`GUARDIAN`].
+pub(crate) struct Guarded {
+    folder: PathBuf,
+    _pipe: ChildStdin,
 }
 
 impl Guarded {
